@@ -1,0 +1,125 @@
+//! Events: timestamped facts of a run, each naming the event that caused it. A run's timeline is all of its events.
+//!
+//! They are written as one JSON object a line (`events.jsonl`); live views, reports and replays read only that.
+
+use serde::{Deserialize, Serialize};
+
+/// Number of an event within its run, from 1.
+pub type EventId = u64;
+
+/// A timestamped fact.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Number within the run.
+    pub id: EventId,
+    /// Seconds since the run began, in the profile's own time (real seconds times the speed).
+    pub at_s: f64,
+    /// Wall clock, RFC 3339.
+    pub time: String,
+    /// The event that led to this one, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<EventId>,
+    /// What happened.
+    #[serde(flatten)]
+    pub fact: Fact,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+pub enum Fact {
+    /// A run began.
+    RunStarted {
+        /// Environment's name.
+        environment: String,
+        /// Profile's name.
+        profile: String,
+        /// Real durations are divided by this.
+        speed: f64,
+    },
+    /// A run ended.
+    RunFinished {
+        /// Whether every test passed.
+        passed: bool,
+    },
+    /// A test began.
+    TestStarted {
+        /// Its name.
+        test: String,
+    },
+    /// A test ended.
+    TestFinished {
+        /// Its name.
+        test: String,
+        /// Whether every threshold held.
+        passed: bool,
+    },
+    /// Wanted replicas of a workload changed.
+    Replicas {
+        /// Workload.
+        workload: String,
+        /// Before.
+        from: i32,
+        /// After.
+        to: i32,
+        /// Why, in words, such as `requests in flight 41/pod > 6`.
+        reason: String,
+        /// Who decided: `HPA`, `KEDA`, `user`.
+        by: String,
+    },
+    /// Ready and pending pods of a workload changed.
+    Pods {
+        /// Workload.
+        workload: String,
+        /// Ready.
+        ready: i32,
+        /// Not scheduled.
+        pending: i32,
+        /// All.
+        total: i32,
+    },
+    /// A pod could not be scheduled.
+    FailedScheduling {
+        /// Pod.
+        pod: String,
+        /// Workload it belongs to.
+        workload: String,
+        /// The scheduler's words.
+        message: String,
+    },
+    /// A node joined, became Ready, or left.
+    Nodes {
+        /// Ready nodes after.
+        ready: i32,
+        /// All nodes after, those starting included.
+        total: i32,
+        /// Node that changed.
+        node: String,
+        /// `provisioning`, `ready`, `draining`, `removed`.
+        change: String,
+        /// Why, in words.
+        reason: String,
+    },
+    /// A sample of what a person watches.
+    Sample {
+        /// Depth of the queue, where there is one.
+        queue: Option<u64>,
+        /// Customers stored so far.
+        processed: Option<u64>,
+        /// CPU used, in milli, by workload.
+        cpu_milli: Vec<(String, i64)>,
+        /// Dollars per hour at this moment.
+        usd_per_hour: f64,
+    },
+    /// Another Kubernetes Event worth showing.
+    Kubernetes {
+        /// `Kind/name`.
+        object: String,
+        /// Upstream's reason.
+        reason: String,
+        /// Its message.
+        message: String,
+        /// `Normal` or `Warning`.
+        kind: String,
+    },
+}

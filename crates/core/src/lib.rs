@@ -1,0 +1,8 @@
+//! The pure part of democtl: profiles, suites, the scaling brain, costs, verdicts, rendering.
+//!
+//! Nothing here does IO, reads a clock, the environment or files, or starts a thread; `clippy.toml` beside this crate
+//! enforces it. Time is an argument, randomness a seeded field, output a value.
+
+pub mod event;
+pub mod suite;
+pub mod verdict;

@@ -1,0 +1,7 @@
+//! The embedded Kubernetes cluster: its API server, its controllers, its pods.
+//!
+//! `api` is the server and its storage; `controllers` drive the state machines of `democtl_core::autoscale` and own no
+//! scaling rule; `runtime` is what a kubelet, kube-proxy, metrics-server and Prometheus do on a real cluster.
+
+pub mod clock;
+pub mod config;

@@ -1,0 +1,2 @@
+//! The `democtl` binary.
+fn main() {}
