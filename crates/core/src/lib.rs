@@ -3,6 +3,10 @@
 //! Nothing here does IO, reads a clock, the environment or files, or starts a thread; `clippy.toml` beside this crate
 //! enforces it. Time is an argument, randomness a seeded field, output a value.
 
+pub mod catalog;
+pub mod cost;
 pub mod event;
+pub mod profile;
 pub mod suite;
+pub mod units;
 pub mod verdict;
