@@ -154,3 +154,125 @@ pub enum Op {
     /// `!=`
     Ne,
 }
+
+/// Why a threshold could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ThresholdError {
+    /// No colon between metric and condition.
+    #[error("`{0}` is not `metric: condition`")]
+    Shape(String),
+    /// A metric that no engine reports.
+    #[error("unknown metric `{0}`")]
+    Metric(String),
+    /// An aggregate that does not exist, or not for this kind of metric.
+    #[error("`{aggregate}` cannot be taken of {metric}, which has {allowed}")]
+    Aggregate {
+        /// What was asked for.
+        aggregate: String,
+        /// Of which metric.
+        metric: String,
+        /// What there is.
+        allowed: &'static str,
+    },
+    /// No comparison, or no number behind it.
+    #[error("`{0}` is not a comparison with a number")]
+    Comparison(String),
+}
+
+/// k6's built-in metrics and the aggregates of each kind
+/// (<https://grafana.com/docs/k6/latest/using-k6/thresholds/>).
+const METRICS: [(&str, &str); 6] = [
+    ("http_req_failed", "rate"),
+    ("checks", "rate"),
+    ("http_reqs", "count, rate"),
+    ("iterations", "count, rate"),
+    ("http_req_duration", "avg, min, med, max, p(N)"),
+    ("iteration_duration", "avg, min, med, max, p(N)"),
+];
+
+impl std::str::FromStr for Threshold {
+    type Err = ThresholdError;
+
+    /// Reads `http_req_duration: p(95)<500`.
+    fn from_str(text: &str) -> Result<Self, ThresholdError> {
+        let (metric, condition) = text.split_once(':').ok_or_else(|| ThresholdError::Shape(text.to_owned()))?;
+        let (metric, condition) = (metric.trim(), condition.trim());
+        let (_, allowed) = METRICS
+            .iter()
+            .find(|(name, _)| *name == metric)
+            .ok_or_else(|| ThresholdError::Metric(metric.to_owned()))?;
+        let comparison = || ThresholdError::Comparison(condition.to_owned());
+        let start = condition.find(['<', '>', '=', '!']).ok_or_else(comparison)?;
+        let (left, right) = condition.split_at(start);
+        let (op, number) = [
+            ("===", Op::Eq),
+            ("==", Op::Eq),
+            ("!=", Op::Ne),
+            ("<=", Op::Le),
+            (">=", Op::Ge),
+            ("<", Op::Lt),
+            (">", Op::Gt),
+        ]
+        .into_iter()
+        .find_map(|(sign, op)| Some((op, right.strip_prefix(sign)?)))
+        .ok_or_else(comparison)?;
+        let limit: f64 = number.trim().parse().map_err(|_| comparison())?;
+        let left = left.trim();
+        let aggregate = Aggregate::parse(left).filter(|aggregate| allowed.split(", ").any(|a| a == aggregate.kind()));
+        let aggregate = aggregate.ok_or_else(|| ThresholdError::Aggregate {
+            aggregate: left.to_owned(),
+            metric: metric.to_owned(),
+            allowed,
+        })?;
+        if limit.is_finite() { Ok(Self { metric: metric.to_owned(), aggregate, op, limit }) } else { Err(comparison()) }
+    }
+}
+
+impl Aggregate {
+    fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "rate" => Self::Rate,
+            "count" => Self::Count,
+            "avg" => Self::Avg,
+            "min" => Self::Min,
+            "med" => Self::Med,
+            "max" => Self::Max,
+            _ => {
+                let percent: f64 = text.strip_prefix("p(")?.strip_suffix(')')?.trim().parse().ok()?;
+                return (0.0..=100.0).contains(&percent).then_some(Self::P(percent));
+            }
+        })
+    }
+
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Rate => "rate",
+            Self::Count => "count",
+            Self::Avg => "avg",
+            Self::Min => "min",
+            Self::Med => "med",
+            Self::Max => "max",
+            Self::P(_) => "p(N)",
+        }
+    }
+}
+
+impl std::fmt::Display for Threshold {
+    /// k6's syntax; reading it back gives the same threshold.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: ", self.metric)?;
+        match self.aggregate {
+            Aggregate::P(percent) => write!(f, "p({percent})")?,
+            other => f.write_str(other.kind())?,
+        }
+        let op = match self.op {
+            Op::Lt => "<",
+            Op::Le => "<=",
+            Op::Gt => ">",
+            Op::Ge => ">=",
+            Op::Eq => "==",
+            Op::Ne => "!=",
+        };
+        write!(f, "{op}{}", self.limit)
+    }
+}
