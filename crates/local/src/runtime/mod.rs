@@ -6,9 +6,13 @@
 
 pub mod balance;
 pub mod env;
+#[cfg(test)]
+mod fake;
 pub mod kubelet;
 pub mod logs;
 pub mod network;
 pub mod objects;
 pub mod probe;
 pub mod process;
+pub mod proxy;
+pub mod resolve;

@@ -10,6 +10,8 @@ mod launch;
 mod pod;
 mod state;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
