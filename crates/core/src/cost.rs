@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use crate::catalog;
+use crate::{
+    capacity, catalog,
+    profile::{Pool, Profile},
+};
 
 /// Prices in dollars.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -101,4 +104,130 @@ impl Prices {
         }
         Some(total)
     }
+}
+
+/// What a run cost, and what the cluster costs an hour around it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunCost {
+    /// Dollars per hour when the run began.
+    pub before_per_hour: f64,
+    /// Greatest dollars per hour during the run.
+    pub peak_per_hour: f64,
+    /// Dollars per hour when it ended.
+    pub after_per_hour: f64,
+    /// Node-hours of the run, profile time.
+    pub node_hours: f64,
+    /// Dollars of the run, profile time.
+    pub run_usd: f64,
+}
+
+/// The cost of `start..end` on a node timeline (ascending). None: a size has no price, or no step lies before `end`.
+pub fn run(prices: &Prices, timeline: &[NodeStep], start: Duration, end: Duration) -> Option<RunCost> {
+    let at = |moment: Duration| timeline.iter().rev().find(|step| step.at <= moment).or(timeline.first());
+    let during = timeline.iter().filter(|step| step.at > start && step.at < end).chain(at(start));
+    let rates: Option<Vec<f64>> = during.map(|step| prices.per_hour(&step.nodes)).collect();
+    let mut node_hours = 0.0;
+    for (index, step) in timeline.iter().enumerate() {
+        let until = timeline.get(index + 1).map_or(end, |next| next.at).min(end);
+        let nodes: u32 = step.nodes.iter().map(|node| node.count).sum();
+        node_hours += until.saturating_sub(step.at.max(start)).as_secs_f64() / 3600.0 * f64::from(nodes);
+    }
+    Some(RunCost {
+        before_per_hour: prices.per_hour(&at(start)?.nodes)?,
+        peak_per_hour: rates?.into_iter().fold(0.0, f64::max),
+        after_per_hour: prices.per_hour(&at(end)?.nodes)?,
+        node_hours,
+        run_usd: prices.between(timeline, start, end)?,
+    })
+}
+
+/// A month's cost, projected from the profile's traffic.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Projection {
+    /// Dollars per month of 730 hours.
+    pub monthly_usd: f64,
+    /// Mean number of nodes.
+    pub mean_nodes: f64,
+    /// Lines that sum to the month: `VMs`, `OS disks`, `control plane`, `load balancer`, `public IPs`.
+    pub lines: Vec<(String, f64)>,
+    /// What was assumed, in words.
+    pub assumption: String,
+}
+
+/// Projects a month: at load 0 every pool at its minimum, at load 1 at `peak` nodes per pool (in the profile's order),
+/// rounded up in between. `peak` is what a run measured; none: what the workloads need at their greatest replicas.
+/// None: a VM size has no price.
+pub fn project(profile: &Profile, peak: Option<&[u32]>) -> Option<Projection> {
+    let estimated: Vec<u32> =
+        capacity::needed(profile, capacity::most_replicas).pools.iter().map(|(_, count)| *count).collect();
+    let peak_counts = peak.unwrap_or(&estimated);
+    let prices = &profile.prices;
+    let (mut vms, mut node_hours, mut spans) = (0.0, 0.0, Vec::new());
+    for (load, hours) in profile.traffic.hours() {
+        let grow = |(pool, peak): (&Pool, &u32)| {
+            let extra = f64::from(peak.saturating_sub(pool.min)) * load;
+            if pool.autoscaled { pool.min + extra.ceil() as u32 } else { pool.count }
+        };
+        let counts: Vec<u32> = profile.pools.iter().zip(peak_counts).map(grow).collect();
+        let total: u32 = counts.iter().sum();
+        for node in capacity::by_vm_size(profile, &counts) {
+            vms += prices.vm.get(&node.vm_size)? * f64::from(node.count) * hours;
+        }
+        node_hours += f64::from(total) * hours;
+        match spans.iter_mut().find(|(nodes, _)| *nodes == total) {
+            Some((_, sum)) => *sum += hours,
+            None => spans.push((total, hours)),
+        }
+    }
+    let month = catalog::HOURS_PER_MONTH;
+    let lines = vec![
+        ("VMs".to_owned(), vms / 24.0 * month),
+        ("OS disks".to_owned(), node_hours / 24.0 * month * prices.os_disk),
+        ("control plane".to_owned(), prices.control_plane * month),
+        ("load balancer".to_owned(), prices.load_balancer * month),
+        ("public IPs".to_owned(), 2.0 * prices.public_ip * month),
+    ];
+    Some(Projection {
+        monthly_usd: lines.iter().map(|(_, usd)| usd).sum(),
+        mean_nodes: node_hours / 24.0,
+        lines,
+        assumption: assumption(&spans, peak.is_some(), profile),
+    })
+}
+
+fn assumption(spans: &[(u32, f64)], measured: bool, profile: &Profile) -> String {
+    let day: Vec<String> = spans.iter().map(|(nodes, hours)| format!("{hours} h at {nodes} nodes")).collect();
+    let peak = match (profile.pools.iter().any(|pool| pool.autoscaled), measured) {
+        (false, _) => "fixed pools",
+        (true, true) => "peak as measured in the run",
+        (true, false) => "peak as the greatest replicas need it",
+    };
+    let prices = &profile.prices;
+    format!(
+        "a day of {} ({peak}), {} h a month; {} ({})",
+        day.join(" and "),
+        catalog::HOURS_PER_MONTH,
+        prices.origin,
+        prices.as_of
+    )
+}
+
+/// Two monthly costs beside each other.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Comparison {
+    /// The first month.
+    pub from_usd: f64,
+    /// The second month.
+    pub to_usd: f64,
+    /// Dollars saved a month; negative when the second costs more.
+    pub saved_usd: f64,
+    /// Share saved; 0 when the first costs nothing.
+    pub saved_share: f64,
+}
+
+/// Compares a month of one system with a month of another.
+pub fn compare(from: &Projection, to: &Projection) -> Comparison {
+    let saved_usd = from.monthly_usd - to.monthly_usd;
+    let saved_share = if from.monthly_usd > 0.0 { saved_usd / from.monthly_usd } else { 0.0 };
+    Comparison { from_usd: from.monthly_usd, to_usd: to.monthly_usd, saved_usd, saved_share }
 }

@@ -3,10 +3,12 @@
 //! Nothing here does IO, reads a clock, the environment or files, or starts a thread; `clippy.toml` beside this crate
 //! enforces it. Time is an argument, randomness a seeded field, output a value.
 
+pub mod capacity;
 pub mod catalog;
 pub mod cost;
 pub mod event;
 pub mod profile;
+pub mod render;
 pub mod suite;
 pub mod units;
 pub mod verdict;

@@ -144,8 +144,8 @@ fn resources(
     context: &mut Context<'_>,
 ) -> (Resources, Resources) {
     let (cpu, mib) = match kind {
-        Some(RawRole::Prometheus) => (250, 512),
-        Some(RawRole::Redis) => (250, 256),
+        Some(RawRole::Prometheus) => (200, 512),
+        Some(RawRole::Redis) => (100, 128),
         _ => (100, 128),
     };
     let requests = Resources {
