@@ -1,0 +1,7 @@
+//! The app as real processes, seen from outside.
+
+#![expect(clippy::print_stderr, missing_docs, reason = "tests")]
+
+mod common;
+mod exactly_once;
+mod web;
