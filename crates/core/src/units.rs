@@ -20,7 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
     /// Nothing there.
-    #[error("is empty")]
+    #[error("the text is empty")]
     Empty,
     /// No number at the start.
     #[error("`{0}` does not start with a number")]
@@ -283,7 +283,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
         let number: f64 = rest[..end].parse().map_err(|_| UnitError::NoNumber(rest.to_owned()))?;
         let after = &rest[end..];
         let end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let seconds = match &after[..end] {
+        let seconds = match after[..end].trim() {
             "ns" => 1e-9,
             "us" | "µs" => 1e-6,
             "ms" => 1e-3,

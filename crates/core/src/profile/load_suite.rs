@@ -93,7 +93,11 @@ fn step(raw: &RawStep, path: &str, context: &mut Context<'_>) -> Option<Step> {
     let kinds = given.len() + usize::from(raw.think.is_some()) + usize::from(raw.poll.is_some());
     if kinds != 1 {
         let message = format!("a step is one of get, post, put, delete, think, poll; this has {kinds} of them");
-        context.fail(path, "conflict", message, "split it");
+        let hint = if kinds == 0 { "such as { get = \"/api/customers\" }" } else { "split it" };
+        // A step whose only content could not be read has been told of already.
+        if kinds > 0 || context.sound {
+            context.fail(path, "conflict", message, hint);
+        }
         return None;
     }
     if let Some(think) = raw.think {

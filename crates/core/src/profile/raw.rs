@@ -42,6 +42,7 @@ pub(super) struct RawProfile {
 /// What the profile is called and is for.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Meta")]
 pub(super) struct RawMeta {
     /// Name: a DNS label (default: the file's name).
     pub(super) name: Option<String>,
@@ -58,6 +59,7 @@ pub(super) struct RawMeta {
 /// The AKS cluster.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Azure")]
 pub(super) struct RawAzure {
     /// Region (default `westeurope`).
     pub(super) location: Option<String>,
@@ -72,6 +74,7 @@ pub(super) struct RawAzure {
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "SkuTier")]
 pub(super) enum RawSkuTier {
     Free,
     Standard,
@@ -80,6 +83,7 @@ pub(super) enum RawSkuTier {
 /// A node pool: `count` for a fixed one, `min` and `max` for one that the cluster autoscaler owns.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Pool")]
 pub(super) struct RawPool {
     /// Azure VM size, such as `Standard_D4s_v5`.
     pub(super) vm_size: Option<String>,
@@ -108,6 +112,7 @@ pub(super) struct RawPool {
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[schemars(rename = "Zone")]
 pub(super) enum RawZone {
     #[serde(rename = "1")]
     One,
@@ -118,6 +123,7 @@ pub(super) enum RawZone {
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[schemars(rename = "Mode")]
 pub(super) enum RawMode {
     System,
     User,
@@ -126,6 +132,7 @@ pub(super) enum RawMode {
 /// The cluster autoscaler, by AKS's names.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Autoscaler")]
 pub(super) struct RawAutoscaler {
     /// Time between two loops (default 10s).
     pub(super) scan_interval: Option<Span>,
@@ -144,6 +151,7 @@ pub(super) struct RawAutoscaler {
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "Expander")]
 pub(super) enum RawExpander {
     Random,
     LeastWaste,
@@ -154,6 +162,7 @@ pub(super) enum RawExpander {
 /// How the local target imitates Azure.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Local")]
 pub(super) struct RawLocal {
     /// Time from asking for a VM to a Ready node (default `2m..5m`).
     pub(super) vm_delay: Option<SpanRange>,
@@ -166,6 +175,7 @@ pub(super) struct RawLocal {
 /// A Deployment with its scaling.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Workload")]
 pub(super) struct RawWorkload {
     /// Role in the demo (default: the workload's name, if it is one of these).
     pub(super) role: Option<RawRole>,
@@ -180,7 +190,7 @@ pub(super) struct RawWorkload {
     /// What the kernel allows (default: the requests).
     #[serde(default)]
     pub(super) limits: RawResources,
-    /// Memory of an idle pod.
+    /// Memory of an idle pod (default 256Mi, at most half the request).
     pub(super) base_memory: Option<Bytes>,
     /// Time between SIGTERM and SIGKILL (default 30s).
     pub(super) grace: Option<Span>,
@@ -204,7 +214,7 @@ pub(super) struct RawWorkload {
     pub(super) cache_ttl: Option<Span>,
     /// web: CPU time of one request (default 2ms).
     pub(super) cpu_per_request: Option<Span>,
-    /// web: requests after which the app closes a connection (default 50).
+    /// web: requests after which the app closes a connection (default 10).
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(super) requests_per_connection: Option<u32>,
     /// web: Redis list that writes go to (default `customer_operations`).
@@ -216,9 +226,9 @@ pub(super) struct RawWorkload {
     pub(super) batch: Option<u32>,
     /// worker: time of one bulk write (default 400ms).
     pub(super) batch_time: Option<Span>,
-    /// worker: CPU time of one message (default 0.2ms).
+    /// worker: CPU time of one message (default 1ms).
     pub(super) cpu_per_message: Option<Span>,
-    /// worker: attempts before a message goes to the dead-letter list (default 5).
+    /// worker: attempts before a message goes to the dead-letter list (default 3).
     #[schemars(range(min = 1, max = 100))]
     pub(super) max_retries: Option<u32>,
     /// prometheus: time between two scrapes of a pod (default 5s).
@@ -228,6 +238,7 @@ pub(super) struct RawWorkload {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "Role")]
 pub(super) enum RawRole {
     Web,
     Worker,
@@ -237,6 +248,7 @@ pub(super) enum RawRole {
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "Pattern")]
 pub(super) enum RawPattern {
     Direct,
     Async,
@@ -245,6 +257,7 @@ pub(super) enum RawPattern {
 /// CPU and memory.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Resources")]
 pub(super) struct RawResources {
     /// CPU, such as `500m`.
     pub(super) cpu: Option<Millicores>,
@@ -255,6 +268,7 @@ pub(super) struct RawResources {
 /// Readiness and liveness.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Probes")]
 pub(super) struct RawProbes {
     #[serde(default)]
     pub(super) readiness: RawProbe,
@@ -265,6 +279,7 @@ pub(super) struct RawProbes {
 /// One probe.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Probe")]
 pub(super) struct RawProbe {
     /// Wait before the first (default 0s).
     pub(super) initial_delay: Option<Span>,
@@ -280,6 +295,7 @@ pub(super) struct RawProbe {
 /// Scaling by KEDA; left out: a fixed number of replicas.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Scaling")]
 pub(super) struct RawScaling {
     /// Least replicas (default 1).
     #[schemars(range(min = 0, max = 10000))]
@@ -301,6 +317,7 @@ pub(super) struct RawScaling {
 /// One trigger.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+#[schemars(rename = "Trigger")]
 pub(super) enum RawTrigger {
     /// Mean CPU use over the pods' requests.
     Cpu {
@@ -357,6 +374,7 @@ pub(super) enum RawTrigger {
 /// HPA behaviour; a direction left out keeps Kubernetes' default.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Behavior")]
 pub(super) struct RawBehavior {
     pub(super) scale_up: Option<RawRules>,
     pub(super) scale_down: Option<RawRules>,
@@ -365,17 +383,20 @@ pub(super) struct RawBehavior {
 /// HPA rules of one direction.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Rules")]
 pub(super) struct RawRules {
     /// Stabilisation window, whole seconds, at most 1h.
     pub(super) window: Option<Span>,
     /// Which policy wins (default `max`).
     pub(super) select: Option<RawSelect>,
+    /// Policies; none: Kubernetes' default ones.
     #[serde(default)]
     pub(super) policies: Vec<RawPolicy>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "Select")]
 pub(super) enum RawSelect {
     Max,
     Min,
@@ -385,6 +406,7 @@ pub(super) enum RawSelect {
 /// So many `pods` or `percent` in a `period`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Policy")]
 pub(super) struct RawPolicy {
     /// Pods.
     #[schemars(range(min = 1, max = 10000))]
@@ -399,6 +421,7 @@ pub(super) struct RawPolicy {
 /// A day's shape, for the monthly projection.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Traffic")]
 pub(super) struct RawTraffic {
     /// Periods; default: one hour of full load a day.
     pub(super) day: Option<Vec<RawPeriod>>,
@@ -407,6 +430,7 @@ pub(super) struct RawTraffic {
 /// From `at` on, this share of the hardest moment of the suite.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Period")]
 pub(super) struct RawPeriod {
     /// Time of the day, `HH:MM`.
     #[schemars(extend("format" = "time-of-day"))]
@@ -418,6 +442,7 @@ pub(super) struct RawPeriod {
 
 /// Overrides of list prices, dollars.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "Prices")]
 pub(super) struct RawPrices {
     /// Every price times this (default 1).
     #[schemars(range(min = 0, max = 1000))]
@@ -495,6 +520,7 @@ pub(super) struct RawSuite {
 /// One load test: `vus` and `duration` for a constant one, `stages` for a ramp.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Test")]
 pub(super) struct RawTest {
     /// Name, unique in the suite.
     pub(super) name: String,
@@ -519,11 +545,13 @@ pub(super) struct RawTest {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(extend("format" = "threshold"))]
+#[schemars(rename = "Threshold")]
 pub(super) struct RawThreshold(pub(super) String);
 
 /// One stage of a ramp.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Stage")]
 pub(super) struct RawStage {
     /// Length.
     pub(super) duration: Span,
@@ -535,6 +563,7 @@ pub(super) struct RawStage {
 /// One step: a request (`get`, `post`, `put`, `delete`), a `think` time, or a `poll` of the last Location.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Step")]
 pub(super) struct RawStep {
     /// Name in the figures (default: the method).
     pub(super) name: Option<String>,
@@ -561,6 +590,7 @@ pub(super) struct RawStep {
 /// Poll until the answer's JSON has `field == equals`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Poll")]
 pub(super) struct RawPoll {
     /// Top-level field.
     pub(super) field: String,

@@ -161,7 +161,7 @@ fn cron_fields(text: &str) -> Result<(), String> {
             let value = named.or_else(|| part.parse().ok());
             value
                 .filter(|value| (least..=most).contains(value))
-                .ok_or_else(|| format!("`{part}` is not a {name}, {least} to {most}"))
+                .ok_or_else(|| format!("`{part}` cannot be the {name} ({least} to {most})"))
         };
         for item in field.split(',') {
             let (range, step) = item.split_once('/').map_or((item, None), |(range, step)| (range, Some(step)));
@@ -197,9 +197,14 @@ fn rules(raw: &RawRules, path: &str, context: &mut Context<'_>) -> ScalingRules 
         let (kind, value) = match (policy.pods, policy.percent) {
             (Some(pods), None) => (PolicyKind::Pods, pods),
             (None, Some(percent)) => (PolicyKind::Percent, percent),
-            _ => {
-                let message = "a policy has either `pods` or `percent`";
-                context.missing(&at, message, "such as { percent = 400, period = \"15s\" }");
+            (given, _) => {
+                let (message, hint) =
+                    ("a policy has either `pods` or `percent`", "such as { percent = 400, period = \"15s\" }");
+                if given.is_some() {
+                    context.fail(&at, "conflict", message, hint);
+                } else {
+                    context.missing(&at, message, hint);
+                }
                 continue;
             }
         };

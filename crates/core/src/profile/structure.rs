@@ -110,7 +110,7 @@ impl Check<'_> {
             Value::String(text) if names.contains(text) => true,
             Value::String(text) => {
                 let message = format!("`{path}` is `{text}`, must be one of {}", names.join(", "));
-                self.report.at("unknown_value", node.at, message, "not one of these", suggest::hint(text, names));
+                self.report.at("unknown_value", node.at, message, "not one of these", suggest::near(text, names));
                 false
             }
             other => {

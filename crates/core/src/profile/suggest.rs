@@ -3,16 +3,18 @@
 /// The nearest known name, as a hint, if one is near enough to be a slip of the hand; else all names, if they are few.
 pub(super) fn hint<S: AsRef<str>>(wrong: &str, known: impl IntoIterator<Item = S>) -> Option<String> {
     let names: Vec<String> = known.into_iter().map(|name| name.as_ref().to_owned()).collect();
-    let near = names
+    let few = (1..=16).contains(&names.len());
+    near(wrong, &names).or_else(|| few.then(|| format!("known here: {}", names.join(", "))))
+}
+
+/// The nearest known name, as a hint, if one is near enough.
+pub(super) fn near(wrong: &str, names: &[String]) -> Option<String> {
+    names
         .iter()
         .map(|name| (distance(&wrong.to_lowercase(), &name.to_lowercase()), name))
         .filter(|(distance, name)| *distance <= (name.len().max(wrong.len()) / 3).max(1))
-        .min_by_key(|(distance, _)| *distance);
-    match near {
-        Some((_, name)) => Some(format!("did you mean `{name}`?")),
-        None if names.is_empty() || names.len() > 16 => None,
-        None => Some(format!("known here: {}", names.join(", "))),
-    }
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| format!("did you mean `{name}`?"))
 }
 
 /// Edit distance with neighbours swapped (optimal string alignment).

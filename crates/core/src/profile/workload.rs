@@ -21,7 +21,7 @@ const ROLES: [(&str, RawRole); 4] = [
 ];
 
 /// Settings that one role alone has, with whether they were given.
-fn role_settings(raw: &RawWorkload) -> [(&'static str, RawRole, bool); 15] {
+fn role_settings(raw: &RawWorkload) -> [(&'static str, RawRole, bool); 16] {
     use RawRole::{Prometheus, Web, Worker};
     [
         ("pattern", Web, raw.pattern.is_some()),
@@ -38,6 +38,7 @@ fn role_settings(raw: &RawWorkload) -> [(&'static str, RawRole, bool); 15] {
         ("batch", Worker, raw.batch.is_some()),
         ("batch_time", Worker, raw.batch_time.is_some()),
         ("cpu_per_message", Worker, raw.cpu_per_message.is_some()),
+        ("max_retries", Worker, raw.max_retries.is_some()),
         ("scrape_interval", Prometheus, raw.scrape_interval.is_some()),
     ]
 }
@@ -71,8 +72,7 @@ pub(super) fn resolve(name: &str, raw: &RawWorkload, context: &mut Context<'_>) 
         let message = format!("`{path}` is a {}, which has one replica here", role.name());
         context.fail(&path, "conflict", message, "leave `replicas` and `scaling` out");
     }
-    let default_memory = if kind == Some(RawRole::Prometheus) { 128 } else { 48 };
-    let base_memory = raw.base_memory.unwrap_or(Bytes(default_memory << 20));
+    let base_memory = raw.base_memory.unwrap_or(Bytes(256 << 20).min(Bytes(requests.memory.0 / 2)));
     if base_memory > limits.memory {
         let message = format!("an idle pod of `{name}` uses {base_memory}, its limit is {}", limits.memory);
         context.fail(&format!("{path}.base_memory"), "conflict", message, "it would be killed at once");
@@ -106,15 +106,15 @@ fn role(kind: Option<RawRole>, raw: &RawWorkload, path: &str, context: &mut Cont
             write: span(raw.write, millis(100)),
             cache_ttl: span(raw.cache_ttl, Duration::ZERO),
             cpu_per_request: span(raw.cpu_per_request, millis(2)),
-            requests_per_connection: raw.requests_per_connection.unwrap_or(50),
+            requests_per_connection: raw.requests_per_connection.unwrap_or(10),
             writes: list(raw.writes.as_deref(), &format!("{path}.writes"), context),
         }),
         Some(RawRole::Worker) => Role::Worker(Worker {
             reads: list(raw.reads.as_deref(), &format!("{path}.reads"), context),
             batch: raw.batch.unwrap_or(100),
             batch_time: span(raw.batch_time, millis(400)),
-            cpu_per_message: span(raw.cpu_per_message, Duration::from_micros(200)),
-            max_retries: raw.max_retries.unwrap_or(5),
+            cpu_per_message: span(raw.cpu_per_message, millis(1)),
+            max_retries: raw.max_retries.unwrap_or(3),
         }),
         Some(RawRole::Redis) => Role::Redis,
         Some(RawRole::Prometheus) => {

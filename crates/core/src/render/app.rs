@@ -80,11 +80,9 @@ fn container(workload: &Workload, profile: &Profile, version: &str) -> Value {
     container["args"] = json!(["app", pod]);
     container["ports"] = json!([{ "name": "http", "containerPort": PORT, "protocol": "TCP" }]);
     container["env"] = environment(workload, profile, settings);
-    if pod == "web" {
-        let get = |path: &str| ("httpGet", json!({ "path": path, "port": PORT }));
-        container["readinessProbe"] = object::probe(&workload.probes.readiness, get("/api/health/ready"));
-        container["livenessProbe"] = object::probe(&workload.probes.liveness, get("/api/health/live"));
-    }
+    let get = |path: &str| ("httpGet", json!({ "path": path, "port": PORT }));
+    container["readinessProbe"] = object::probe(&workload.probes.readiness, get("/api/health/ready"));
+    container["livenessProbe"] = object::probe(&workload.probes.liveness, get("/api/health/live"));
     container
 }
 
