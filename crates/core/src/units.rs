@@ -310,20 +310,13 @@ pub fn format_duration(duration: Duration) -> String {
             fraction(f64::from(nanos) / 1e3, "us")
         };
     }
-    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
-    let mut text = String::new();
-    if hours > 0 {
-        text.push_str(&format!("{hours}h"));
-    }
-    if minutes > 0 {
-        text.push_str(&format!("{minutes}m"));
-    }
+    let part = |value: u64, unit: &str| if value > 0 { format!("{value}{unit}") } else { String::new() };
+    let whole = part(seconds / 3600, "h") + &part(seconds / 60 % 60, "m");
     if nanos > 0 {
-        text.push_str(&fraction((seconds % 60) as f64 + f64::from(nanos) / 1e9, "s"));
-    } else if seconds % 60 > 0 || text.is_empty() {
-        text.push_str(&format!("{}s", seconds % 60));
+        return whole + &fraction((seconds % 60) as f64 + f64::from(nanos) / 1e9, "s");
     }
-    text
+    let rest = part(seconds % 60, "s");
+    if seconds == 0 { "0s".to_owned() } else { whole + &rest }
 }
 
 fn fraction(value: f64, unit: &str) -> String {

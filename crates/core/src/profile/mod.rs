@@ -62,8 +62,7 @@ impl Profile {
             override_with(&mut tree, sets, &mut report);
             read(tree, &name, resolve, &mut report)
         });
-        report.finish(&name)?;
-        Ok(profile.expect("a profile that cannot be read has at least one problem"))
+        report.finish(&name, profile)
     }
 
     /// Reads a built-in profile with overrides.

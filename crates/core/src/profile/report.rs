@@ -69,10 +69,10 @@ impl Report {
         self.problems.len()
     }
 
-    /// The result: nothing, or every problem, those of the main file first, in the order of the text.
-    pub(super) fn finish(mut self, name: &str) -> Result<(), ProfileErrors> {
-        if self.problems.is_empty() {
-            return Ok(());
+    /// The result, if there is no problem; else every problem, those of the main file first, in the order of the text.
+    pub(super) fn finish<T>(mut self, name: &str, result: Option<T>) -> Result<T, ProfileErrors> {
+        if let Some(result) = result.filter(|_| self.problems.is_empty()) {
+            return Ok(result);
         }
         self.problems.sort_by_key(|(at, _)| (at.source, at.start, at.end));
         Err(ProfileErrors::new(name.to_owned(), self.problems.into_iter().map(|(_, problem)| problem).collect()))

@@ -172,9 +172,8 @@ fn one_pool(name: &str, raw: &RawPool, first: bool, context: &mut Context<'_>) -
     }
     let mode = match raw.mode {
         Some(RawMode::System) => PoolMode::System,
-        Some(RawMode::User) => PoolMode::User,
         None if first => PoolMode::System,
-        None => PoolMode::User,
+        Some(RawMode::User) | None => PoolMode::User,
     };
     let taints = raw.taints.iter().enumerate().filter_map(|(index, text)| {
         taint(text).or_else(|| {

@@ -97,7 +97,7 @@ impl Check<'_> {
             return false;
         };
         let Value::Table(entries) = &mut node.value else { return false };
-        if !self.one_of(&mut entries[position].node, &names, &join(path, "type")) {
+        if !self.one_of(&entries[position].node, &names, &join(path, "type")) {
             return false;
         }
         let Value::String(name) = &entries[position].node.value else { return false };

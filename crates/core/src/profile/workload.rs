@@ -145,7 +145,6 @@ fn resources(
 ) -> (Resources, Resources) {
     let (cpu, mib) = match kind {
         Some(RawRole::Prometheus) => (200, 512),
-        Some(RawRole::Redis) => (100, 128),
         _ => (100, 128),
     };
     let requests = Resources {

@@ -43,7 +43,7 @@ pub(super) fn redis(workload: &Workload) -> Vec<Value> {
 
 /// A Deployment of exactly one pod, replaced and never doubled.
 fn single(workload: &Workload, annotations: &Value, spec: Value) -> Value {
-    json!({
+    let mut deployment = json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": object::metadata(&workload.name, workload, 0),
@@ -51,12 +51,11 @@ fn single(workload: &Workload, annotations: &Value, spec: Value) -> Value {
             "replicas": 1,
             "selector": { "matchLabels": object::selector(workload) },
             "strategy": { "type": "Recreate" },
-            "template": {
-                "metadata": { "labels": object::labels(workload), "annotations": annotations },
-                "spec": spec,
-            },
+            "template": { "metadata": { "labels": object::labels(workload), "annotations": annotations } },
         },
-    })
+    });
+    deployment["spec"]["template"]["spec"] = spec;
+    deployment
 }
 
 /// Prometheus, which finds the demo's pods by their annotations.

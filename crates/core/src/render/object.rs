@@ -68,13 +68,14 @@ pub(super) fn resources(workload: &Workload) -> Value {
 
 /// A probe around its handler, such as `httpGet`.
 pub(super) fn probe(probe: &Probe, handler: (&str, Value)) -> Value {
-    json!({
-        handler.0: handler.1,
+    let mut value = json!({
         "initialDelaySeconds": probe.initial_delay.as_secs(),
         "periodSeconds": probe.period.as_secs(),
         "timeoutSeconds": probe.timeout.as_secs(),
         "failureThreshold": probe.failure_threshold,
-    })
+    });
+    value[handler.0] = handler.1;
+    value
 }
 
 /// The restricted pod security standard, for the container.

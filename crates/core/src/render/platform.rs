@@ -1,9 +1,8 @@
 //! What runs on a cluster before the demo does, so that the system's share of a node is honest on the local target.
 //!
 //! Requests, per pod: kube-system as AKS 1.33 deploys it and KEDA as its chart's defaults have it, both from memory;
-//! Argo CD's manifests request nothing, so its figures are estimates of what operators set (its Redis is left out: a target that
-//! runs Redis by its image would run that one too). On AKS and on existing
-//! clusters none of this is applied.
+//! Argo CD's manifests request nothing, so its figures are estimates of what operators set (its Redis is left out: a
+//! target that runs Redis by its image would run that one too). On AKS and on existing clusters none of this is applied.
 
 use serde_json::{Value, json};
 
