@@ -1,6 +1,6 @@
 //! The app as real processes, seen from outside.
 
-#![expect(clippy::print_stderr, missing_docs, reason = "tests")]
+#![expect(clippy::print_stderr, reason = "tests")]
 
 mod common;
 mod exactly_once;
