@@ -10,7 +10,7 @@ use serde_json::Value;
 /// What a container's environment may refer to, all of the pod's namespace.
 #[derive(Debug, Default)]
 pub struct References {
-    /// Data of ConfigMaps by name.
+    /// Data of `ConfigMaps` by name.
     pub config_maps: BTreeMap<String, BTreeMap<String, String>>,
     /// Decoded data of Secrets by name.
     pub secrets: BTreeMap<String, BTreeMap<String, String>>,
@@ -34,7 +34,7 @@ pub struct ServiceAddress {
 /// A reference to something that is not there: the container waits with `CreateContainerConfigError`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnvError {
-    /// No such ConfigMap or Secret.
+    /// No such `ConfigMap` or Secret.
     #[error("{kind} {name:?} not found")]
     NoObject {
         /// `configmap` or `secret`.

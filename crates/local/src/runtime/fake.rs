@@ -143,7 +143,7 @@ impl Objects for Fake {
 }
 
 /// A pod of one container.
-pub(crate) fn pod(name: &str, container: Value) -> Value {
+pub(crate) fn pod(name: &str, container: &Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"namespace": "default", "name": name, "uid": format!("uid-{name}")},

@@ -25,7 +25,7 @@ const LONGEST_LINE: usize = 16 * 1024;
 const FOLLOW_POLL: Duration = Duration::from_millis(100);
 
 /// What `kubectl logs` may ask for; the names are those of `PodLogOptions`.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct LogOptions {
     /// Go on as lines come, until the container has ended.
     pub follow: bool,
@@ -44,7 +44,7 @@ pub struct LogOptions {
 /// Why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The container has not started yet (upstream: 400 BadRequest).
+    /// The container has not started yet (upstream: 400 `BadRequest`).
     #[error("container {container:?} in pod {pod:?} is waiting to start")]
     NotStarted {
         /// Container's name.
@@ -52,7 +52,7 @@ pub enum LogError {
         /// Pod's name.
         pod: String,
     },
-    /// `previous` of a container that was never restarted (upstream: 400 BadRequest).
+    /// `previous` of a container that was never restarted (upstream: 400 `BadRequest`).
     #[error("previous terminated container {container:?} in pod {pod:?} not found")]
     NoPrevious {
         /// Container's name.
@@ -141,14 +141,14 @@ impl LogStore {
         };
         let path = dir.join(format!("{life}.log"));
         let io_error = |source| LogError::Io { container: key.container.clone(), source };
-        let mut lines = Vec::new();
+        let mut records = Vec::new();
         let rotated = dir.join(format!("{life}.log.1"));
         if rotated.exists() {
-            read_lines(&mut File::open(&rotated).map_err(io_error)?, &mut lines).map_err(io_error)?;
+            read_lines(&mut File::open(&rotated).map_err(io_error)?, &mut records).map_err(io_error)?;
         }
         let mut file = File::open(&path).map_err(io_error)?;
-        read_lines(&mut file, &mut lines).map_err(io_error)?;
-        Ok(Box::pin(stream(path, file, lines, options, ended)))
+        read_lines(&mut file, &mut records).map_err(io_error)?;
+        Ok(Box::pin(stream(path, file, records, options, ended)))
     }
 
     fn dir(&self, key: &LogKey) -> PathBuf {
@@ -353,7 +353,7 @@ mod tests {
         let later = Utc::now() + chrono::TimeDelta::hours(1);
         assert_eq!(text(&store, LogOptions { since: Some(later), ..Default::default() }).await, "");
         let previous = LogOptions { previous: true, ..Default::default() };
-        assert!(matches!(store.read(&key(), previous.clone(), || true), Err(LogError::NoPrevious { .. })));
+        assert!(matches!(store.read(&key(), previous, || true), Err(LogError::NoPrevious { .. })));
         store.writer(&key(), 1).unwrap().line("stdout", b"reborn").unwrap();
         assert_eq!(text(&store, previous).await, "one\ntwo\nthree\n");
         assert_eq!(text(&store, LogOptions::default()).await, "reborn\n");

@@ -14,5 +14,6 @@ pub mod network;
 pub mod objects;
 pub mod probe;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod resolve;

@@ -14,11 +14,11 @@ pub enum Kind {
     Node,
     /// core/v1 Service.
     Service,
-    /// core/v1 ConfigMap.
+    /// core/v1 `ConfigMap`.
     ConfigMap,
     /// core/v1 Secret.
     Secret,
-    /// discovery.k8s.io/v1 EndpointSlice.
+    /// discovery.k8s.io/v1 `EndpointSlice`.
     EndpointSlice,
 }
 

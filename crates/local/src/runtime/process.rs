@@ -43,7 +43,7 @@ pub struct Invocation {
 pub struct Process {
     child: Child,
     /// Taken from the child, whose own `wait` would close it and so end the process.
-    _stdin: Option<ChildStdin>,
+    stdin: Option<ChildStdin>,
     output: JoinSet<()>,
     pid: Option<Pid>,
 }
@@ -70,7 +70,12 @@ impl Process {
             output.spawn(copy_output(stderr, "stderr", log));
         }
         let pid = child.id().and_then(|pid| Pid::from_raw(pid as i32));
-        Ok(Self { _stdin: child.stdin.take(), child, output, pid })
+        Ok(Self { stdin: child.stdin.take(), child, output, pid })
+    }
+
+    /// Tells it to end by the end of its input, as it would see the cluster's own end.
+    pub fn close_stdin(&mut self) {
+        self.stdin = None;
     }
 
     /// The process's id while it runs.
@@ -141,7 +146,7 @@ mod tests {
         let mut process = spawn(&store, "read line; exit 7");
         let early = tokio::time::timeout(Duration::from_millis(50), process.wait()).await;
         assert!(early.is_err(), "waiting does not close stdin");
-        process._stdin = None;
+        process.close_stdin();
         assert_eq!(process.wait().await.unwrap().code(), Some(7));
     }
 

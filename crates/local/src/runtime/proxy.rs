@@ -1,6 +1,6 @@
 //! kube-proxy: keeps one listener per Service port and its ready endpoints current.
 //!
-//! Each port of a Service listens on the Service's cluster IP. A Service of type LoadBalancer listens on 127.0.0.1 as
+//! Each port of a Service listens on the Service's cluster IP. A Service of type `LoadBalancer` listens on 127.0.0.1 as
 //! well, on a free port (the one it had before, if it can), which is written to `status.loadBalancer.ingress[].ports` and
 //! to the annotation `democtl.dev/address`, since its own port may be privileged or taken on this machine.
 //! <https://kubernetes.io/docs/reference/networking/virtual-ips/>
@@ -22,9 +22,9 @@ use super::{
     resolve::Directory,
 };
 
-/// Where a LoadBalancer Service is reached from this machine, as `127.0.0.1:PORT`.
+/// Where a `LoadBalancer` Service is reached from this machine, as `127.0.0.1:PORT`.
 pub const ADDRESS: &str = "democtl.dev/address";
-/// The label that ties an EndpointSlice to its Service.
+/// The label that ties an `EndpointSlice` to its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// A port of a Service: namespace, Service, port's name.
@@ -55,7 +55,7 @@ struct Proxy {
     seed: u64,
     directory: Directory,
     ports: HashMap<PortKey, Port>,
-    /// EndpointSlices by namespace and name.
+    /// `EndpointSlices` by namespace and name.
     slices: BTreeMap<(String, String), Value>,
 }
 
@@ -176,7 +176,7 @@ impl Proxy {
         self.bind(service, SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), endpoints).await
     }
 
-    /// Writes where a LoadBalancer Service is reached, if that is not written yet.
+    /// Writes where a `LoadBalancer` Service is reached, if that is not written yet.
     async fn publish(&self, service: &Value, namespace: &str, name: &str, specs: &[(String, u16)]) {
         let addresses: Vec<_> = specs
             .iter()

@@ -8,10 +8,13 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+/// By namespace and name: the cluster IP and the first port.
+type Services = HashMap<(String, String), (Ipv4Addr, Option<u16>)>;
+
 /// The Services' addresses; cheap to clone, kept current by the proxy.
 #[derive(Debug, Clone, Default)]
 pub struct Directory {
-    services: Arc<RwLock<HashMap<(String, String), (Ipv4Addr, Option<u16>)>>>,
+    services: Arc<RwLock<Services>>,
 }
 
 impl Directory {

@@ -34,6 +34,9 @@ const LONGEST_GRACE: Duration = Duration::from_secs(30);
 /// Makes a server on an address that runs inside this process until it is dropped.
 pub type Server = Arc<dyn Fn(SocketAddr) -> BoxFuture<'static, std::io::Result<()>> + Send + Sync>;
 
+/// Makes the workload anew; none when that fails, and the one before is used.
+pub(crate) type Renew = Arc<dyn Fn() -> BoxFuture<'static, Option<Workload>> + Send + Sync>;
+
 /// What a container's life consists of.
 #[derive(Clone)]
 pub(crate) enum Workload {
@@ -65,6 +68,8 @@ pub(crate) struct Container {
     pub(crate) key: LogKey,
     pub(crate) image: String,
     pub(crate) workload: Workload,
+    /// Resolves the workload again for a restart: what its environment refers to may have changed.
+    pub(crate) renew: Renew,
     pub(crate) policy: RestartPolicy,
     pub(crate) pod_ip: Ipv4Addr,
     pub(crate) startup: Option<Probe>,
@@ -91,7 +96,7 @@ pub(crate) enum Report {
 pub(crate) type Stop = watch::Receiver<Option<Duration>>;
 
 enum Instance {
-    Process(Process),
+    Process(Box<Process>),
     Embedded(tokio::task::JoinHandle<std::io::Result<()>>),
     Virtual { ends: Option<tokio::time::Instant>, code: i32 },
 }
@@ -158,6 +163,9 @@ impl Supervisor {
             }
             let pause = self.backoff.after(self.container.clock.now().saturating_sub(began));
             self.back_off(ended, pause).await;
+            if let Some(workload) = (self.container.renew)().await {
+                self.container.workload = workload;
+            }
         }
     }
 
@@ -189,7 +197,7 @@ impl Supervisor {
         let instance = match &container.workload {
             Workload::Process(invocation) => {
                 let log = container.logs.writer(&container.key, self.snapshot.restarts)?;
-                Instance::Process(Process::spawn(invocation, log)?)
+                Instance::Process(Box::new(Process::spawn(invocation, log)?))
             }
             Workload::Embedded(serve) => Instance::Embedded(tokio::spawn(serve())),
             Workload::Virtual { ends_after, code } => Instance::Virtual {

@@ -127,10 +127,9 @@ fn virtual_container(pod: &Value, container: &Value) -> Workload {
     let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).ok();
     let (ends_after, code) = match words.as_slice() {
         _ if annotated.is_some() => (annotated.and_then(seconds), 0),
-        ["true" | "/bin/true"] => (Some(Duration::ZERO), 0),
+        ["true" | "/bin/true"] | ["echo", ..] => (Some(Duration::ZERO), 0),
         ["false" | "/bin/false"] => (Some(Duration::ZERO), 1),
         ["exit", code] => (Some(Duration::ZERO), code.parse().unwrap_or(0)),
-        ["echo", ..] => (Some(Duration::ZERO), 0),
         ["sleep" | "/bin/sleep", time] => (time.trim_end_matches('s').parse().ok().and_then(seconds), 0),
         _ => (None, 0),
     };

@@ -1,7 +1,8 @@
 //! One pod's worker: starts its containers, writes its status, ends it with grace, removes it when all has ended.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
+use futures::FutureExt;
 use serde_json::{Value, json};
 use tokio::{
     sync::{mpsc, watch},
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Context, SHUTDOWN_GRACE,
-    container::{Container, Report, RestartPolicy, Workload, supervise},
+    container::{Container, Renew, Report, RestartPolicy, Workload, supervise},
     launch::{self, Image, LaunchError},
     state::Snapshot,
     status::Observed,
@@ -256,7 +257,18 @@ impl Worker {
             clock: self.context.clock,
             logs: self.context.logs.clone(),
             workload,
+            renew: self.renew(spec),
         }
+    }
+
+    /// Resolves the container once more, for a restart.
+    fn renew(&self, spec: &Value) -> Renew {
+        let (context, pod, spec) = (self.context.clone(), self.pod.clone(), spec.clone());
+        let (pod_ip, host_ip) = (self.pod_ip, self.host_ip.clone());
+        Arc::new(move || {
+            let (context, pod, spec, host_ip) = (context.clone(), pod.clone(), spec.clone(), host_ip.clone());
+            async move { launch::prepare(&context, &pod, &spec, pod_ip, &host_ip).await.ok() }.boxed()
+        })
     }
 
     fn updated(&mut self, update: Option<Update>) {

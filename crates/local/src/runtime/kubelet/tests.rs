@@ -69,7 +69,7 @@ async fn a_pod_runs_is_deleted_with_grace_and_removed() {
     let rig = Rig::start(201, WAIT, 1.0);
     let web = json!({"name": "web", "image": APP, "args": ["app", "web", "$(IP)"],
         "env": [{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]});
-    rig.api.apply(Kind::Pod, pod("web", web));
+    rig.api.apply(Kind::Pod, pod("web", &web));
     let running = rig.api.until(Kind::Pod, "web", is_ready).await;
     assert_eq!(running["status"]["phase"], "Running");
     assert_eq!(running["status"]["podIP"], "127.201.0.16");
@@ -93,7 +93,7 @@ async fn a_pod_runs_is_deleted_with_grace_and_removed() {
 #[tokio::test]
 async fn a_crashing_container_restarts_and_backs_off() {
     let rig = Rig::start(202, "exit 3", 100.0);
-    rig.api.apply(Kind::Pod, pod("crash", json!({"name": "web", "image": APP})));
+    rig.api.apply(Kind::Pod, pod("crash", &json!({"name": "web", "image": APP})));
     let twice = |pod: &Value| pod["status"]["containerStatuses"][0]["restartCount"].as_u64() >= Some(2);
     let backed = |pod: &Value| {
         twice(pod) && pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff"
@@ -112,7 +112,7 @@ async fn a_crashing_container_restarts_and_backs_off() {
 #[tokio::test]
 async fn a_job_pod_completes_and_a_virtual_one_says_so() {
     let rig = Rig::start(203, "exit 0", 50.0);
-    let mut job = pod("job", json!({"name": "main", "image": "busybox", "command": ["sleep", "5"]}));
+    let mut job = pod("job", &json!({"name": "main", "image": "busybox", "command": ["sleep", "5"]}));
     job["spec"]["restartPolicy"] = json!("Never");
     rig.api.apply(Kind::Pod, job);
     let running = rig.api.until(Kind::Pod, "job", is_ready).await;
@@ -129,7 +129,7 @@ async fn a_failed_liveness_probe_restarts_and_readiness_gates_traffic() {
     let container = json!({"name": "web", "image": APP,
         "livenessProbe": {"tcpSocket": {"port": 9}, "periodSeconds": 1, "failureThreshold": 2},
         "readinessProbe": {"tcpSocket": {"port": 9}, "periodSeconds": 1}});
-    rig.api.apply(Kind::Pod, pod("sick", container));
+    rig.api.apply(Kind::Pod, pod("sick", &container));
     let pod = rig.api.until(Kind::Pod, "sick", |pod| pod["status"]["containerStatuses"][0]["restartCount"] == 1).await;
     assert!(!is_ready(&pod));
     let events = rig.api.reasons();
@@ -147,7 +147,7 @@ async fn a_missing_reference_is_waited_for() {
     let rig = Rig::start(205, WAIT, 1.0);
     let container = json!({"name": "web", "image": APP,
         "env": [{"name": "MODE", "valueFrom": {"configMapKeyRef": {"name": "app", "key": "mode"}}}]});
-    rig.api.apply(Kind::Pod, pod("cfg", container));
+    rig.api.apply(Kind::Pod, pod("cfg", &container));
     let waiting = |pod: &Value| {
         pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "CreateContainerConfigError"
     };
@@ -162,7 +162,7 @@ async fn a_missing_reference_is_waited_for() {
 #[tokio::test]
 async fn pods_of_an_earlier_life_get_new_processes_and_keep_their_address() {
     let rig = Rig::start(206, WAIT, 1.0);
-    rig.api.apply(Kind::Pod, pod("web", json!({"name": "web", "image": APP})));
+    rig.api.apply(Kind::Pod, pod("web", &json!({"name": "web", "image": APP})));
     let before = rig.api.until(Kind::Pod, "web", is_ready).await;
     let (api, dir) = rig.stop().await;
     let rig = Rig::restart(api, dir, 206, WAIT, 1.0);
