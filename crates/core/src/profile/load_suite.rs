@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     Source,
-    raw::{RawStep, RawSuite, RawTest},
+    raw_suite::{RawStep, RawSuite, RawTest},
     report::Report,
     resolve::{Context, span},
     schema, structure, suggest,
@@ -19,7 +19,15 @@ pub(super) fn load(source: &Source, name: &str, report: &mut Report) -> Option<S
     let before = report.len();
     structure::check(&mut root, &schema::suite(), report);
     let sound = report.len() == before;
-    let raw: RawSuite = serde_json::from_value(root.to_json()).ok()?;
+    let raw: RawSuite = match serde_json::from_value(root.to_json()) {
+        Ok(raw) => raw,
+        Err(error) => {
+            if sound {
+                report.at("unreadable", root.at, error.to_string(), "in this file", None);
+            }
+            return None;
+        }
+    };
     let mut context = Context { tree: &root, report, sound };
     if raw.test.is_empty() {
         context.missing("test", "the suite has no test", "add [[test]]");

@@ -7,10 +7,12 @@
 mod builtin;
 mod cross;
 mod error;
+mod lint;
 mod load_suite;
 mod model;
 mod query;
 mod raw;
+mod raw_suite;
 mod report;
 mod resolve;
 mod scaling;
@@ -22,6 +24,7 @@ mod workload;
 
 pub use builtin::{BUILTIN_PROFILES, BUILTIN_SUITES, builtin, builtin_suite};
 pub use error::{Problem, ProfileErrors};
+pub use lint::{Lint, lint};
 pub use model::{
     Autoscaler, Azure, Behavior, Local, Pattern, Period, Policy, PolicyKind, Pool, PoolMode, Probe, Probes, Profile,
     Prometheus, Resources, Role, Scaling, ScalingRules, Select, SkuTier, Taint, Traffic, Trigger, Web, Worker,

@@ -256,12 +256,7 @@ pub(super) fn traffic(raw: &RawTraffic, context: &mut Context<'_>) -> Traffic {
         return Traffic { day: vec![period(0, 0.0), period(9, 1.0), period(10, 0.0)] };
     };
     if periods.is_empty() {
-        context.fail(
-            "traffic.day",
-            "missing_key",
-            "`traffic.day` is empty",
-            "at least one { at = \"00:00\", load = 0 }",
-        );
+        context.missing("traffic.day", "`traffic.day` is empty", "at least one { at = \"00:00\", load = 0 }");
     }
     let day: Vec<Period> = periods
         .iter()

@@ -3,7 +3,7 @@
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
-use super::raw::{RawProfile, RawSuite};
+use super::{raw::RawProfile, raw_suite::RawSuite};
 
 /// Schema of a profile.
 pub fn profile() -> Value {

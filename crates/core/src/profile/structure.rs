@@ -39,11 +39,12 @@ impl Check<'_> {
         match &mut node.value {
             Value::Table(_) if fits("object") => self.table(node, &schema, path),
             Value::Array(items) if fits("array") => {
-                let mut sound = true;
-                for (index, item) in items.iter_mut().enumerate() {
-                    sound &= self.node(item, &schema["items"], &join(path, &index.to_string()));
-                }
-                sound
+                let mut index = 0..;
+                items.retain_mut(|item| {
+                    let at = index.next().unwrap_or_default();
+                    self.node(item, &schema["items"], &join(path, &at.to_string()))
+                });
+                true
             }
             Value::String(_) if fits("string") => self.string(node, &schema, path),
             Value::Integer(number) if fits("integer") || fits("number") => {
