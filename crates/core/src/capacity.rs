@@ -35,6 +35,19 @@ pub fn by_vm_size(profile: &Profile, counts: &[u32]) -> Vec<NodeCount> {
     pairs.map(|(pool, count)| NodeCount { vm_size: pool.vm_size.name.to_owned(), count: *count }).collect()
 }
 
+/// So many nodes in all, spread over the pools: fixed pools have their count, the others their minimum, and what is
+/// beyond that goes to the autoscaled pools in the profile's order, up to their maxima.
+pub fn spread(profile: &Profile, total: u32) -> Vec<u32> {
+    let mut counts: Vec<u32> = profile.pools.iter().map(|pool| pool.min).collect();
+    let mut extra = total.saturating_sub(counts.iter().sum());
+    for (count, pool) in counts.iter_mut().zip(&profile.pools) {
+        let more = extra.min(pool.max - pool.min);
+        *count += more;
+        extra -= more;
+    }
+    counts
+}
+
 /// The most replicas that a workload may have.
 pub fn most_replicas(workload: &Workload) -> u32 {
     workload.scaling.as_ref().map_or(workload.replicas, |scaling| scaling.max)

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use proptest::prelude::{ProptestConfig, proptest};
+
 use democtl_core::{
+    capacity,
     profile::{Pattern, Profile, ProfileErrors, Role, Source, Trigger},
     suite::Executor,
     units::{Bytes, Millicores},
@@ -104,6 +107,14 @@ fn extends_finds_given_texts_before_built_in_ones() {
 }
 
 #[test]
+fn nodes_beyond_the_minima_go_to_the_autoscaled_pools() {
+    assert_eq!(capacity::spread(&sound("m3demo1", &[]), 12), [3, 3, 3], "fixed pools never grow");
+    assert_eq!(capacity::spread(&sound("m3demo2", &[]), 5), [5]);
+    assert_eq!(capacity::spread(&sound("m3demo2", &[]), 1), [2]);
+    assert_eq!(capacity::spread(&sound("m3demo2", &[]), 9), [7]);
+}
+
+#[test]
 fn all_problems_are_told_at_once_and_in_order() {
     let errors =
         load("m3demo2", &[("workload.web.scaling.min", "11"), ("pool.main.min", "9"), ("local.vm_delay", "5 min")])
@@ -111,4 +122,36 @@ fn all_problems_are_told_at_once_and_in_order() {
     let codes: Vec<&str> = errors.problems().iter().map(democtl_core::profile::Problem::code).collect();
     assert_eq!(codes, ["conflict", "conflict", "bad_unit"], "{}", errors.to_text(100));
     assert_eq!(errors.problems()[0].position(), ("--set", 1, 26));
+}
+
+/// Loads a text that may be anything, and renders whatever is wrong with it.
+fn survive(text: String, sets: &[(String, String)]) {
+    let source = Source { name: "any.toml".into(), text };
+    if let Err(errors) = Profile::load(&source, sets, &|_| None) {
+        assert!(!errors.problems().is_empty());
+        assert!(!errors.to_text(80).is_empty());
+        assert!(errors.problems().iter().all(|problem| problem.position().1 >= 1));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_text_is_answered_without_a_panic(text in "[\\[\\]a-z.=\"' \n{},0-9äé#-]{0,80}") {
+        survive(text, &[]);
+    }
+
+    #[test]
+    fn a_damaged_profile_is_answered_without_a_panic(at in 0_usize..2000, length in 0_usize..40, with in "[ -~é\n]{0,12}") {
+        let text: Vec<char> = democtl_core::profile::builtin("m3demo2").expect("built in").text.chars().collect();
+        let at = at.min(text.len());
+        let end = (at + length).min(text.len());
+        survive(text[..at].iter().chain(&with.chars().collect::<Vec<_>>()).chain(&text[end..]).collect(), &[]);
+    }
+
+    #[test]
+    fn any_override_is_answered_without_a_panic(path in "(workload|pool|meta|prices|x|traffic)(\\.(web|main|scaling|trigger|0|max|é|day|)){0,4}", value in "[ -~é]{0,12}") {
+        survive(democtl_core::profile::builtin("m3demo2").expect("built in").text, &[(path, value)]);
+    }
 }

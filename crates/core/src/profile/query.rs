@@ -30,17 +30,26 @@ pub const EXPOSED_METRICS: [&str; 15] = [
 ];
 
 /// Functions that every target's metrics server evaluates; the embedded one knows no more.
-const FUNCTIONS: [&str; 26] = [
+const FUNCTIONS: [&str; 38] = [
     "rate",
     "irate",
     "increase",
     "delta",
+    "idelta",
+    "deriv",
+    "changes",
+    "resets",
     "sum_over_time",
     "avg_over_time",
     "min_over_time",
     "max_over_time",
     "count_over_time",
     "last_over_time",
+    "present_over_time",
+    "absent_over_time",
+    "quantile_over_time",
+    "stddev_over_time",
+    "stdvar_over_time",
     "histogram_quantile",
     "clamp_min",
     "clamp_max",
@@ -55,8 +64,11 @@ const FUNCTIONS: [&str; 26] = [
     "exp",
     "ln",
     "time",
+    "timestamp",
     "sgn",
     "absent",
+    "label_replace",
+    "label_join",
 ];
 
 /// What is wrong with a query.
@@ -104,6 +116,7 @@ fn is_single(expr: &Expr) -> bool {
             !selects && aggregate.modifier.as_ref().is_none_or(|m| m.is_include() && m.labels().is_empty())
         }
         Expr::Paren(paren) => is_single(&paren.expr),
+        Expr::Subquery(subquery) => is_single(&subquery.expr),
         Expr::Unary(unary) => is_single(&unary.expr),
         Expr::NumberLiteral(_) => true,
         Expr::Binary(binary) => is_single(&binary.lhs) && is_single(&binary.rhs),
@@ -118,7 +131,8 @@ fn is_single(expr: &Expr) -> bool {
         }
         Expr::Call(call) if matches!(call.func.name, "vector" | "scalar" | "time" | "absent") => true,
         Expr::Call(call) => {
-            let mut vectors = call.args.args.iter().filter(|arg| arg.value_type() != ValueType::Scalar).peekable();
+            let is_series = |kind: ValueType| matches!(kind, ValueType::Vector | ValueType::Matrix);
+            let mut vectors = call.args.args.iter().filter(|arg| is_series(arg.value_type())).peekable();
             vectors.peek().is_some() && vectors.all(|arg| is_single(arg))
         }
         _ => false,
