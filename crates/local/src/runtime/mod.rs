@@ -10,6 +10,7 @@ pub mod env;
 mod fake;
 pub mod kubelet;
 pub mod logs;
+pub mod metrics;
 pub mod network;
 pub mod objects;
 pub mod probe;
