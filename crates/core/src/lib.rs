@@ -3,6 +3,7 @@
 //! Nothing here does IO, reads a clock, the environment or files, or starts a thread; `clippy.toml` beside this crate
 //! enforces it. Time is an argument, randomness a seeded field, output a value.
 
+pub mod autoscale;
 pub mod capacity;
 pub mod catalog;
 pub mod cost;

@@ -1,15 +1,13 @@
 //! Behaviour: defaults, stabilisation, limits, and the memory of changes.
 
-use super::model::{
-    Behavior, Direction, Policy, PolicyKind, Recommendation, Rules, ScaleEvent, SelectPolicy,
-};
+use super::model::{Behavior, Direction, Policy, PolicyKind, Recommendation, Rules, ScaleEvent, SelectPolicy};
 
 /// A recommendation after stabilisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stabilized {
     /// Replicas.
     pub replicas: i32,
-    /// Reason of the AbleToScale condition.
+    /// Reason of the `AbleToScale` condition.
     pub reason: &'static str,
     /// Its message.
     pub message: &'static str,
@@ -20,7 +18,7 @@ pub struct Stabilized {
 pub struct Clamped {
     /// Replicas.
     pub replicas: i32,
-    /// Reason of the ScalingLimited condition.
+    /// Reason of the `ScalingLimited` condition.
     pub reason: &'static str,
     /// The limit of the rate before it was compared with the current replicas, where one was computed.
     pub rate_limit: Option<i32>,
@@ -86,8 +84,10 @@ const DOWN_STABILIZED: (&str, &str) = (
     "ScaleDownStabilized",
     "recent recommendations were higher than current one, applying the highest recent recommendation",
 );
-const UP_STABILIZED: (&str, &str) =
-    ("ScaleUpStabilized", "recent recommendations were lower than current one, applying the lowest recent recommendation");
+const UP_STABILIZED: (&str, &str) = (
+    "ScaleUpStabilized",
+    "recent recommendations were lower than current one, applying the lowest recent recommendation",
+);
 
 fn stabilized(replicas: i32, (reason, message): (&'static str, &'static str)) -> Stabilized {
     Stabilized { replicas, reason, message }
@@ -102,7 +102,12 @@ fn store(recommendations: &mut Vec<Recommendation>, new: Recommendation, outdate
 }
 
 /// Without behaviour: the greatest recommendation of the window.
-pub fn stabilize_legacy(desired: i32, recommendations: &mut Vec<Recommendation>, window_s: f64, now: f64) -> Stabilized {
+pub fn stabilize_legacy(
+    desired: i32,
+    recommendations: &mut Vec<Recommendation>,
+    window_s: f64,
+    now: f64,
+) -> Stabilized {
     let cutoff = now - window_s;
     let recent = recommendations.iter().filter(|entry| entry.at_s >= cutoff);
     let replicas = recent.map(|entry| entry.replicas).fold(desired, i32::max);
@@ -119,7 +124,8 @@ pub fn stabilize(
     now: f64,
 ) -> Stabilized {
     let (up_cutoff, down_cutoff) = (now - up_window_s, now - down_window_s);
-    let after = |cutoff: f64| recommendations.iter().filter(move |entry| entry.at_s > cutoff).map(|entry| entry.replicas);
+    let after =
+        |cutoff: f64| recommendations.iter().filter(move |entry| entry.at_s > cutoff).map(|entry| entry.replicas);
     let low = after(up_cutoff).fold(desired, i32::min);
     let high = after(down_cutoff).fold(desired, i32::max);
     let replicas = current.max(low).min(high);
@@ -184,19 +190,29 @@ fn limit(current: i32, rules: &Rules, up: bool, proposal: impl Fn(&Policy) -> i3
 }
 
 /// With behaviour: the rates of the policies, then the bounds.
-pub fn clamp(current: i32, desired: i32, limit: Limit<'_>, up: &[ScaleEvent], down: &[ScaleEvent], now: f64) -> Clamped {
+pub fn clamp(
+    current: i32,
+    desired: i32,
+    limit: Limit<'_>,
+    up: &[ScaleEvent],
+    down: &[ScaleEvent],
+    now: f64,
+) -> Clamped {
     let within = |rate_limit| Clamped { replicas: desired, reason: "DesiredWithinRange", rate_limit };
     if desired > current {
         let rate = scale_up_limit(current, up, down, limit.up, now);
         let most = rate.max(current);
         let (cap, reason) = if limit.max > most { (most, "ScaleUpLimit") } else { (limit.max, "TooManyReplicas") };
-        return if desired > cap { Clamped { replicas: cap, reason, rate_limit: Some(rate) } } else { within(Some(rate)) };
+        return if desired > cap {
+            Clamped { replicas: cap, reason, rate_limit: Some(rate) }
+        } else {
+            within(Some(rate))
+        };
     }
     if desired < current {
         let rate = scale_down_limit(current, up, down, limit.down, now);
         let least = rate.min(current);
-        let (floor, reason) =
-            if limit.min < least { (least, "ScaleDownLimit") } else { (limit.min, "TooFewReplicas") };
+        let (floor, reason) = if limit.min < least { (least, "ScaleDownLimit") } else { (limit.min, "TooFewReplicas") };
         return if desired < floor {
             Clamped { replicas: floor, reason, rate_limit: Some(rate) }
         } else {

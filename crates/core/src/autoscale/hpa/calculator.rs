@@ -49,8 +49,8 @@ pub fn utilization_ratio(
     target_percent: i64,
 ) -> Result<(f64, i64, i64), MetricError> {
     let known = || samples.iter().filter_map(|(pod, value)| Some((value, requests.get(pod)?)));
-    let (used, requested, count) =
-        known().fold((0, 0, 0), |(used, requested, count), (value, request)| (used + value, requested + request, count + 1));
+    let (used, requested, count) = known()
+        .fold((0, 0, 0), |(used, requested, count), (value, request)| (used + value, requested + request, count + 1));
     if requested == 0 {
         return Err(MetricError("no metrics returned matched known pods".into()));
     }
@@ -224,7 +224,13 @@ impl Calculator {
     }
 
     /// The value of an object or external metric against a total.
-    pub fn total(&self, current: i32, value_milli: i64, target_milli: i64, pods: &[Pod]) -> Result<Proposal, MetricError> {
+    pub fn total(
+        &self,
+        current: i32,
+        value_milli: i64,
+        target_milli: i64,
+        pods: &[Pod],
+    ) -> Result<Proposal, MetricError> {
         let ratio = value_milli as f64 / target_milli as f64;
         let replicas = if current == 0 {
             ratio.ceil() as i32

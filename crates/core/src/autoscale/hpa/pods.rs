@@ -71,11 +71,7 @@ fn initialising(pod: &Pod, metric: &PodMetric, calculator: &Calculator, now: f64
 }
 
 /// The request of each pod, milli-units, sidecars included.
-pub fn requests(
-    pods: &[Pod],
-    resource: &str,
-    container: Option<&str>,
-) -> Result<BTreeMap<String, i64>, MetricError> {
+pub fn requests(pods: &[Pod], resource: &str, container: Option<&str>) -> Result<BTreeMap<String, i64>, MetricError> {
     let mut all = BTreeMap::new();
     for pod in pods {
         let regular = pod.containers.iter().map(|c| (&c.name, &c.requests_milli));

@@ -223,7 +223,7 @@ pub fn reconcile(config: &Config, input: &Input<'_>, before: &Status, state: &mu
         run.outcome.status.current_metrics.clear();
         (min, "Current number of replicas below Spec.MinReplicas".to_owned(), true)
     } else {
-        match run.from_metrics(scale, min) {
+        match run.desired_by_metrics(scale, min) {
             Some((desired, reason)) => (desired, reason, desired != current),
             None => return run.outcome,
         }
@@ -261,7 +261,7 @@ impl Run<'_> {
     }
 
     /// The desired replicas by the metrics and the reason for a change; `None` when the reconcile gave up.
-    fn from_metrics(&mut self, scale: &Scale, min: i32) -> Option<(i32, String)> {
+    fn desired_by_metrics(&mut self, scale: &Scale, min: i32) -> Option<(i32, String)> {
         let current = scale.spec_replicas;
         let (best, metric) = match self.combine(scale) {
             Ok(found) => found,
@@ -317,7 +317,8 @@ impl Run<'_> {
                     invalid += 1;
                     current_metrics.push(None);
                     self.event(true, failure.reason, failure.cause.clone());
-                    let error = if failure.reason == "InvalidMetricSourceType" { ErrorKind::Spec } else { ErrorKind::Internal };
+                    let error =
+                        if failure.reason == "InvalidMetricSourceType" { ErrorKind::Spec } else { ErrorKind::Internal };
                     let proposal = Err((failure.reason, failure.error.clone()));
                     self.outcome.per_metric.push(MetricOutcome { proposal, action: Action::None, error });
                     first_failure.get_or_insert((failure.reason, failure.cause, failure.error));
@@ -393,6 +394,7 @@ impl Run<'_> {
             self.outcome.status.desired_replicas = current;
             return;
         }
+        self.outcome.scale_to = Some(desired);
         if let Some(error) = self.input.scale_update_error {
             self.event(true, "FailedRescale", format!("New size: {desired}; reason: {reason}; error: {error}"));
             let message = format!("the HPA controller was unable to update the target scale: {error}");
@@ -405,7 +407,6 @@ impl Run<'_> {
         self.event(false, "SuccessfulRescale", format!("New size: {desired}; reason: {reason}"));
         let State { scale_up_events, scale_down_events, .. } = self.state;
         store_scale_event(self.input.behavior, current, desired, scale_up_events, scale_down_events, self.now);
-        self.outcome.scale_to = Some(desired);
         self.outcome.action = action(desired, current);
         self.outcome.status.desired_replicas = desired;
         self.outcome.status.last_scale_time_s = Some(self.now);
@@ -478,7 +479,9 @@ fn evaluate(
             let selector = selector_text(selector.as_ref());
             let fail = |cause: String| Failure {
                 reason: "FailedGetExternalMetric",
-                error: format!("failed to get {name} external metric value: failed to get external metric {name}: {cause}"),
+                error: format!(
+                    "failed to get {name} external metric value: failed to get external metric {name}: {cause}"
+                ),
                 cause,
             };
             let error = match &observed.error {
@@ -565,5 +568,7 @@ fn selector_text(selector: Option<&BTreeMap<String, String>>) -> String {
     let Some(labels) = selector else { return "nil".to_owned() };
     let pairs = labels.iter().map(|(key, value)| format!("{key}: {value},"));
     let pairs: String = pairs.collect();
-    format!("&LabelSelector{{MatchLabels:map[string]string{{{pairs}}},MatchExpressions:[]LabelSelectorRequirement{{}},}}")
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{pairs}}},MatchExpressions:[]LabelSelectorRequirement{{}},}}"
+    )
 }
