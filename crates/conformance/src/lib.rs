@@ -1,6 +1,7 @@
 //! Runs rows of upstream's cases against `democtl_core::autoscale`: one loader for each kind of row.
 
 mod hpa;
+mod scheduler;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -84,8 +85,9 @@ pub fn judge(text: &str) -> Result<Report, String> {
             report.skipped.push((name, reason.to_string()));
             continue;
         }
-        let (judgement, rule) =
-            hpa::judge(&row).unwrap_or_else(|| (Err(format!("no loader for kind {:?}", row.kind)), "none"));
+        let (judgement, rule) = hpa::judge(&row)
+            .or_else(|| scheduler::judge(&row))
+            .unwrap_or_else(|| (Err(format!("no loader for kind {:?}", row.kind)), "none"));
         let (passed, total) = report.kinds.entry(row.kind).or_default();
         *total += 1;
         match judgement {

@@ -22,3 +22,8 @@ fn hpa_behavior() {
 fn hpa_derived() {
     passes(include_str!("../data/hpa_derived.json"));
 }
+
+#[test]
+fn scheduler() {
+    passes(include_str!("../data/scheduler.json"));
+}

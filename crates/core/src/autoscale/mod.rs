@@ -3,3 +3,4 @@
 //! The local cluster drives them in real time, a forecast in virtual time. Each rule exists here and nowhere else.
 
 pub mod hpa;
+pub mod schedule;
