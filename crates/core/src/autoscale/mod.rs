@@ -3,4 +3,6 @@
 //! The local cluster drives them in real time, a forecast in virtual time. Each rule exists here and nowhere else.
 
 pub mod hpa;
+pub mod keda;
+pub mod nodes;
 pub mod schedule;
