@@ -5,4 +5,5 @@
 pub mod hpa;
 pub mod keda;
 pub mod nodes;
+pub mod rollout;
 pub mod schedule;

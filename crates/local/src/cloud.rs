@@ -1,0 +1,273 @@
+//! The local stand-in for VM scale sets: pools with targets, machines that take their time to boot, Node objects.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use democtl_core::autoscale::{
+    nodes::Group,
+    schedule::{Node, Resources, Taint},
+};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use serde_json::{Value, json};
+
+use crate::{
+    api::{Client, DeleteOptions, Status, resources::NODES},
+    clock::Clock,
+    config::{Config, NodePool},
+};
+
+/// The label that AKS gives to the nodes of a pool.
+pub const POOL_LABEL: &str = "kubernetes.azure.com/agentpool";
+
+/// Pools and their machines. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Cloud {
+    client: Client,
+    clock: Clock,
+    config: Arc<Config>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    targets: BTreeMap<String, u32>,
+    /// Numbers given to machines, by pool; never given twice.
+    next: BTreeMap<String, u32>,
+    deleting: BTreeSet<String>,
+    random: StdRng,
+}
+
+impl Cloud {
+    /// A cloud whose nodes are those that the API knows.
+    pub fn new(client: &Client, clock: Clock, config: Arc<Config>) -> Self {
+        let state = State {
+            targets: BTreeMap::new(),
+            next: BTreeMap::new(),
+            deleting: BTreeSet::new(),
+            random: StdRng::seed_from_u64(config.seed),
+        };
+        Self { client: client.as_manager("cloud-provider"), clock, config, state: Arc::new(Mutex::new(state)) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the nodes that every pool starts with, at once; those of an earlier life are kept.
+    pub fn bootstrap(&self) -> Result<(), Status> {
+        let existing = self.client.list(&NODES, "").0;
+        for pool in &self.config.pools {
+            let here: Vec<&str> = existing
+                .iter()
+                .filter(|node| node["metadata"]["labels"][POOL_LABEL] == pool.name)
+                .filter_map(|node| node["metadata"]["name"].as_str())
+                .collect();
+            let greatest = here.iter().filter_map(|name| u32::from_str_radix(name.get(name.len() - 6..)?, 36).ok()).max();
+            let count = (here.len() as u32).max(pool.count);
+            {
+                let mut state = self.lock();
+                state.next.insert(pool.name.clone(), greatest.map_or(0, |greatest| greatest + 1));
+                state.targets.insert(pool.name.clone(), count);
+            }
+            for _ in here.len() as u32..count {
+                self.join(pool)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The pools as the cluster autoscaler sees them.
+    pub fn groups(&self) -> Vec<Group> {
+        let state = self.lock();
+        self.config
+            .pools
+            .iter()
+            .filter(|pool| pool.max > pool.min)
+            .map(|pool| Group {
+                id: pool.name.clone(),
+                min: pool.min,
+                max: pool.max,
+                target: state.targets.get(&pool.name).copied().unwrap_or(pool.count),
+                template: template(pool),
+                backed_off: false,
+            })
+            .collect()
+    }
+
+    /// Nodes that are being removed.
+    pub fn deleting(&self) -> Vec<String> {
+        self.lock().deleting.iter().cloned().collect()
+    }
+
+    /// Asks for machines; each joins after its own boot delay.
+    pub fn resize(&self, pool: &str, to: u32) {
+        let Some(pool) = self.config.pools.iter().find(|known| known.name == pool).cloned() else { return };
+        let delays: Vec<Duration> = {
+            let mut state = self.lock();
+            let from = state.targets.insert(pool.name.clone(), to).unwrap_or(0);
+            let (least, most) = self.config.vm_delay;
+            (from..to).map(|_| if least < most { state.random.random_range(least..=most) } else { least }).collect()
+        };
+        for delay in delays {
+            let (cloud, pool) = (self.clone(), pool.clone());
+            tokio::spawn(async move {
+                cloud.clock.sleep(delay).await;
+                if let Err(status) = cloud.join(&pool) {
+                    tracing::warn!(%status, pool = pool.name, "node did not join");
+                }
+            });
+        }
+    }
+
+    /// A node is about to be removed.
+    pub fn mark_deleting(&self, node: &str) {
+        self.lock().deleting.insert(node.to_owned());
+    }
+
+    /// A node is not removed after all.
+    pub fn keep(&self, node: &str) {
+        self.lock().deleting.remove(node);
+    }
+
+    /// Gives a machine back and removes its node.
+    pub fn delete(&self, node: &str) {
+        let Ok(object) = self.client.get(&NODES, "", node) else { return };
+        let pool = object["metadata"]["labels"][POOL_LABEL].as_str().unwrap_or_default().to_owned();
+        if let Err(status) = self.client.delete(&NODES, "", node, &DeleteOptions::default()) {
+            tracing::warn!(%status, node, "node not deleted");
+        }
+        let mut state = self.lock();
+        state.deleting.remove(node);
+        if let Some(target) = state.targets.get_mut(&pool) {
+            *target = target.saturating_sub(1);
+        }
+    }
+
+    fn join(&self, pool: &NodePool) -> Result<(), Status> {
+        let number = {
+            let mut state = self.lock();
+            let next = state.next.entry(pool.name.clone()).or_default();
+            *next += 1;
+            *next - 1
+        };
+        let node = node(pool, number);
+        let created = self.client.create(&NODES, "", node.clone())?;
+        let mut ready = (*created).clone();
+        ready["status"] = node["status"].clone();
+        let name = created["metadata"]["name"].as_str().unwrap_or_default();
+        self.client.update_status(&NODES, "", name, &ready)?;
+        let message = format!("Node {name} event: Registered Node {name} in Controller");
+        self.client.record_event(&created, "Normal", "RegisteredNode", &message, "node-controller");
+        Ok(())
+    }
+}
+
+fn zone(pool: &NodePool, number: u32) -> Option<&String> {
+    (!pool.zones.is_empty()).then(|| &pool.zones[number as usize % pool.zones.len()])
+}
+
+fn labels(pool: &NodePool) -> BTreeMap<String, String> {
+    let fixed = [
+        (POOL_LABEL, pool.name.as_str()),
+        ("agentpool", &pool.name),
+        ("kubernetes.azure.com/mode", &pool.mode.to_lowercase()),
+        ("node.kubernetes.io/instance-type", &pool.vm_size),
+        ("kubernetes.io/os", "linux"),
+        ("kubernetes.io/arch", "amd64"),
+        ("type", "virtual"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()));
+    fixed.into_iter().chain(pool.labels.clone()).collect()
+}
+
+/// `key=value:Effect`.
+fn taints(pool: &NodePool) -> Vec<Taint> {
+    pool.taints
+        .iter()
+        .filter_map(|taint| {
+            let (pair, effect) = taint.rsplit_once(':')?;
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some(Taint { key: key.to_owned(), value: value.to_owned(), effect: effect.to_owned() })
+        })
+        .collect()
+}
+
+fn template(pool: &NodePool) -> Node {
+    let resources = |cpu, memory| Resources {
+        cpu_milli: Some(cpu),
+        memory_bytes: Some(memory),
+        pods: Some(i64::from(pool.max_pods)),
+        ..Resources::default()
+    };
+    Node {
+        name: format!("template-{}", pool.name),
+        labels: labels(pool),
+        taints: taints(pool),
+        allocatable: resources(pool.allocatable_cpu_milli, pool.allocatable_memory_bytes),
+        capacity: Some(resources(pool.cpu_milli, pool.memory_bytes)),
+        ready: Some(true),
+        ..Node::default()
+    }
+}
+
+/// The last six characters of a machine's name are its number in base 36, as in scale sets.
+fn base36(mut number: u32) -> String {
+    let mut digits = [b'0'; 6];
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize];
+        number /= 36;
+    }
+    digits.iter().map(|digit| char::from(*digit)).collect()
+}
+
+fn node(pool: &NodePool, number: u32) -> Value {
+    let name = format!("aks-{}-vmss{}", pool.name, base36(number));
+    let mut labels = json!(labels(pool));
+    labels["kubernetes.io/hostname"] = json!(name);
+    if let Some(zone) = zone(pool, number) {
+        labels["topology.kubernetes.io/zone"] = json!(format!("westeurope-{zone}"));
+    }
+    let list = |cpu: i64, memory: i64| {
+        json!({ "cpu": format!("{cpu}m"), "memory": format!("{}Ki", memory / 1024), "pods": pool.max_pods.to_string() })
+    };
+    let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let condition = |kind: &str, status: &str, reason: &str, message: &str| {
+        json!({
+            "type": kind, "status": status, "reason": reason, "message": message,
+            "lastHeartbeatTime": now, "lastTransitionTime": now,
+        })
+    };
+    let taints: Vec<Value> = taints(pool)
+        .into_iter()
+        .map(|taint| json!({ "key": taint.key, "value": taint.value, "effect": taint.effect }))
+        .collect();
+    let mut spec = json!({ "providerID": format!("local:///{}/{name}", pool.name) });
+    if !taints.is_empty() {
+        spec["taints"] = json!(taints);
+    }
+    json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": { "name": name, "labels": labels },
+        "spec": spec,
+        "status": {
+            "capacity": list(pool.cpu_milli, pool.memory_bytes),
+            "allocatable": list(pool.allocatable_cpu_milli, pool.allocatable_memory_bytes),
+            "conditions": [
+                condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+                condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+                condition("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+                condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+            ],
+            "addresses": [{ "type": "Hostname", "address": name }],
+            "nodeInfo": {
+                "kubeletVersion": "v1.33.13", "kubeProxyVersion": "v1.33.13", "containerRuntimeVersion": "democtl://virtual",
+                "operatingSystem": "linux", "architecture": "amd64", "osImage": "virtual node of democtl",
+                "kernelVersion": "", "machineID": name, "systemUUID": name, "bootID": name,
+            },
+        },
+    })
+}

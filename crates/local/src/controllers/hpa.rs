@@ -1,0 +1,368 @@
+//! Horizontal pod autoscalers: gathers what the brain wants to see, and does what it says.
+//!
+//! The algorithm is `democtl_core::autoscale::hpa`; syncs come every 15 s of profile time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use democtl_core::{
+    autoscale::{
+        hpa::{
+            Behavior, Condition, Config, Container, ContainerUsage, Described, InitContainer, Input, Metric, Observed,
+            Outcome, Pod, PodMetric, Policy, PolicyKind, Rules, Scale, SelectPolicy, State, Status, Target, reconcile,
+        },
+        keda::{Trigger, quantity_text},
+    },
+    units,
+};
+use serde_json::{Value, json};
+
+use super::{
+    Context,
+    object::{find, int, is_deleting, items, name, namespace, now, seconds_since, text, uid, write_status},
+    triggers::Readers,
+};
+use crate::api::{
+    LabelSelector, Resource, Status as ApiStatus,
+    resources::{DEPLOYMENTS, HPAS, PODS, REPLICASETS, SCALEDOBJECTS},
+};
+
+/// The controller manager's `--horizontal-pod-autoscaler-sync-period`.
+const SYNC: Duration = Duration::from_secs(15);
+const COMPONENT: &str = "horizontal-pod-autoscaler";
+
+pub(super) async fn run(context: Context) {
+    let mut controller = Controller {
+        readers: Readers::new(context.directory.clone()),
+        context: Context { client: context.client.as_manager("kube-controller-manager"), ..context },
+        states: BTreeMap::new(),
+    };
+    let mut ticks = controller.context.clock.interval(SYNC);
+    loop {
+        ticks.tick().await;
+        let hpas = controller.context.client.list(&HPAS, "").0;
+        let alive: BTreeSet<&str> = hpas.iter().map(|hpa| uid(hpa)).collect();
+        controller.states.retain(|uid, _| alive.contains(uid.as_str()));
+        for hpa in hpas.iter().filter(|hpa| !is_deleting(hpa)) {
+            if let Err(status) = controller.sync(hpa).await
+                && !status.is_conflict()
+                && !status.is_not_found()
+            {
+                tracing::warn!(%status, hpa = name(hpa), "horizontal autoscaler");
+            }
+        }
+    }
+}
+
+struct Controller {
+    context: Context,
+    readers: Readers,
+    states: BTreeMap<String, (State, Status)>,
+}
+
+impl Controller {
+    async fn sync(&mut self, hpa: &Value) -> Result<(), ApiStatus> {
+        let client = self.context.client.clone();
+        let space = namespace(hpa);
+        let target = &hpa["spec"]["scaleTargetRef"];
+        let (kind, target_name) = (text(target, "/kind"), text(target, "/name"));
+        let resource: Option<&Resource> = match kind {
+            "Deployment" => Some(&DEPLOYMENTS),
+            "ReplicaSet" => Some(&REPLICASETS),
+            _ => None,
+        };
+        let workload = match resource {
+            Some(resource) => find(&client, resource, space, target_name)?,
+            None => None,
+        };
+        let (pods, scale) = match &workload {
+            Some(workload) => (self.pods(workload), Ok(scale(workload))),
+            None => (Vec::new(), Err(format!("{}s.apps \"{target_name}\" not found", kind.to_lowercase()))),
+        };
+        let mut metrics = Vec::new();
+        for spec in items(hpa, "/spec/metrics") {
+            metrics.push(self.observe(space, spec, &pods).await);
+        }
+        let behavior = hpa["spec"].get("behavior").filter(|behavior| behavior.is_object()).map(read_behavior);
+        let reference = format!("{kind}/{space}/{target_name}");
+        let input = Input {
+            namespace: space,
+            reference: &reference,
+            min_replicas: int(hpa, "/spec/minReplicas"),
+            max_replicas: int(hpa, "/spec/maxReplicas").unwrap_or(1),
+            behavior: behavior.as_ref(),
+            metrics: &metrics,
+            pods: &pods,
+            scale,
+            scale_update_error: None,
+        };
+        let now_s = self.context.clock.now().as_secs_f64();
+        let (state, before) = self.states.entry(uid(hpa).to_owned()).or_default();
+        let remembered = state.clone();
+        let mut outcome = reconcile(&Config::default(), &input, before, state, now_s);
+        if let (Some(replicas), Some(resource)) = (outcome.scale_to, resource) {
+            let patch = json!({ "spec": { "replicas": replicas } });
+            if let Err(status) = client.merge_patch(resource, space, target_name, Some("scale"), &patch) {
+                // Told again with the failure, from what was remembered before.
+                *state = remembered;
+                let error = status.to_string();
+                let input = Input { scale_update_error: Some(&error), ..input };
+                outcome = reconcile(&Config::default(), &input, before, state, now_s);
+            }
+        }
+        *before = outcome.status.clone();
+        for event in &outcome.events {
+            let kind = if event.warning { "Warning" } else { "Normal" };
+            client.record_event(hpa, kind, event.reason, &event.message, COMPONENT);
+        }
+        write_status(&client, &HPAS, hpa, &render_status(hpa, &outcome))
+    }
+
+    fn pods(&self, workload: &Value) -> Vec<Pod> {
+        let selector = LabelSelector::from_value(&workload["spec"]["selector"]);
+        let pods = self.context.client.list_selected(&PODS, namespace(workload), &selector).0;
+        let (now_s, speed) = (self.context.clock.now().as_secs_f64(), self.context.clock.speed());
+        pods.iter().map(|pod| read_pod(pod, now_s, speed)).collect()
+    }
+
+    /// A metric of the specification with what its source answers.
+    async fn observe(&self, space: &str, spec: &Value, pods: &[Pod]) -> (Metric, Observed) {
+        match text(spec, "/type") {
+            "Resource" => {
+                let resource = text(spec, "/resource/name").to_owned();
+                let observed = self.usage(space, &resource, pods);
+                (Metric::Resource { resource, container: None, target: read_target(&spec["resource"]["target"]) }, observed)
+            }
+            "ContainerResource" => {
+                let part = &spec["containerResource"];
+                let resource = text(part, "/name").to_owned();
+                let observed = self.usage(space, &resource, pods);
+                let container = Some(text(part, "/container").to_owned());
+                (Metric::Resource { resource, container, target: read_target(&part["target"]) }, observed)
+            }
+            "External" => {
+                let part = &spec["external"];
+                let metric_name = text(part, "/metric/name").to_owned();
+                let labels = part["metric"]["selector"]["matchLabels"].as_object();
+                let selector = labels.map(|labels| {
+                    labels.iter().map(|(k, v)| (k.clone(), v.as_str().unwrap_or_default().to_owned())).collect()
+                });
+                let observed = self.external(space, &metric_name, part).await;
+                (Metric::External { name: metric_name, selector, target: read_target(&part["target"]) }, observed)
+            }
+            // No adapter serves the custom metrics API here.
+            "Pods" => {
+                let part = &spec["pods"];
+                let name = text(part, "/metric/name").to_owned();
+                (Metric::Pods { name, target: read_target(&part["target"]) }, no_custom_metrics())
+            }
+            "Object" => {
+                let part = &spec["object"];
+                let described = Described {
+                    kind: text(part, "/describedObject/kind").to_owned(),
+                    name: text(part, "/describedObject/name").to_owned(),
+                };
+                let name = text(part, "/metric/name").to_owned();
+                (Metric::Object { name, described, target: read_target(&part["target"]) }, no_custom_metrics())
+            }
+            other => (Metric::Unknown(other.to_owned()), Observed::default()),
+        }
+    }
+
+    fn usage(&self, space: &str, resource: &str, pods: &[Pod]) -> Observed {
+        let speed = self.context.clock.speed();
+        let now_s = self.context.clock.now().as_secs_f64();
+        let usages = self.context.metrics.pods(Some(space));
+        let pod_metrics = usages.iter().filter(|usage| pods.iter().any(|pod| pod.name == usage.name)).map(|usage| {
+            let age_s = (chrono::Utc::now() - usage.at).as_seconds_f64() * speed;
+            let containers = usage.containers.iter().map(|container| ContainerUsage {
+                name: container.name.clone(),
+                usage_milli: match resource {
+                    "cpu" => Some(container.cpu.0),
+                    "memory" => Some(container.memory.0 * 1000),
+                    _ => None,
+                },
+            });
+            PodMetric {
+                pod: usage.name.clone(),
+                timestamp_s: now_s - age_s,
+                window_s: SYNC.as_secs_f64(),
+                value_milli: None,
+                containers: containers.collect(),
+            }
+        });
+        Observed { pod_metrics: pod_metrics.collect(), timestamp_s: now_s, ..Observed::default() }
+    }
+
+    /// What KEDA's metrics adapter answers: the trigger is read now.
+    async fn external(&self, space: &str, metric: &str, part: &Value) -> Observed {
+        let failed = |error: String| Observed { error: Some(error), ..Observed::default() };
+        let owner = part["metric"]["selector"]["matchLabels"]["scaledobject.keda.sh/name"].as_str();
+        let Some(owner) = owner else {
+            return failed("no metrics returned from external metrics API".to_owned());
+        };
+        let object = match self.context.client.get(&SCALEDOBJECTS, space, owner) {
+            Ok(object) => object,
+            Err(status) => return failed(status.to_string()),
+        };
+        let triggers = items(&object, "/spec/triggers").enumerate().map(|(index, trigger)| Trigger::parse(index, trigger));
+        let trigger = triggers.filter_map(Result::ok).find(|trigger| trigger.metric_name().as_deref() == Some(metric));
+        let Some(trigger) = trigger else { return failed(format!("no matching metrics found for {metric}")) };
+        match self.readers.read(&trigger, space).await {
+            Ok(value) => Observed {
+                values_milli: vec![value.milli],
+                timestamp_s: self.context.clock.now().as_secs_f64(),
+                ..Observed::default()
+            },
+            Err(error) => failed(error),
+        }
+    }
+}
+
+fn no_custom_metrics() -> Observed {
+    let error = "unable to fetch metrics from custom metrics API: the server could not find the requested resource";
+    Observed { error: Some(error.to_owned()), ..Observed::default() }
+}
+
+fn scale(workload: &Arc<Value>) -> Scale {
+    let empty = workload["spec"]["selector"].as_object().is_none_or(serde_json::Map::is_empty);
+    Scale {
+        spec_replicas: int(workload, "/spec/replicas").unwrap_or(1),
+        status_replicas: int(workload, "/status/replicas").unwrap_or(0),
+        selector: if empty { Err(("SelectorRequired", "selector is required".to_owned())) } else { Ok(()) },
+    }
+}
+
+/// Times of the API are wall-clock seconds; their ages are stretched to profile time.
+fn read_pod(pod: &Value, now_s: f64, speed: f64) -> Pod {
+    let at = |time: &str| seconds_since(time).map(|age| now_s - age * speed);
+    let ready = items(pod, "/status/conditions").find(|condition| condition["type"] == "Ready");
+    let requests = |container: &Value| -> BTreeMap<String, i64> {
+        let list = container.pointer("/resources/requests").and_then(Value::as_object);
+        let read = |(name, quantity): (&String, &Value)| {
+            let text = quantity.as_str().map_or_else(|| quantity.to_string(), ToOwned::to_owned);
+            let milli = match name.as_str() {
+                "cpu" => units::Millicores::parse(&text).ok()?.0,
+                _ => units::Bytes::parse(&text).ok()?.0 * 1000,
+            };
+            Some((name.clone(), milli))
+        };
+        list.into_iter().flatten().filter_map(read).collect()
+    };
+    Pod {
+        name: name(pod).to_owned(),
+        labels: BTreeMap::new(),
+        deleted: is_deleting(pod),
+        phase: text(pod, "/status/phase").to_owned(),
+        start_time_s: at(text(pod, "/status/startTime")),
+        ready: ready.map(|condition| text(condition, "/status").to_owned()),
+        ready_last_transition_s: ready.and_then(|condition| at(text(condition, "/lastTransitionTime"))),
+        containers: items(pod, "/spec/containers")
+            .map(|c| Container { name: text(c, "/name").to_owned(), requests_milli: requests(c) })
+            .collect(),
+        init_containers: items(pod, "/spec/initContainers")
+            .map(|c| InitContainer {
+                name: text(c, "/name").to_owned(),
+                restart_policy: c["restartPolicy"].as_str().map(ToOwned::to_owned),
+                requests_milli: requests(c),
+            })
+            .collect(),
+    }
+}
+
+/// Milli-units of a quantity.
+fn milli(value: &Value) -> Option<i64> {
+    let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+    units::Millicores::parse(&text).ok().map(|milli| milli.0).or_else(|| Some(units::Bytes::parse(&text).ok()?.0 * 1000))
+}
+
+fn read_target(target: &Value) -> Target {
+    let quantity = |key: &str| target.get(key).and_then(milli);
+    Target {
+        average_utilization_percent: target["averageUtilization"].as_i64(),
+        average_value_milli: quantity("averageValue"),
+        value_milli: quantity("value"),
+    }
+}
+
+fn read_behavior(behavior: &Value) -> Behavior {
+    let rules = |key: &str| behavior.get(key).filter(|rules| rules.is_object()).map(read_rules);
+    Behavior { scale_up: rules("scaleUp"), scale_down: rules("scaleDown") }
+}
+
+fn read_rules(rules: &Value) -> Rules {
+    let policy = |policy: &Value| {
+        Some(Policy {
+            kind: if policy["type"] == "Pods" { PolicyKind::Pods } else { PolicyKind::Percent },
+            value: int(policy, "/value")?,
+            period_s: policy["periodSeconds"].as_i64()?,
+        })
+    };
+    Rules {
+        stabilization_window_s: rules["stabilizationWindowSeconds"].as_i64(),
+        select_policy: match rules["selectPolicy"].as_str() {
+            Some("Min") => Some(SelectPolicy::Min),
+            Some("Disabled") => Some(SelectPolicy::Disabled),
+            Some(_) => Some(SelectPolicy::Max),
+            None => None,
+        },
+        tolerance: None,
+        policies: rules["policies"].as_array().map(|policies| policies.iter().filter_map(policy).collect()),
+    }
+}
+
+fn render_status(hpa: &Value, outcome: &Outcome) -> Value {
+    let before = &hpa["status"]["conditions"];
+    let conditions: Vec<Value> = outcome.status.conditions.iter().map(|condition| render_condition(condition, before)).collect();
+    let metrics: Vec<Value> = items(hpa, "/spec/metrics")
+        .zip(&outcome.status.current_metrics)
+        .map(|(spec, current)| {
+            let Some(current) = current else { return json!({ "type": "" }) };
+            let kind = text(spec, "/type");
+            let key = format!("{}{}", kind[..1].to_lowercase(), &kind[1..]);
+            let mut part = spec[&key].clone();
+            if let Some(part) = part.as_object_mut() {
+                part.shift_remove("target");
+            }
+            let mut figures = json!({});
+            if let Some(percent) = current.average_utilization_percent {
+                figures["averageUtilization"] = json!(percent);
+            }
+            for (name, value) in [("averageValue", current.average_value_milli), ("value", current.value_milli)] {
+                if let Some(value) = value {
+                    figures[name] = json!(quantity_text(value));
+                }
+            }
+            part["current"] = figures;
+            json!({ "type": kind, key: part })
+        })
+        .collect();
+    let mut status = json!({
+        "currentReplicas": outcome.status.current_replicas,
+        "desiredReplicas": outcome.status.desired_replicas,
+        "currentMetrics": metrics,
+        "conditions": conditions,
+    });
+    if outcome.scale_to.is_some() && outcome.error.is_none() {
+        status["lastScaleTime"] = json!(now());
+    } else if let Some(time) = hpa["status"].get("lastScaleTime") {
+        status["lastScaleTime"] = time.clone();
+    }
+    status
+}
+
+fn render_condition(condition: &Condition, before: &Value) -> Value {
+    let status = if condition.status { "True" } else { "False" };
+    let old = before.as_array().into_iter().flatten().find(|old| old["type"] == condition.kind && old["status"] == status);
+    let since = old.map_or_else(|| json!(now()), |old| old["lastTransitionTime"].clone());
+    json!({
+        "type": condition.kind,
+        "status": status,
+        "reason": condition.reason,
+        "message": condition.message,
+        "lastTransitionTime": since,
+    })
+}

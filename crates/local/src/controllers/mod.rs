@@ -1,0 +1,61 @@
+//! The controllers: they watch objects and make others. Every scaling rule is a function of `democtl_core::autoscale`;
+//! here are only its inputs and what follows from its outcome.
+
+mod application;
+mod autoscaler;
+mod daemonset;
+mod deployment;
+mod endpoints;
+mod garbage;
+mod hpa;
+mod object;
+mod replicaset;
+mod scaled_object;
+mod scheduler;
+mod triggers;
+mod work;
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use crate::{
+    api::Client,
+    clock::Clock,
+    cloud::Cloud,
+    config::Config,
+    runtime::{metrics::ResourceMetrics, resolve::Directory},
+};
+
+/// What all controllers share.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The API.
+    pub client: Client,
+    /// Profile time.
+    pub clock: Clock,
+    /// The cluster's settings.
+    pub config: Arc<Config>,
+    /// CPU and memory of pods.
+    pub metrics: ResourceMetrics,
+    /// Names of Services.
+    pub directory: Directory,
+    /// Where nodes come from.
+    pub cloud: Cloud,
+}
+
+/// Starts every controller; they end when the set is dropped.
+pub fn start(context: &Context) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(deployment::run(context.clone()));
+    tasks.spawn(replicaset::run(context.clone()));
+    tasks.spawn(daemonset::run(context.clone()));
+    tasks.spawn(scheduler::run(context.clone()));
+    tasks.spawn(endpoints::run(context.clone()));
+    tasks.spawn(garbage::run(context.clone()));
+    tasks.spawn(hpa::run(context.clone()));
+    tasks.spawn(scaled_object::run(context.clone()));
+    tasks.spawn(application::run(context.clone()));
+    tasks.spawn(autoscaler::run(context.clone()));
+    tasks
+}

@@ -1,0 +1,243 @@
+//! ScaledObjects: makes their HPAs, wakes targets at zero and puts them to sleep, as KEDA's operator does.
+//!
+//! What is decided is `democtl_core::autoscale::keda`; each object is polled at its own interval, in profile time.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use democtl_core::autoscale::keda::{self, Annotations, Observation, Source, State, Trigger};
+use serde_json::{Value, json};
+
+use super::{
+    Context,
+    object::{find, int, is_deleting, items, name, namespace, owner_reference, seconds_since, set_condition, text, uid, write_status},
+    triggers::Readers,
+};
+use crate::api::{Client, Status, resources::{DEPLOYMENTS, HPAS, SCALEDOBJECTS}};
+
+const COMPONENT: &str = "keda-operator";
+/// How often it is looked which object's time has come, profile time.
+const TICK: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(context: Context) {
+    let mut operator = Operator {
+        readers: Readers::new(context.directory.clone()),
+        context: Context { client: context.client.as_manager("keda"), ..context },
+        known: BTreeMap::new(),
+    };
+    let mut ticks = operator.context.clock.interval(TICK);
+    loop {
+        ticks.tick().await;
+        let objects = operator.context.client.list(&SCALEDOBJECTS, "").0;
+        operator.known.retain(|known, _| objects.iter().any(|object| uid(object) == known));
+        for object in objects.iter().filter(|object| !is_deleting(object)) {
+            if let Err(status) = operator.visit(object).await
+                && !status.is_conflict()
+                && !status.is_not_found()
+            {
+                tracing::warn!(%status, object = name(object), "scaled object");
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Known {
+    generation: i64,
+    annotations: Value,
+    next_poll: Duration,
+    state: State,
+}
+
+struct Operator {
+    context: Context,
+    readers: Readers,
+    known: BTreeMap<String, Known>,
+}
+
+impl Operator {
+    async fn visit(&mut self, object: &Arc<Value>) -> Result<(), Status> {
+        let now = self.context.clock.now();
+        let known = self.known.entry(uid(object).to_owned()).or_default();
+        let generation = object["metadata"]["generation"].as_i64().unwrap_or(0);
+        let changed = known.generation != generation || known.annotations != object["metadata"]["annotations"];
+        if !changed && now < known.next_poll {
+            return Ok(());
+        }
+        let client = self.context.client.clone();
+        let triggers: Result<Vec<Trigger>, _> =
+            items(object, "/spec/triggers").enumerate().map(|(index, trigger)| Trigger::parse(index, trigger)).collect();
+        let triggers = match triggers {
+            Ok(triggers) => triggers,
+            Err(error) => return check_failed(&client, object, &error.to_string()),
+        };
+        let workload = text(object, "/spec/scaleTargetRef/name");
+        let Some(target) = find(&client, &DEPLOYMENTS, namespace(object), workload)? else {
+            return check_failed(&client, object, &format!("deployments.apps \"{workload}\" not found"));
+        };
+        if Annotations::read(object).paused {
+            let (hpa, _) = keda::hpa(object, &triggers);
+            if find(&client, &HPAS, namespace(object), &hpa)?.is_some() {
+                client.delete(&HPAS, namespace(object), &hpa, &crate::api::DeleteOptions::default())?;
+            }
+        } else {
+            ensure_hpa(&client, object, &triggers)?;
+        }
+        let interval = object["spec"]["pollingInterval"].as_u64().unwrap_or(30);
+        let known = self.known.entry(uid(object).to_owned()).or_default();
+        known.generation = generation;
+        known.annotations = object["metadata"]["annotations"].clone();
+        known.next_poll = now + Duration::from_secs(interval);
+        let observation = self.observe(object, &target, &triggers).await;
+        self.decide(object, &target, &triggers, &observation)
+    }
+
+    async fn observe(&self, object: &Value, target: &Value, triggers: &[Trigger]) -> Observation {
+        let mut seen = Observation {
+            current: int(target, "/spec/replicas").unwrap_or(1),
+            age_s: seconds_since(text(object, "/metadata/creationTimestamp")).unwrap_or(0.0) * self.context.clock.speed(),
+            ..Observation::default()
+        };
+        let external = triggers.iter().filter(|trigger| !matches!(trigger.source, Source::Resource { .. }));
+        let mut any = false;
+        for trigger in external {
+            any = true;
+            // As KEDA does, a failed read is tried once more.
+            let mut reading = self.readers.read(trigger, namespace(object)).await;
+            if reading.is_err() {
+                reading = self.readers.read(trigger, namespace(object)).await;
+            }
+            match reading {
+                Ok(value) if value.active => {
+                    seen.active = true;
+                    seen.active_triggers.extend(trigger.metric_name());
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    seen.error = true;
+                    self.context.client.record_event(object, "Warning", "KEDAScalerFailed", &error, COMPONENT);
+                }
+            }
+        }
+        seen.active |= !any && !seen.error;
+        seen
+    }
+
+    fn decide(
+        &mut self,
+        object: &Arc<Value>,
+        target: &Value,
+        triggers: &[Trigger],
+        seen: &Observation,
+    ) -> Result<(), Status> {
+        let client = self.context.client.clone();
+        let spec = keda::Object {
+            min: int(object, "/spec/minReplicaCount").unwrap_or(0),
+            idle: int(object, "/spec/idleReplicaCount"),
+            cooldown_s: object["spec"]["cooldownPeriod"].as_f64().unwrap_or(300.0),
+            initial_cooldown_s: object["spec"]["initialCooldownPeriod"].as_f64().unwrap_or(0.0),
+            fallback_replicas: int(object, "/spec/fallback/replicas"),
+            annotations: Annotations::read(object),
+            target: format!("apps/v1.Deployment {}/{}", namespace(object), name(target)),
+        };
+        let now_s = self.context.clock.now().as_secs_f64();
+        let known = self.known.entry(uid(object).to_owned()).or_default();
+        let remembered = known.state;
+        let mut pass = keda::execute(&spec, seen, &mut known.state, now_s);
+        if let Some(replicas) = pass.scale_to {
+            let patch = json!({ "spec": { "replicas": replicas } });
+            let written = client.merge_patch(&DEPLOYMENTS, namespace(object), name(target), Some("scale"), &patch);
+            if let Err(status) = written {
+                known.state = remembered;
+                let failed = Observation { scale_error: Some(status.to_string()), ..seen.clone() };
+                pass = keda::execute(&spec, &failed, &mut known.state, now_s);
+            }
+        }
+        let touched = pass.touched;
+        for event in &pass.events {
+            let kind = if event.warning { "Warning" } else { "Normal" };
+            client.record_event(object, kind, event.reason, &event.message, COMPONENT);
+        }
+        let mut conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_else(first_conditions);
+        if !conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True") {
+            let message = "ScaledObject is ready for scaling";
+            client.record_event(object, "Normal", "ScaledObjectReady", message, COMPONENT);
+        }
+        for condition in &pass.conditions {
+            put_condition(&mut conditions, condition.kind, condition.status, condition.reason, &condition.message);
+        }
+        let external: Vec<String> = triggers.iter().filter_map(Trigger::metric_name).collect();
+        let mut status = object["status"].clone();
+        if !status.is_object() {
+            status = json!({});
+        }
+        status["conditions"] = json!(conditions);
+        status["externalMetricNames"] = json!(external);
+        status["hpaName"] = json!(keda::hpa(object, triggers).0);
+        status["scaleTargetKind"] = json!("apps/v1.Deployment");
+        status["originalReplicaCount"] =
+            status.get("originalReplicaCount").cloned().unwrap_or_else(|| json!(seen.current));
+        // Written at most once a minute while active: a status that changes at each poll would wake every watcher.
+        let last = status["lastActiveTime"].as_str().and_then(seconds_since);
+        if touched && last.is_none_or(|age| age > 60.0 / self.context.clock.speed()) {
+            status["lastActiveTime"] = json!(super::object::now());
+        }
+        write_status(&client, &SCALEDOBJECTS, object, &status)
+    }
+}
+
+fn first_conditions() -> Vec<Value> {
+    ["Ready", "Active", "Fallback"]
+        .into_iter()
+        .map(|kind| json!({ "type": kind, "status": "Unknown" }))
+        .chain([json!({ "type": "Paused", "status": "False" })])
+        .collect()
+}
+
+/// KEDA's conditions carry no transition time.
+fn put_condition(conditions: &mut Vec<Value>, kind: &str, status: &str, reason: &str, message: &str) {
+    set_condition(conditions, kind, status, reason, message);
+    for condition in conditions.iter_mut().filter_map(Value::as_object_mut) {
+        condition.shift_remove("lastTransitionTime");
+    }
+}
+
+fn check_failed(client: &Client, object: &Value, error: &str) -> Result<(), Status> {
+    let mut conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_else(first_conditions);
+    put_condition(&mut conditions, "Ready", "False", "ScaledObjectCheckFailed", error);
+    put_condition(&mut conditions, "Active", "Unknown", "UnknownState", "ScaledObject check failed");
+    client.record_event(object, "Warning", "ScaledObjectCheckFailed", error, COMPONENT);
+    let mut status = object["status"].clone();
+    if !status.is_object() {
+        status = json!({});
+    }
+    status["conditions"] = json!(conditions);
+    write_status(client, &SCALEDOBJECTS, object, &status)
+}
+
+fn ensure_hpa(client: &Client, object: &Value, triggers: &[Trigger]) -> Result<(), Status> {
+    let (hpa_name, mut wanted) = keda::hpa(object, triggers);
+    wanted["metadata"]["ownerReferences"] = owner_reference(&SCALEDOBJECTS, object);
+    let Some(existing) = find(client, &HPAS, namespace(object), &hpa_name)? else {
+        return client.create(&HPAS, namespace(object), wanted).map(drop);
+    };
+    // Defaults were added when it was stored: what was asked for must be there, more may be.
+    if contains(&existing["spec"], &wanted["spec"]) {
+        return Ok(());
+    }
+    let mut next = (*existing).clone();
+    next["spec"] = wanted["spec"].clone();
+    client.update(&HPAS, namespace(object), &hpa_name, &next).map(drop)
+}
+
+/// Whether everything of `part` is in `whole`.
+pub(super) fn contains(whole: &Value, part: &Value) -> bool {
+    match (whole, part) {
+        (Value::Object(whole), Value::Object(part)) => {
+            part.iter().all(|(key, value)| whole.get(key).is_some_and(|there| contains(there, value)))
+        }
+        (Value::Array(whole), Value::Array(part)) => {
+            whole.len() == part.len() && whole.iter().zip(part).all(|(whole, part)| contains(whole, part))
+        }
+        _ => whole == part,
+    }
+}

@@ -1,0 +1,98 @@
+//! The scheduler: binds pods to nodes. What fits where is `democtl_core::autoscale::schedule`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use democtl_core::autoscale::schedule::{Cluster, Node, NodeState, Pod, place};
+use rand::{SeedableRng as _, rngs::StdRng};
+use serde_json::{Value, json};
+
+use super::{
+    Context,
+    object::{is_deleting, items, name, namespace, seconds_since, set_condition, text},
+    work::{self, Source},
+};
+use crate::api::{Client, Status, resources::{NODES, PODS}};
+
+const COMPONENT: &str = "default-scheduler";
+
+pub(super) async fn run(context: Context) {
+    let client = context.client.as_manager("kube-scheduler");
+    let sources = vec![Source::everything(&PODS), Source::everything(&NODES)];
+    let scheduler = client.clone();
+    let mut random = StdRng::seed_from_u64(context.config.seed);
+    work::run(client, sources, move |_| schedule(&scheduler, &mut random).map(|()| None)).await;
+}
+
+/// The nodes with the pods on them, as the scheduler and the autoscaler see them.
+pub(super) fn cluster(nodes: &[Arc<Value>], pods: &[Arc<Value>]) -> Cluster {
+    let mut on = BTreeMap::<&str, Vec<Pod>>::new();
+    for pod in pods.iter().filter(|pod| !is_finished(pod)) {
+        let node = text(pod, "/spec/nodeName");
+        if !node.is_empty() {
+            on.entry(node).or_default().push(Pod::from_json(pod, seconds_since));
+        }
+    }
+    let state = |node: &Arc<Value>| NodeState::new(Node::from_json(node), on.remove(name(node)).unwrap_or_default());
+    Cluster { nodes: nodes.iter().map(state).collect() }
+}
+
+fn is_finished(pod: &Value) -> bool {
+    matches!(text(pod, "/status/phase"), "Succeeded" | "Failed")
+}
+
+/// Pods that wait for a node.
+pub(super) fn is_waiting(pod: &Value) -> bool {
+    text(pod, "/spec/nodeName").is_empty()
+        && !is_deleting(pod)
+        && !is_finished(pod)
+        && matches!(text(pod, "/spec/schedulerName"), "" | "default-scheduler")
+        && items(pod, "/spec/schedulingGates").next().is_none()
+}
+
+fn schedule(client: &Client, random: &mut StdRng) -> Result<(), Status> {
+    let pods = client.list(&PODS, "").0;
+    let mut waiting: Vec<&Arc<Value>> = pods.iter().filter(|pod| is_waiting(pod)).collect();
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    waiting.sort_by_key(|pod| {
+        let priority = pod["spec"]["priority"].as_i64().unwrap_or(0);
+        (std::cmp::Reverse(priority), text(pod, "/metadata/creationTimestamp").to_owned())
+    });
+    let nodes = client.list(&NODES, "").0;
+    let mut cluster = cluster(&nodes, &pods);
+    for object in waiting {
+        let pod = Pod::from_json(object, seconds_since);
+        match place(&pod, &cluster, random) {
+            Ok(at) => {
+                let node = cluster.nodes[at].node.name.clone();
+                match client.bind(namespace(object), name(object), &node) {
+                    Ok(_) => {}
+                    Err(status) if status.is_not_found() || status.is_conflict() => continue,
+                    Err(status) => return Err(status),
+                }
+                cluster.nodes[at].put(pod);
+                let message = format!("Successfully assigned {}/{} to {node}", namespace(object), name(object));
+                client.record_event(object, "Normal", "Scheduled", &message, COMPONENT);
+            }
+            Err(unschedulable) => refuse(client, object, &unschedulable.message)?,
+        }
+    }
+    Ok(())
+}
+
+fn refuse(client: &Client, pod: &Value, message: &str) -> Result<(), Status> {
+    let known = items(pod, "/status/conditions").find(|condition| condition["type"] == "PodScheduled");
+    if known.is_some_and(|condition| condition["status"] == "False" && condition["message"] == message) {
+        return Ok(());
+    }
+    let mut conditions: Vec<Value> = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    set_condition(&mut conditions, "PodScheduled", "False", "Unschedulable", message);
+    let patch = json!({ "status": { "conditions": conditions } });
+    match client.merge_patch(&PODS, namespace(pod), name(pod), Some("status"), &patch) {
+        Err(status) if !status.is_not_found() => return Err(status),
+        _ => {}
+    }
+    client.record_event(pod, "Warning", "FailedScheduling", message, COMPONENT);
+    Ok(())
+}
