@@ -1,0 +1,286 @@
+//! Rules that read or make other objects: namespace lifecycle, Service addresses, accounts and priorities of pods.
+//!
+//! <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/>
+
+use std::{collections::HashSet, net::Ipv4Addr, sync::Arc};
+
+use serde_json::{Value, json};
+
+use super::{
+    Api, at, crds,
+    meta::{is_deleting, metadata_mut, name, now},
+    resource::resources::{CONFIGMAPS, NAMESPACES, PODS, SERVICE_ACCOUNTS, SERVICES},
+    status::Status,
+    store::Entry,
+    write::{Target, WriteOptions, create as create_object, mutate},
+};
+
+/// Service addresses and node ports that are taken.
+#[derive(Debug, Default)]
+pub(crate) struct Addresses {
+    next: u16,
+    next_port: u16,
+}
+
+/// Namespaces that every cluster has.
+const NAMESPACES_OF_OLD: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+
+/// Creates what every cluster has, unless a journal brought it.
+pub(crate) fn bootstrap(api: &Api) -> Result<(), Status> {
+    for namespace in NAMESPACES_OF_OLD {
+        if api.store.get("/namespaces", "", namespace).is_none() {
+            make(api, &NAMESPACES, "", json!({"metadata": {"name": namespace}}))?;
+        }
+    }
+    let classes = super::resource::resources::PRIORITY_CLASSES;
+    for (class, value) in [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)] {
+        if api.store.get("scheduling.k8s.io/priorityclasses", "", class).is_none() {
+            make(api, &classes, "", json!({"metadata": {"name": class}, "value": value}))?;
+        }
+    }
+    if api.store.get("/services", "default", "kubernetes").is_none() {
+        let ports = json!([{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}]);
+        make(
+            api,
+            &SERVICES,
+            "default",
+            json!({"metadata": {"name": "kubernetes", "labels": {"component": "apiserver", "provider": "kubernetes"}}, "spec": {"ports": ports}}),
+        )?;
+    }
+    Ok(())
+}
+
+fn make(api: &Api, resource: &super::Resource, namespace: &str, object: Value) -> Result<(), Status> {
+    let definition = api.definition(resource)?;
+    let target = Target { definition, namespace: namespace.to_owned(), name: String::new() };
+    let options = WriteOptions { manager: "kube-apiserver".into(), ..WriteOptions::default() };
+    match create_object(api, &target, object, &options) {
+        Err(status) if !status.is_conflict() => Err(status),
+        _ => Ok(()),
+    }
+}
+
+/// After a namespace was written: its account and its copy of the CA are there.
+pub(crate) fn namespace_written(api: &Api, entry: &Arc<Entry>) {
+    if is_deleting(&entry.value) {
+        return;
+    }
+    let namespace = name(&entry.value);
+    let ca = json!({"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": api.settings.ca_pem}});
+    for (resource, table, object) in [
+        (&SERVICE_ACCOUNTS, "/serviceaccounts", json!({"metadata": {"name": "default"}})),
+        (&CONFIGMAPS, "/configmaps", ca),
+    ] {
+        if api.store.get(table, namespace, name(&object)).is_none()
+            && let Err(error) = make(api, resource, namespace, object)
+        {
+            tracing::warn!(%error, namespace, "namespace not furnished");
+        }
+    }
+}
+
+/// Rules at creation.
+pub(crate) fn create(api: &Api, target: &Target, object: &mut Value, options: &WriteOptions) -> Result<(), Status> {
+    if target.definition.resource.namespaced {
+        namespace_takes(api, target, object)?;
+    }
+    if let Some(custom) = target.definition.custom.as_ref().filter(|c| c.terminating) {
+        let resource = &target.definition.resource;
+        tracing::debug!(definition = custom.name, "create refused");
+        let details = super::Details {
+            group: resource.group.to_string(),
+            kind: resource.plural.to_string(),
+            ..super::Details::default()
+        };
+        let text = "create not allowed while custom resource definition is terminating";
+        return Err(Status::new(405, "MethodNotAllowed", text).with_details(details));
+    }
+    match target.definition.table.as_str() {
+        "/namespaces" => {
+            object["spec"]["finalizers"] = json!(["kubernetes"]);
+            object["status"] = json!({"phase": "Active"});
+            let name = name(object).to_owned();
+            let labels = &mut metadata_mut(object);
+            let labels = labels.entry("labels").or_insert_with(|| json!({}));
+            if let Some(labels) = labels.as_object_mut() {
+                labels.insert("kubernetes.io/metadata.name".into(), json!(name));
+            }
+        }
+        "/services" => service(api, object)?,
+        "/pods" => pod(api, target, object)?,
+        "apiextensions.k8s.io/customresourcedefinitions" => crds::default(object),
+        _ => {}
+    }
+    let _ = options;
+    Ok(())
+}
+
+/// Rules at update.
+pub(crate) fn update(
+    api: &Api,
+    target: &Target,
+    old: &Value,
+    new: &mut Value,
+    _options: &WriteOptions,
+) -> Result<(), Status> {
+    match target.definition.table.as_str() {
+        "/services" => {
+            if new["spec"]["type"] != "ExternalName"
+                && at(new, "spec.clusterIP").as_str().unwrap_or_default().is_empty()
+            {
+                for field in ["clusterIP", "clusterIPs"] {
+                    if !old["spec"][field].is_null() {
+                        new["spec"][field] = old["spec"][field].clone();
+                    }
+                }
+            }
+            service(api, new)
+        }
+        "apiextensions.k8s.io/customresourcedefinitions" => {
+            crds::default(new);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn namespace_takes(api: &Api, target: &Target, object: &Value) -> Result<(), Status> {
+    let resource = &target.definition.resource;
+    let Some(namespace) = api.store.get("/namespaces", "", &target.namespace) else {
+        return Err(Status::not_found(&NAMESPACES, &target.namespace));
+    };
+    if is_deleting(&namespace.value) {
+        let space = &target.namespace;
+        let why = format!("unable to create new content in namespace {space} because it is being terminated");
+        let cause = format!("namespace {space} is being terminated");
+        return Err(Status::forbidden(resource, name(object), &why).with_cause(
+            "NamespaceTerminating",
+            "metadata.namespace",
+            cause,
+        ));
+    }
+    Ok(())
+}
+
+/// Gives a Service its cluster address and node ports.
+fn service(api: &Api, object: &mut Value) -> Result<(), Status> {
+    let kind = object["spec"]["type"].as_str().unwrap_or("ClusterIP").to_owned();
+    if kind == "ExternalName" || !object["spec"].is_object() {
+        return Ok(());
+    }
+    let given = object["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
+    if given.is_empty() {
+        let ip = free_address(api)?;
+        object["spec"]["clusterIP"] = json!(ip);
+        object["spec"]["clusterIPs"] = json!([ip]);
+    } else {
+        object["spec"]["clusterIPs"] = json!([given]);
+    }
+    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
+        for port in object["spec"]["ports"].as_array_mut().into_iter().flatten() {
+            if port["nodePort"].as_u64().unwrap_or(0) == 0 {
+                let mut addresses = api.addresses.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                port["nodePort"] = json!(30_000 + u32::from(addresses.next_port));
+                addresses.next_port = (addresses.next_port + 1) % 2768;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A free address of the upper half of the cluster's block.
+fn free_address(api: &Api) -> Result<String, Status> {
+    let (services, _) = api.store.list("/services", "");
+    let taken: HashSet<&str> = services.iter().filter_map(|s| s.value["spec"]["clusterIP"].as_str()).collect();
+    let mut addresses = api.addresses.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for _ in 0..0x7e00 {
+        // Hosts 128.1 to 253.255: the last ones are the runtime's own.
+        addresses.next = addresses.next % 0x7dff + 1;
+        let [high, low] = (0x8000 + addresses.next).to_be_bytes();
+        let ip = Ipv4Addr::new(127, api.settings.block, high, low).to_string();
+        if !taken.contains(ip.as_str()) {
+            return Ok(ip);
+        }
+    }
+    Err(Status::plain("failed to allocate a serviceIP: range is full"))
+}
+
+/// Fills in account, priority and usual tolerations of a pod.
+fn pod(api: &Api, target: &Target, object: &mut Value) -> Result<(), Status> {
+    let resource = &target.definition.resource;
+    let pod = name(object).to_owned();
+    if !object["spec"].is_object() {
+        return Ok(());
+    }
+    let account = object["spec"]["serviceAccountName"].as_str().unwrap_or("default").to_owned();
+    if api.store.get("/serviceaccounts", &target.namespace, &account).is_none() {
+        let space = &target.namespace;
+        let why = format!("error looking up service account {space}/{account}: serviceaccount \"{account}\" not found");
+        return Err(Status::forbidden(resource, &pod, &why));
+    }
+    let class = object["spec"]["priorityClassName"].as_str().unwrap_or_default().to_owned();
+    let priority = if class.is_empty() {
+        json!(0)
+    } else {
+        let found = api.store.get("scheduling.k8s.io/priorityclasses", "", &class);
+        let found = found.ok_or_else(|| {
+            Status::forbidden(resource, &pod, &format!("no PriorityClass with name {class} was found"))
+        })?;
+        found.value["value"].clone()
+    };
+    let spec = &mut object["spec"];
+    spec["serviceAccountName"] = json!(account);
+    spec["serviceAccount"] = json!(account);
+    if spec["priority"].is_null() {
+        spec["priority"] = priority;
+    }
+    if spec["preemptionPolicy"].is_null() {
+        spec["preemptionPolicy"] = json!("PreemptLowerPriority");
+    }
+    if !spec["tolerations"].is_array() {
+        spec["tolerations"] = json!([]);
+    }
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let tolerations = spec["tolerations"].as_array_mut().into_iter();
+        for tolerations in tolerations {
+            let named = |t: &Value| t["key"] == key && matches!(t["effect"].as_str(), Some("NoExecute") | None);
+            if !tolerations.iter().any(named) {
+                tolerations
+                    .push(json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Binds a pod to a node, once.
+pub(crate) fn bind(
+    api: &Api,
+    target: &Target,
+    node: &str,
+    annotations: Option<&Value>,
+    options: &WriteOptions,
+) -> Result<Arc<Value>, Status> {
+    let written = mutate(api, target, options, |old| {
+        let refuse = |why: String| Err(Status::conflict(&PODS, &target.name, &why));
+        if is_deleting(old) {
+            return refuse(format!("pod {} is being deleted, cannot be assigned to a host", target.name));
+        }
+        if let Some(bound) = old["spec"]["nodeName"].as_str().filter(|n| !n.is_empty()) {
+            return refuse(format!("pod {} is already assigned to node \"{bound}\"", target.name));
+        }
+        let mut new = old.clone();
+        new["spec"]["nodeName"] = json!(node);
+        for (key, value) in annotations.and_then(Value::as_object).into_iter().flatten() {
+            new["metadata"]["annotations"][key.as_str()] = value.clone();
+        }
+        let mut conditions: Vec<Value> = old["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.retain(|c| c["type"] != "PodScheduled");
+        conditions.push(
+            json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now()}),
+        );
+        new["status"]["conditions"] = json!(conditions);
+        Ok((new, Vec::new()))
+    })?;
+    Ok(written.object)
+}

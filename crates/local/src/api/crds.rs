@@ -1,0 +1,94 @@
+//! CustomResourceDefinitions: names and conditions that the API sets, and those that every cluster here has.
+//!
+//! <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/>
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{
+    Api,
+    meta::{is_deleting, metadata_mut, now},
+    resource::resources::CRDS,
+    status::Status,
+    store::{Entry, Expect},
+    write::{Target, WriteOptions, create},
+};
+
+/// Definitions that are there from the start.
+const INSTALLED: [&str; 2] =
+    [include_str!("../../data/crds/scaledobjects.json"), include_str!("../../data/crds/applications.json")];
+
+/// Creates the definitions that are there from the start, unless a journal brought them.
+pub(crate) fn install(api: &Api) -> Result<(), Status> {
+    let definition = api.definition(&CRDS)?;
+    for text in INSTALLED {
+        let crd: Value = serde_json::from_str(text).map_err(|e| Status::plain(format!("installed definition: {e}")))?;
+        let name = super::meta::name(&crd).to_owned();
+        if api.store.get(&definition.table, "", &name).is_none() {
+            let target = Target { definition: definition.clone(), namespace: String::new(), name };
+            create(api, &target, crd, &WriteOptions { manager: "democtl".into(), ..WriteOptions::default() })?;
+        }
+    }
+    Ok(())
+}
+
+/// Defaults of a definition's names.
+pub(crate) fn default(crd: &mut Value) {
+    let names = &mut crd["spec"]["names"];
+    let kind = names["kind"].as_str().unwrap_or_default().to_owned();
+    if names["singular"].as_str().unwrap_or_default().is_empty() {
+        names["singular"] = json!(kind.to_lowercase());
+    }
+    if names["listKind"].as_str().unwrap_or_default().is_empty() {
+        names["listKind"] = json!(format!("{kind}List"));
+    }
+    if crd["spec"].get("conversion").is_none() {
+        crd["spec"]["conversion"] = json!({"strategy": "None"});
+    }
+}
+
+/// After a definition was written or removed: its names are accepted, its resource is served.
+pub(crate) fn changed(api: &Api, entry: Option<&Arc<Entry>>) {
+    if let Some(entry) = entry {
+        let mut crd = (*entry.value).clone();
+        let names = crd["spec"]["names"].clone();
+        let established =
+            crd["status"]["conditions"].as_array().is_some_and(|c| c.iter().any(|c| c["type"] == "Established"));
+        if (!established || crd["status"]["acceptedNames"] != names) && !is_deleting(&crd) {
+            let stored: Vec<Value> = crd["spec"]["versions"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|v| v["storage"] == true)
+                .map(|v| v["name"].clone())
+                .collect();
+            crd["status"] = json!({
+                "conditions": [
+                    condition("NamesAccepted", "NoConflicts", "no conflicts found"),
+                    condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+                ],
+                "acceptedNames": names,
+                "storedVersions": stored,
+            });
+            metadata_mut(&mut crd);
+            let key = (String::new(), super::meta::name(&entry.value).to_owned());
+            let table = format!(
+                "{}/{}",
+                crd["spec"]["group"].as_str().unwrap_or_default(),
+                crd["spec"]["names"]["plural"].as_str().unwrap_or_default()
+            );
+            api.store.open_table(&table);
+            let crds = "apiextensions.k8s.io/customresourcedefinitions";
+            if let Err(error) = api.store.put(crds, key, Expect::Version(entry.version), crd) {
+                // Whoever wrote meanwhile comes through here as well.
+                tracing::debug!(%error, "definition written meanwhile");
+            }
+        }
+    }
+    api.reload_custom();
+}
+
+fn condition(kind: &str, reason: &str, message: &str) -> Value {
+    json!({"type": kind, "status": "True", "lastTransitionTime": now(), "reason": reason, "message": message})
+}

@@ -1,0 +1,324 @@
+//! Objects in memory: one sorted table per resource, one version counter, and the history that watches read.
+//!
+//! Owns optimistic concurrency and the order of changes. It knows nothing of kinds, defaults or HTTP. Every change is
+//! in the journal before it is in memory, so that a failed write changes nothing.
+//! <https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    io,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+
+use super::journal::Journal;
+
+/// Changes kept for each table; watches that fall behind are closed and must list again.
+const HISTORY: usize = 32_768;
+
+/// Namespace (empty for cluster-scoped objects) and name.
+pub(crate) type Key = (String, String);
+
+/// One version of one object, with its JSON text, which all readers share.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) value: Arc<Value>,
+    pub(crate) version: u64,
+    pub(crate) json: Bytes,
+    /// Length of the leading `{"kind":..,"apiVersion":..,`, which items of built-in lists leave out.
+    head: usize,
+}
+
+impl Entry {
+    fn new(value: Value, version: u64) -> Self {
+        let value = canonical(value, version);
+        let head = {
+            let mut lead = Map::new();
+            for key in ["kind", "apiVersion"] {
+                lead.insert(key.into(), value.get(key).cloned().unwrap_or(Value::Null));
+            }
+            Value::Object(lead).to_string().len()
+        };
+        let json = Bytes::from(value.to_string());
+        Self { value: Arc::new(value), version, json, head }
+    }
+
+    /// The members after `kind` and `apiVersion`, without the opening brace: `"metadata":{..}..}`.
+    pub(crate) fn untyped_tail(&self) -> &[u8] {
+        &self.json[self.head.min(self.json.len())..]
+    }
+}
+
+/// How an object changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChangeKind {
+    Added,
+    Modified,
+    Deleted,
+}
+
+/// One change, in the order of versions.
+#[derive(Debug)]
+pub(crate) struct Change {
+    pub(crate) kind: ChangeKind,
+    pub(crate) key: Key,
+    /// The object after the change; for a deletion its last state under the deletion's version.
+    pub(crate) entry: Arc<Entry>,
+    /// The object before the change.
+    pub(crate) previous: Option<Arc<Entry>>,
+}
+
+/// What a write expects to find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expect {
+    Absent,
+    Version(u64),
+}
+
+/// Why a write was refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommitError {
+    #[error("the object is not at the expected version")]
+    Unexpected,
+    #[error("journal")]
+    Journal(#[from] io::Error),
+}
+
+/// The asked-for version is older than the history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Compacted {
+    /// Oldest version that can still be asked for.
+    pub(crate) oldest: u64,
+}
+
+#[derive(Debug)]
+struct Table {
+    objects: BTreeMap<Key, Arc<Entry>>,
+    history: VecDeque<Arc<Change>>,
+    /// Changes up to this version are forgotten.
+    compacted: u64,
+    wake: watch::Sender<u64>,
+}
+
+impl Table {
+    fn new(compacted: u64) -> Self {
+        Self { objects: BTreeMap::new(), history: VecDeque::new(), compacted, wake: watch::Sender::new(compacted) }
+    }
+
+    fn record(&mut self, change: Change) {
+        let version = change.entry.version;
+        self.history.push_back(Arc::new(change));
+        if self.history.len() > HISTORY
+            && let Some(old) = self.history.pop_front()
+        {
+            self.compacted = old.entry.version;
+        }
+        self.wake.send_replace(version);
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    version: u64,
+    tables: HashMap<String, Table>,
+    journal: Option<Journal>,
+}
+
+/// All objects of a cluster.
+#[derive(Debug)]
+pub(crate) struct Store {
+    state: RwLock<State>,
+}
+
+impl Store {
+    /// An empty store that forgets everything with the process.
+    pub(crate) fn in_memory() -> Self {
+        Self { state: RwLock::new(State { version: 1, tables: HashMap::new(), journal: None }) }
+    }
+
+    /// A store that goes on where its journal ends.
+    pub(crate) fn with_journal(journal: Journal, version: u64, objects: Vec<(String, Key, Value)>) -> Self {
+        let mut tables: HashMap<String, Table> = HashMap::new();
+        for (table, key, value) in objects {
+            let own = value["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse().ok()).unwrap_or(version);
+            let table = tables.entry(table).or_insert_with(|| Table::new(version));
+            table.objects.insert(key, Arc::new(Entry::new(value, own)));
+        }
+        Self { state: RwLock::new(State { version: version.max(1), tables, journal: Some(journal) }) }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest version.
+    pub(crate) fn version(&self) -> u64 {
+        self.read().version
+    }
+
+    pub(crate) fn get(&self, table: &str, namespace: &str, name: &str) -> Option<Arc<Entry>> {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.read().tables.get(table)?.objects.get(&key).cloned()
+    }
+
+    /// Objects of a namespace (empty: of all) in the order of their names, and the version they were read at.
+    pub(crate) fn list(&self, table: &str, namespace: &str) -> (Vec<Arc<Entry>>, u64) {
+        let state = self.read();
+        let found = state.tables.get(table).map(|t| range(t, namespace).map(|(_, e)| e.clone()).collect());
+        (found.unwrap_or_default(), state.version)
+    }
+
+    /// The same as it was at an earlier version, with keys.
+    pub(crate) fn list_at(
+        &self,
+        table: &str,
+        namespace: &str,
+        version: u64,
+    ) -> Result<Vec<(Key, Arc<Entry>)>, Compacted> {
+        let state = self.read();
+        let Some(table) = state.tables.get(table) else { return Ok(Vec::new()) };
+        if version < table.compacted {
+            return Err(Compacted { oldest: table.compacted });
+        }
+        let mut objects: BTreeMap<&Key, &Arc<Entry>> = range(table, namespace).collect();
+        for change in table.history.iter().rev().take_while(|c| c.entry.version > version) {
+            if !namespace.is_empty() && change.key.0 != namespace {
+                continue;
+            }
+            match &change.previous {
+                Some(previous) => objects.insert(&change.key, previous),
+                None => objects.remove(&change.key),
+            };
+        }
+        Ok(objects.into_iter().map(|(k, e)| (k.clone(), e.clone())).collect())
+    }
+
+    /// Writes one object; `metadata.resourceVersion` is set here.
+    pub(crate) fn put(&self, table: &str, key: Key, expect: Expect, value: Value) -> Result<Arc<Entry>, CommitError> {
+        let mut state = self.write();
+        let version = state.version + 1;
+        let previous = state.tables.get(table).and_then(|t| t.objects.get(&key)).cloned();
+        check(previous.as_ref(), expect)?;
+        let entry = Arc::new(Entry::new(value, version));
+        if let Some(journal) = &mut state.journal {
+            journal.put(version, table, &key, &entry.json)?;
+        }
+        state.version = version;
+        let table = state.table(table);
+        table.objects.insert(key.clone(), entry.clone());
+        let kind = if previous.is_some() { ChangeKind::Modified } else { ChangeKind::Added };
+        table.record(Change { kind, key, entry: entry.clone(), previous });
+        state.compact_journal();
+        Ok(entry)
+    }
+
+    /// Removes one object; answers its last state under the deletion's version.
+    pub(crate) fn remove(&self, table: &str, key: &Key, last: Value, at: u64) -> Result<Arc<Entry>, CommitError> {
+        let mut state = self.write();
+        let version = state.version + 1;
+        let previous = state.tables.get(table).and_then(|t| t.objects.get(key)).cloned();
+        check(previous.as_ref(), Expect::Version(at))?;
+        if let Some(journal) = &mut state.journal {
+            journal.remove(version, table, key)?;
+        }
+        state.version = version;
+        let entry = Arc::new(Entry::new(last, version));
+        let table = state.table(table);
+        table.objects.remove(key);
+        table.record(Change { kind: ChangeKind::Deleted, key: key.clone(), entry: entry.clone(), previous });
+        state.compact_journal();
+        Ok(entry)
+    }
+
+    /// Starts a table of a resource that is new, so that versions from before it count as too old.
+    pub(crate) fn open_table(&self, table: &str) {
+        let mut state = self.write();
+        state.table(table);
+    }
+
+    /// A signal that fires at each change of a table.
+    pub(crate) fn subscribe(&self, table: &str) -> watch::Receiver<u64> {
+        self.write().table_from_start(table).wake.subscribe()
+    }
+
+    /// Up to `most` changes after a version.
+    pub(crate) fn changes(&self, table: &str, after: u64, most: usize) -> Result<Vec<Arc<Change>>, Compacted> {
+        let state = self.read();
+        let Some(table) = state.tables.get(table) else { return Ok(Vec::new()) };
+        if after < table.compacted {
+            return Err(Compacted { oldest: table.compacted });
+        }
+        let start = table.history.partition_point(|c| c.entry.version <= after);
+        Ok(table.history.range(start..).take(most).cloned().collect())
+    }
+
+    /// Tables that hold objects of a namespace.
+    pub(crate) fn tables_with(&self, namespace: &str) -> Vec<String> {
+        let state = self.read();
+        state.tables.iter().filter(|(_, t)| range(t, namespace).next().is_some()).map(|(n, _)| n.clone()).collect()
+    }
+}
+
+impl State {
+    fn table(&mut self, name: &str) -> &mut Table {
+        let version = self.version;
+        self.entry(name, version.saturating_sub(1))
+    }
+
+    /// A table of a resource that has been served from the start.
+    fn table_from_start(&mut self, name: &str) -> &mut Table {
+        self.entry(name, 0)
+    }
+
+    fn entry(&mut self, name: &str, compacted: u64) -> &mut Table {
+        self.tables.entry(name.to_owned()).or_insert_with(|| Table::new(compacted))
+    }
+
+    fn compact_journal(&mut self) {
+        let Some(journal) = self.journal.as_mut().filter(|j| j.wants_compaction()) else { return };
+        let objects = self
+            .tables
+            .iter()
+            .flat_map(|(table, t)| t.objects.iter().map(move |(key, entry)| (table.as_str(), key, entry)));
+        if let Err(error) = journal.compact(self.version, objects.map(|(t, k, e)| (t, k, &e.json, e.version))) {
+            tracing::warn!(%error, "journal not compacted, it goes on growing");
+        }
+    }
+}
+
+fn check(previous: Option<&Arc<Entry>>, expect: Expect) -> Result<(), CommitError> {
+    let fits = match expect {
+        Expect::Absent => previous.is_none(),
+        Expect::Version(version) => previous.is_some_and(|p| p.version == version),
+    };
+    if fits { Ok(()) } else { Err(CommitError::Unexpected) }
+}
+
+fn range<'a>(table: &'a Table, namespace: &str) -> impl Iterator<Item = (&'a Key, &'a Arc<Entry>)> {
+    let start = (namespace.to_owned(), String::new());
+    let namespace = namespace.to_owned();
+    table.objects.range(start..).take_while(move |(key, _)| namespace.is_empty() || key.0 == namespace)
+}
+
+/// `kind`, `apiVersion`, `metadata` first, and the version set.
+fn canonical(value: Value, version: u64) -> Value {
+    let Value::Object(mut members) = value else { return value };
+    let mut out = Map::with_capacity(members.len());
+    for key in ["kind", "apiVersion", "metadata"] {
+        if let Some(value) = members.shift_remove(key) {
+            out.insert(key.into(), value);
+        }
+    }
+    if let Some(Value::Object(metadata)) = out.get_mut("metadata") {
+        metadata.insert("resourceVersion".into(), Value::String(version.to_string()));
+    }
+    out.extend(members);
+    Value::Object(out)
+}

@@ -1,0 +1,189 @@
+//! Strategic merge patch: lists merge by the keys that the schemas name.
+//!
+//! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md>
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use serde_json::{Map, Value};
+
+use super::{resource::Resource, status::Status};
+
+/// Recorded OpenAPI schemas of kube-apiserver 1.33.
+static SCHEMAS: LazyLock<Value> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../../data/schemas.json")).expect("the recorded schemas are JSON")
+});
+
+/// Names of schemas by group, version, kind.
+static BY_KIND: LazyLock<HashMap<(String, String, String), &'static Value>> = LazyLock::new(|| {
+    let mut out = HashMap::new();
+    for schema in SCHEMAS["schemas"].as_object().into_iter().flat_map(Map::values) {
+        for gvk in schema["x-kubernetes-group-version-kind"].as_array().into_iter().flatten() {
+            let part = |key: &str| gvk[key].as_str().unwrap_or_default().to_owned();
+            out.insert((part("group"), part("version"), part("kind")), schema);
+        }
+    }
+    out
+});
+
+/// Merges a patch into an object of a built-in kind.
+pub(crate) fn merge(resource: &Resource, object: &mut Value, patch: &Value) -> Result<(), Status> {
+    let key = (resource.group.to_string(), resource.version.to_string(), resource.kind.to_string());
+    let schema = BY_KIND.get(&key).copied().unwrap_or(&Value::Null);
+    merge_value(schema, object, patch)
+}
+
+/// Follows `$ref`, also inside a single `allOf`.
+fn resolve(schema: &'static Value) -> &'static Value {
+    let one = schema["allOf"].get(0).unwrap_or(schema);
+    match one["$ref"].as_str().and_then(|r| r.rsplit('/').next()) {
+        Some(name) => &SCHEMAS["schemas"][name],
+        None => one,
+    }
+}
+
+fn member(schema: &'static Value, key: &str) -> &'static Value {
+    let schema = resolve(schema);
+    match schema["properties"].get(key) {
+        Some(found) => found,
+        None => &schema["additionalProperties"],
+    }
+}
+
+fn merge_value(schema: &'static Value, object: &mut Value, patch: &Value) -> Result<(), Status> {
+    let Some(patch) = patch.as_object() else {
+        *object = patch.clone();
+        return Ok(());
+    };
+    match patch.get("$patch").and_then(Value::as_str) {
+        Some("replace") => {
+            let mut new = patch.clone();
+            new.shift_remove("$patch");
+            *object = Value::Object(new);
+            return Ok(());
+        }
+        Some("delete") => {
+            *object = Value::Object(Map::new());
+            return Ok(());
+        }
+        Some("merge") | None => {}
+        Some(other) => return Err(Status::bad_request(format!("Unknown patch type: {other}"))),
+    }
+    if !object.is_object() {
+        *object = Value::Object(Map::new());
+    }
+    let Some(members) = object.as_object_mut() else { return Ok(()) };
+    if let Some(keep) = patch.get("$retainKeys").and_then(Value::as_array) {
+        members.retain(|key, _| keep.iter().any(|k| k == key));
+    }
+    for (key, value) in patch {
+        if let Some(list) = key.strip_prefix("$deleteFromPrimitiveList/") {
+            let gone = value.as_array().cloned().unwrap_or_default();
+            if let Some(list) = members.get_mut(list).and_then(Value::as_array_mut) {
+                list.retain(|v| !gone.contains(v));
+            }
+            continue;
+        }
+        if key.starts_with('$') {
+            continue;
+        }
+        let order = patch.get(&format!("$setElementOrder/{key}")).and_then(Value::as_array);
+        merge_member(member(schema, key), members, key, value, order)?;
+    }
+    for (key, order) in patch {
+        if let Some(list) = key.strip_prefix("$setElementOrder/").filter(|l| !patch.contains_key(*l)) {
+            let merge_key = member(schema, list)["x-kubernetes-patch-merge-key"].as_str();
+            if let (Some(items), Some(order)) = (members.get_mut(list).and_then(Value::as_array_mut), order.as_array())
+            {
+                sort(items, order, merge_key);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn merge_member(
+    schema: &'static Value,
+    members: &mut Map<String, Value>,
+    key: &str,
+    value: &Value,
+    order: Option<&Vec<Value>>,
+) -> Result<(), Status> {
+    match value {
+        Value::Null => {
+            members.shift_remove(key);
+        }
+        Value::Object(_) => {
+            let slot = members.entry(key).or_insert(Value::Null);
+            merge_value(schema, slot, value)?;
+        }
+        Value::Array(items) => {
+            let merges = schema["x-kubernetes-patch-strategy"].as_str().is_some_and(|s| s.contains("merge"));
+            let slot = members.entry(key).or_insert_with(|| Value::Array(Vec::new()));
+            let Some(present) = slot.as_array_mut().filter(|_| merges) else {
+                *slot = value.clone();
+                return Ok(());
+            };
+            let merge_key = schema["x-kubernetes-patch-merge-key"].as_str();
+            match merge_key {
+                Some(merge_key) => merge_list(&schema["items"], present, items, merge_key)?,
+                None => items.iter().for_each(|item| {
+                    if !present.contains(item) {
+                        present.push(item.clone());
+                    }
+                }),
+            }
+            if let Some(order) = order {
+                sort(present, order, merge_key);
+            }
+        }
+        plain => {
+            members.insert(key.into(), plain.clone());
+        }
+    }
+    Ok(())
+}
+
+fn merge_list(schema: &'static Value, present: &mut Vec<Value>, patch: &[Value], key: &str) -> Result<(), Status> {
+    if patch.iter().any(|item| item["$patch"] == "replace") {
+        present.clear();
+    }
+    for item in patch {
+        if item["$patch"] == "replace" && item.get(key).is_none() {
+            continue;
+        }
+        if !item.is_object() {
+            return Err(Status::bad_request("cannot merge an item that is not an object into a list of objects"));
+        }
+        let Some(id) = item.get(key) else {
+            return Err(Status::plain(format!("map: {item} does not contain declared merge key: {key}")));
+        };
+        let at = present.iter().position(|p| p.get(key) == Some(id));
+        match (item["$patch"].as_str(), at) {
+            (Some("delete"), Some(at)) => {
+                present.remove(at);
+            }
+            (Some("delete"), None) => {}
+            (_, Some(at)) => merge_value(schema, &mut present[at], item)?,
+            (_, None) => {
+                let mut new = Value::Null;
+                merge_value(schema, &mut new, item)?;
+                present.push(new);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Puts items that the order names into that order; the others keep their places behind their predecessors.
+fn sort(items: &mut Vec<Value>, order: &[Value], key: Option<&str>) {
+    let id = |v: &Value| key.map_or_else(|| v.clone(), |k| v[k].clone());
+    let wanted: Vec<Value> = order.iter().map(id).collect();
+    let (mut named, others): (Vec<_>, Vec<_>) =
+        items.drain(..).enumerate().partition(|(_, item)| wanted.contains(&id(item)));
+    named.sort_by_key(|(_, item)| wanted.iter().position(|w| *w == id(item)));
+    for (at, other) in others {
+        let place = named.iter().position(|(was, _)| *was > at).unwrap_or(named.len());
+        named.insert(place, (at, other));
+    }
+    items.extend(named.into_iter().map(|(_, item)| item));
+}

@@ -1,0 +1,105 @@
+//! Create: names, system fields, admission, and the first version.
+
+use rand::RngExt;
+use serde_json::{Value, json};
+
+use super::{Target, WriteOptions, Written, check_namespace, check_type, refused};
+use crate::api::{
+    Api, admission,
+    meta::{metadata_mut, name, now},
+    model,
+    status::Status,
+    store::{CommitError, Expect},
+};
+
+/// Letters of generated names: no vowels, nothing that looks like another.
+const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+/// Longest base of a generated name, so that the whole fits a label.
+const LONGEST_BASE: usize = 58;
+/// A generated name that is taken is drawn again this often.
+const DRAWS: usize = 8;
+
+/// Creates an object; `target.name` is empty or what the path says.
+pub(crate) fn create(api: &Api, target: &Target, body: Value, options: &WriteOptions) -> Result<Written, Status> {
+    let definition = &target.definition;
+    let resource = &definition.resource;
+    let mut object = body;
+    check_type(definition, &mut object)?;
+    let warnings = model::decode(definition, &mut object, options.field_validation)?;
+    check_namespace(target, &mut object)?;
+    if object["metadata"]["resourceVersion"].as_str().is_some_and(|v| !v.is_empty() && v != "0") {
+        return Err(Status::plain("resourceVersion should not be set on objects to be created"));
+    }
+    system_fields(definition, &mut object);
+    let drawn = name(&object).is_empty();
+    let base = object["metadata"]["generateName"].as_str().unwrap_or_default().to_owned();
+    if drawn && base.is_empty() {
+        let message = "Required value: name or generateName is required";
+        return Err(Status::invalid_field(resource, "", "FieldValueRequired", "metadata.name", message));
+    }
+    for _ in 0..DRAWS {
+        let mut object = object.clone();
+        if drawn {
+            metadata_mut(&mut object).insert("name".into(), json!(generated(&base)));
+        }
+        let name = name(&object).to_owned();
+        admission::create(api, target, &mut object, options)?;
+        model::default(definition, &mut object);
+        model::validate_create(definition, &object)?;
+        model::track(definition, None, &mut object, options);
+        let target = Target { name: name.clone(), ..target.clone() };
+        if options.dry_run {
+            if api.store.get(&definition.table, &target.namespace, &name).is_some() {
+                return Err(Status::already_exists(resource, &name));
+            }
+            return Ok(Written { object: object.into(), created: true, warnings });
+        }
+        object["apiVersion"] = json!(definition.stored_as);
+        match api.store.put(&definition.table, target.key(), Expect::Absent, object) {
+            Ok(entry) => {
+                api.written(definition, Some(&entry));
+                return Ok(Written { object: entry.value.clone(), created: true, warnings });
+            }
+            Err(CommitError::Unexpected) if drawn => {}
+            Err(error) => {
+                let taken = taken(api, &target, &name);
+                return Err(refused(error, taken));
+            }
+        }
+    }
+    Err(Status::already_exists(resource, &base))
+}
+
+fn taken(api: &Api, target: &Target, name: &str) -> Status {
+    let status = Status::already_exists(&target.definition.resource, name);
+    match api.read(target) {
+        Ok(entry) if crate::api::meta::is_deleting(&entry.value) => {
+            Status { message: format!("object is being deleted: {}", status.message), ..status }
+        }
+        _ => status,
+    }
+}
+
+fn generated(base: &str) -> String {
+    let mut random = rand::rng();
+    let mut name: String = base.chars().take(LONGEST_BASE).collect();
+    name.extend((0..5).map(|_| char::from(LETTERS[random.random_range(0..LETTERS.len())])));
+    name
+}
+
+fn system_fields(definition: &crate::api::registry::Definition, object: &mut Value) {
+    let metadata = metadata_mut(object);
+    for key in ["resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
+        metadata.shift_remove(key);
+    }
+    metadata.insert("uid".into(), json!(uuid::Uuid::new_v4().to_string()));
+    metadata.insert("creationTimestamp".into(), now());
+    if definition.has_generation() {
+        metadata.insert("generation".into(), json!(1));
+    }
+    if definition.subresource("status").is_some()
+        && let Some(members) = object.as_object_mut()
+    {
+        members.shift_remove("status");
+    }
+}

@@ -1,0 +1,133 @@
+//! Writes: create, update, patch, delete, for HTTP and for the in-process client alike.
+//!
+//! Owns what the generic registry of the original owns: system fields of `metadata`, generation, the split between an
+//! object and its status, optimistic concurrency, finalizers. Shapes of kinds are `object`'s, rules that read other
+//! objects are `admission`'s.
+//! <https://github.com/kubernetes/kubernetes/tree/v1.33.0/staging/src/k8s.io/apiserver/pkg/registry/generic/registry>
+
+mod create;
+mod delete;
+mod patch;
+mod update;
+
+pub(crate) use create::create;
+pub(crate) use delete::{DeleteOptions, Deleted, Propagation, delete};
+pub(crate) use patch::{PatchType, patch};
+pub(crate) use update::{mutate, update};
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Api, registry::Definition, status::Status, store::CommitError};
+
+/// What to do about unknown and duplicate fields.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum FieldValidation {
+    Ignore,
+    #[default]
+    Warn,
+    Strict,
+}
+
+/// Who writes, and how.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct WriteOptions {
+    pub(crate) manager: String,
+    pub(crate) dry_run: bool,
+    pub(crate) field_validation: FieldValidation,
+    pub(crate) subresource: Option<String>,
+    /// Apply patches take over fields of others.
+    pub(crate) force: bool,
+}
+
+/// The object that a request is about.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) definition: Arc<Definition>,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+impl Target {
+    pub(crate) fn not_found(&self) -> Status {
+        Status::not_found(&self.definition.resource, &self.name)
+    }
+
+    fn modified(&self) -> Status {
+        Status::modified(&self.definition.resource, &self.name)
+    }
+
+    fn key(&self) -> (String, String) {
+        (self.namespace.clone(), self.name.clone())
+    }
+}
+
+/// The object after a write, with warnings for the client.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) object: Arc<Value>,
+    pub(crate) created: bool,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Api {
+    /// The present state of a target.
+    pub(crate) fn read(&self, target: &Target) -> Result<Arc<super::store::Entry>, Status> {
+        let found = self.store.get(&target.definition.table, &target.namespace, &target.name);
+        found.ok_or_else(|| target.not_found())
+    }
+}
+
+/// A commit's failure as the client sees it.
+fn refused(error: CommitError, unexpected: Status) -> Status {
+    match error {
+        CommitError::Unexpected => unexpected,
+        CommitError::Journal(error) => Status::storage(&error),
+    }
+}
+
+/// Fills in or checks `apiVersion` and `kind`.
+fn check_type(definition: &Definition, object: &mut Value) -> Result<(), Status> {
+    let (resource, want) = (&definition.resource, definition.resource.api_version());
+    let Some(members) = object.as_object_mut() else {
+        let text = "couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of type struct";
+        return Err(Status::bad_request(text));
+    };
+    let version = members.get("apiVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let kind = members.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let fits = (version.is_empty() || version == want) && (kind.is_empty() || kind == resource.kind);
+    if !fits {
+        let (group, kind) = (
+            version.rsplit_once('/').map_or("", |(g, _)| g),
+            if kind.is_empty() { &resource.kind } else { kind.as_str() },
+        );
+        let version = version.rsplit('/').next().unwrap_or_default();
+        let got = format!("{group}/{version}, Kind={kind}");
+        let expected = format!("{}/{}, Kind={}", resource.group, resource.version, resource.kind);
+        let text = format!(
+            "{} in version \"{}\" cannot be handled as a {}: the API version in the data ({got}) does not match the expected API version ({expected})",
+            resource.kind, resource.version, resource.kind
+        );
+        return Err(Status::bad_request(text.replace("(/", "(").replace("Kind=,", "Kind=")));
+    }
+    members.insert("apiVersion".into(), Value::String(want));
+    members.insert("kind".into(), Value::String(resource.kind.to_string()));
+    Ok(())
+}
+
+/// Fills in or checks `metadata.namespace`.
+fn check_namespace(target: &Target, object: &mut Value) -> Result<(), Status> {
+    let metadata = super::meta::metadata_mut(object);
+    if !target.definition.resource.namespaced {
+        metadata.shift_remove("namespace");
+        return Ok(());
+    }
+    let given = metadata.get("namespace").and_then(Value::as_str).unwrap_or_default();
+    if !given.is_empty() && given != target.namespace {
+        let text = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(Status::bad_request(text));
+    }
+    metadata.insert("namespace".into(), Value::String(target.namespace.clone()));
+    Ok(())
+}

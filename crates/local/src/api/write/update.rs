@@ -1,0 +1,222 @@
+//! Update: read, change, write, with optimistic concurrency; the common end of PUT and PATCH.
+
+use serde_json::{Map, Value, json};
+
+use super::{Target, WriteOptions, Written, check_namespace, check_type, refused};
+use crate::api::{
+    Api, admission, convert,
+    meta::{finalizers, is_deleting, metadata_mut, name, set_or_remove, uid},
+    model,
+    registry::Definition,
+    status::Status,
+    store::{CommitError, Entry, Expect},
+};
+
+/// A write without a resource version is tried again this often when others write at the same time.
+const TRIES: usize = 32;
+
+/// Kinds that a PUT creates when they are not there.
+const CREATED_BY_PUT: [&str; 8] = [
+    "/events",
+    "/endpoints",
+    "coordination.k8s.io/leases",
+    "rbac.authorization.k8s.io/roles",
+    "rbac.authorization.k8s.io/rolebindings",
+    "rbac.authorization.k8s.io/clusterroles",
+    "rbac.authorization.k8s.io/clusterrolebindings",
+    "/limitranges",
+];
+
+/// Replaces an object.
+pub(crate) fn update(api: &Api, target: &Target, body: &Value, options: &WriteOptions) -> Result<Written, Status> {
+    let definition = &target.definition;
+    let mut body = body.clone();
+    check_type(definition, &mut body)?;
+    let warnings = model::decode(definition, &mut body, options.field_validation)?;
+    match name(&body) {
+        "" => {
+            let text = "name must be provided";
+            let _ = text;
+            return Err(Status::bad_request(
+                "the name of the object () does not match the name on the URL (".to_owned() + &target.name + ")",
+            ));
+        }
+        given if given != target.name => {
+            let text = format!("the name of the object ({given}) does not match the name on the URL ({})", target.name);
+            return Err(Status::bad_request(text));
+        }
+        _ => {}
+    }
+    check_namespace(target, &mut body)?;
+    let absent = api.store.get(&definition.table, &target.namespace, &target.name).is_none();
+    if absent
+        && options.subresource.is_none()
+        && CREATED_BY_PUT.contains(&definition.table.as_str())
+        && uid(&body).is_empty()
+    {
+        metadata_mut(&mut body).shift_remove("resourceVersion");
+        return super::create(api, target, body, options);
+    }
+    let mut written = mutate(api, target, options, |_| Ok((body.clone(), Vec::new())))?;
+    written.warnings = warnings;
+    Ok(written)
+}
+
+/// Changes an object by a function of its present state (in the target's version); tried again when it was written
+/// meanwhile and the function did not name a version.
+pub(crate) fn mutate(
+    api: &Api,
+    target: &Target,
+    options: &WriteOptions,
+    change: impl Fn(&Value) -> Result<(Value, Vec<String>), Status>,
+) -> Result<Written, Status> {
+    let definition = &target.definition;
+    for _ in 0..TRIES {
+        let entry = api.read(target)?;
+        let old = convert::to_served(definition, &entry.value);
+        let (mut new, warnings) = change(&old)?;
+        let named = expected_version(target, &new, &entry)?;
+        let given = uid(&new);
+        if !given.is_empty() && given != uid(&old) {
+            let why = format!("Precondition failed: UID in precondition: {given}, UID in object meta: {}", uid(&old));
+            return Err(Status::conflict(&definition.resource, &target.name, &why));
+        }
+        keep_system_fields(definition, &old, &mut new);
+        isolate(definition, &old, &mut new, options.subresource.as_deref());
+        admission::update(api, target, &old, &mut new, options)?;
+        model::default(definition, &mut new);
+        model::validate_update(definition, &old, &new)?;
+        count_generation(definition, &old, &mut new);
+        model::track(definition, Some(&old), &mut new, options);
+        let ends = is_deleting(&new)
+            && finalizers(&new).next().is_none()
+            && new["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
+            && !namespace_held(definition, &new);
+        if options.dry_run {
+            return Ok(Written { object: new.into(), created: false, warnings });
+        }
+        if !ends && same(&old, &new) {
+            return Ok(Written { object: entry.value.clone(), created: false, warnings });
+        }
+        let stored = convert::to_stored(definition, new);
+        let result = if ends {
+            api.store.remove(&definition.table, &target.key(), stored, entry.version).map(|e| (e, true))
+        } else {
+            api.store.put(&definition.table, target.key(), Expect::Version(entry.version), stored).map(|e| (e, false))
+        };
+        match result {
+            Ok((entry, gone)) => {
+                api.written(definition, (!gone).then_some(&entry));
+                return Ok(Written { object: entry.value.clone(), created: false, warnings });
+            }
+            Err(CommitError::Unexpected) if !named => {}
+            Err(error) => return Err(refused(error, target.modified())),
+        }
+    }
+    Err(target.modified())
+}
+
+/// Whether the new object names the version it is based on; that it is the present one.
+fn expected_version(target: &Target, new: &Value, entry: &Entry) -> Result<bool, Status> {
+    let given = new["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+    if given.is_empty() || given == "0" {
+        if target.definition.table == "policy/poddisruptionbudgets" || target.definition.custom.is_some() {
+            let message = "Invalid value: 0: must be specified for an update";
+            let (resource, field) = (&target.definition.resource, "metadata.resourceVersion");
+            return Err(Status::invalid_field(resource, &target.name, "FieldValueInvalid", field, message));
+        }
+        return Ok(false);
+    }
+    let version: u64 =
+        given.parse().map_err(|_| Status::plain(format!("strconv.ParseUint: parsing \"{given}\": invalid syntax")))?;
+    if version == entry.version { Ok(true) } else { Err(target.modified()) }
+}
+
+fn keep_system_fields(definition: &Definition, old: &Value, new: &mut Value) {
+    let old = &old["metadata"];
+    let metadata = metadata_mut(new);
+    for key in
+        ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "resourceVersion"]
+    {
+        set_or_remove(metadata, key, old.get(key));
+    }
+    metadata.shift_remove("selfLink");
+    metadata.insert("name".into(), old["name"].clone());
+    if definition.resource.namespaced {
+        metadata.insert("namespace".into(), old["namespace"].clone());
+    }
+}
+
+/// A write to the object leaves its status alone, a write to the status everything else.
+fn isolate(definition: &Definition, old: &Value, new: &mut Value, subresource: Option<&str>) {
+    let status = definition.subresource("status").is_some();
+    match subresource {
+        Some("status") => {
+            let mut out = old.clone();
+            let theirs = &new["metadata"];
+            let kept = ["annotations", "labels", "managedFields", "ownerReferences", "finalizers"];
+            let free: &[&str] = if definition.custom.is_some() { &["managedFields"] } else { &kept };
+            for key in free {
+                set_or_remove(metadata_mut(&mut out), key, theirs.get(*key));
+            }
+            if let Some(members) = out.as_object_mut() {
+                set_or_remove(members, "status", new.get("status"));
+            }
+            *new = out;
+        }
+        None if status => {
+            if let Some(members) = new.as_object_mut() {
+                set_or_remove(members, "status", old.get("status"));
+            }
+        }
+        _ => {}
+    }
+    if definition.table == "/namespaces" && subresource != Some("finalize") {
+        if !new["spec"].is_object() {
+            new["spec"] = json!({});
+        }
+        if let Some(spec) = new["spec"].as_object_mut() {
+            set_or_remove(spec, "finalizers", old["spec"].get("finalizers"));
+        }
+    }
+}
+
+/// Counts `metadata.generation` up when anything but metadata and status changed.
+fn count_generation(definition: &Definition, old: &Value, new: &mut Value) {
+    if !definition.has_generation() {
+        return;
+    }
+    let rest = |v: &Value| {
+        let mut members = v.as_object().cloned().unwrap_or_else(Map::new);
+        for key in ["metadata", "apiVersion", "kind"] {
+            members.shift_remove(key);
+        }
+        if definition.subresource("status").is_some() {
+            members.shift_remove("status");
+        }
+        members
+    };
+    if rest(old) != rest(new) {
+        let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
+        metadata_mut(new).insert("generation".into(), json!(generation));
+    }
+}
+
+/// Whether two states are the same but for the times of `managedFields`.
+fn same(old: &Value, new: &Value) -> bool {
+    let bare = |v: &Value| {
+        let mut v = v.clone();
+        metadata_mut(&mut v).shift_remove("resourceVersion");
+        for entry in v["metadata"]["managedFields"].as_array_mut().into_iter().flatten() {
+            if let Some(members) = entry.as_object_mut() {
+                members.shift_remove("time");
+            }
+        }
+        v
+    };
+    bare(old) == bare(new)
+}
+
+fn namespace_held(definition: &Definition, object: &Value) -> bool {
+    definition.table == "/namespaces" && object["spec"]["finalizers"].as_array().is_some_and(|f| !f.is_empty())
+}
