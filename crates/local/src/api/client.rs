@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{
     Api, LabelSelector, Resource, Status, Watch, admission, convert,
     meta::{name, namespace, now, uid},
-    resource::resources::{EVENTS, PODS},
+    resource::resources::{EVENTS, NAMESPACES, PODS},
     watch::{Feed, Scope},
     write::{self, DeleteOptions, Deleted, PatchType, Target, WriteOptions},
 };
@@ -143,6 +143,18 @@ impl Client {
         match write::delete(&self.api, &target, options)? {
             Deleted::Gone(object) | Deleted::Marked(object) => Ok(object),
         }
+    }
+
+    /// Replaces a namespace's finalizers; one that ends and has none left goes.
+    pub fn finalize_namespace(&self, name: &str, object: &Value) -> Result<Arc<Value>, Status> {
+        let target = self.target(&NAMESPACES, "", name)?;
+        write::update(&self.api, &target, object, &self.options(Some("finalize"))).map(|w| w.object)
+    }
+
+    /// The resource of a kind, where the cluster serves it.
+    pub fn resource_of(&self, api_version: &str, kind: &str) -> Option<Resource> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        Some(self.api.registry.find_kind(group, version, kind)?.resource.clone())
     }
 
     /// Binds a pod to a node, once.

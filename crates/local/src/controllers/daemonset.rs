@@ -17,9 +17,9 @@ pub(super) async fn run(context: Context) {
     let lister = client.clone();
     let all = move |_: &Value| lister.list(&DAEMONSETS, "").0.iter().map(|set| work::key(set)).collect();
     let sources = vec![
-        Source::itself(&DAEMONSETS),
-        Source::owned(&PODS, "DaemonSet"),
-        Source { resource: &NODES, keys: Box::new(all) },
+        Source::itself(DAEMONSETS),
+        Source::owned(PODS, "DaemonSet"),
+        Source { resource: NODES, keys: Box::new(all) },
     ];
     let reconciler = client.clone();
     work::run(client, sources, move |key| reconcile(&reconciler, key).map(|()| None)).await;

@@ -20,7 +20,7 @@ const COMPONENT: &str = "deployment-controller";
 
 pub(super) async fn run(context: Context) {
     let client = context.client.as_manager("kube-controller-manager");
-    let sources = vec![Source::itself(&DEPLOYMENTS), Source::owned(&REPLICASETS, "Deployment")];
+    let sources = vec![Source::itself(DEPLOYMENTS), Source::owned(REPLICASETS, "Deployment")];
     let reconciler = client.clone();
     work::run(client, sources, move |key| reconcile(&reconciler, key).map(|()| None)).await;
 }
@@ -47,7 +47,8 @@ fn reconcile(client: &Client, (namespace, wanted): &Key) -> Result<(), Status> {
     clean_up(client, &deployment, &sets)?;
     // What was just written is read again: the status speaks of what is there.
     let new = client.get(&REPLICASETS, namespace, name(&new))?;
-    status(client, &client.get(&DEPLOYMENTS, namespace, wanted)?, Some(&new), &sets)
+    let deployment = client.get(&DEPLOYMENTS, namespace, wanted)?;
+    status(client, &deployment, Some(&new), &sets)
 }
 
 fn revision(set: &Value) -> i64 {

@@ -18,7 +18,7 @@ pub(super) async fn run(context: Context) {
         let services = lister.list(&SERVICES, namespace(pod)).0;
         services.iter().filter(|service| selector(service).is_some_and(|s| s.matches(pod))).map(|s| work::key(s)).collect()
     };
-    let sources = vec![Source::itself(&SERVICES), Source { resource: &PODS, keys: Box::new(selecting) }];
+    let sources = vec![Source::itself(SERVICES), Source { resource: PODS, keys: Box::new(selecting) }];
     let reconciler = client.clone();
     work::run(client, sources, move |key| reconcile(&reconciler, key).map(|()| None)).await;
 }

@@ -32,8 +32,8 @@ const CONTENT: [&Resource; 17] = [
 
 pub(super) async fn run(context: Context) {
     let client = context.client.as_manager("kube-controller-manager");
-    let mut sources: Vec<Source> = OWNERS.iter().map(|resource| Source::everything(resource)).collect();
-    sources.push(Source::itself(&NAMESPACES));
+    let mut sources: Vec<Source> = OWNERS.iter().map(|resource| Source::everything((*resource).clone())).collect();
+    sources.push(Source::itself(NAMESPACES));
     let collector = client.clone();
     work::run(client, sources, move |(_, wanted)| {
         if wanted.is_empty() { collect(&collector).map(|()| None) } else { end_namespace(&collector, wanted) }

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// What all controllers share.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Context {
     /// The API.
     pub client: Client,

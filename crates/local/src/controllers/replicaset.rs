@@ -17,7 +17,7 @@ const BURST: usize = 500;
 
 pub(super) async fn run(context: Context) {
     let client = context.client.as_manager("kube-controller-manager");
-    let sources = vec![Source::itself(&REPLICASETS), Source::owned(&PODS, "ReplicaSet")];
+    let sources = vec![Source::itself(REPLICASETS), Source::owned(PODS, "ReplicaSet")];
     let reconciler = client.clone();
     work::run(client, sources, move |key| reconcile(&reconciler, key).map(|()| None)).await;
 }

@@ -17,7 +17,7 @@ const COMPONENT: &str = "default-scheduler";
 
 pub(super) async fn run(context: Context) {
     let client = context.client.as_manager("kube-scheduler");
-    let sources = vec![Source::everything(&PODS), Source::everything(&NODES)];
+    let sources = vec![Source::everything(PODS), Source::everything(NODES)];
     let scheduler = client.clone();
     let mut random = StdRng::seed_from_u64(context.config.seed);
     work::run(client, sources, move |_| schedule(&scheduler, &mut random).map(|()| None)).await;

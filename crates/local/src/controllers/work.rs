@@ -15,18 +15,18 @@ pub(super) type Keys = Box<dyn Fn(&Value) -> Vec<Key> + Send + Sync>;
 
 /// A resource that is watched.
 pub(super) struct Source {
-    pub(super) resource: &'static Resource,
+    pub(super) resource: Resource,
     pub(super) keys: Keys,
 }
 
 impl Source {
     /// Each object is its own key.
-    pub(super) fn itself(resource: &'static Resource) -> Self {
+    pub(super) fn itself(resource: Resource) -> Self {
         Self { resource, keys: Box::new(|object| vec![key(object)]) }
     }
 
     /// The key of an object is its controller of the given kind.
-    pub(super) fn owned(resource: &'static Resource, kind: &'static str) -> Self {
+    pub(super) fn owned(resource: Resource, kind: &'static str) -> Self {
         let keys = move |object: &Value| {
             let owner = super::object::controller(object).filter(|owner| owner["kind"] == kind);
             let namespace = super::object::namespace(object).to_owned();
@@ -36,7 +36,7 @@ impl Source {
     }
 
     /// Every change touches the one key there is.
-    pub(super) fn everything(resource: &'static Resource) -> Self {
+    pub(super) fn everything(resource: Resource) -> Self {
         Self { resource, keys: Box::new(|_| vec![(String::new(), String::new())]) }
     }
 }
@@ -98,7 +98,7 @@ pub(super) async fn run(
 }
 
 async fn watch(client: Client, source: Source, sender: mpsc::UnboundedSender<Key>) {
-    changes(client, source.resource, |_, object| {
+    changes(client, &source.resource, |_, object| {
         for key in (source.keys)(object) {
             if sender.send(key).is_err() {
                 return;
@@ -111,7 +111,7 @@ async fn watch(client: Client, source: Source, sender: mpsc::UnboundedSender<Key
 /// Tells of every object there is and of every change, for ever.
 pub(super) async fn changes(
     client: Client,
-    resource: &'static Resource,
+    resource: &Resource,
     mut tell: impl FnMut(EventKind, &Arc<Value>) + Send,
 ) {
     loop {
