@@ -1,0 +1,113 @@
+//! The `scale` subresource: `autoscaling/v1 Scale`.
+
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+
+use super::{Answer, Server, Status, read, respond::json as answer_json, verbs::patch_type};
+use crate::api::{
+    at, model,
+    registry::Definition,
+    write::{self, PatchType, Target, WriteOptions},
+};
+
+/// Where an object keeps its replicas and its selector.
+fn paths(definition: &Definition) -> (String, String, Option<String>) {
+    let custom = definition.custom.as_ref().map(|custom| &custom.version["subresources"]["scale"]);
+    let path = |key: &str| custom.and_then(|scale| scale[key].as_str()).map(ToOwned::to_owned);
+    (
+        path("specReplicasPath").unwrap_or_else(|| ".spec.replicas".to_owned()),
+        path("statusReplicasPath").unwrap_or_else(|| ".status.replicas".to_owned()),
+        path("labelSelectorPath"),
+    )
+}
+
+fn scale_of(definition: &Definition, object: &Value) -> Value {
+    let (spec, status, selector) = paths(definition);
+    let metadata = &object["metadata"];
+    let selector = match selector {
+        Some(path) => at(object, &path).as_str().map(ToOwned::to_owned),
+        None => Some(selector_text(&object["spec"]["selector"])).filter(|text| !text.is_empty()),
+    };
+    let mut scale = json!({
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "uid": metadata["uid"],
+            "resourceVersion": metadata["resourceVersion"],
+            "creationTimestamp": metadata["creationTimestamp"],
+        },
+        "spec": {},
+        "status": { "replicas": at(object, &status).as_i64().unwrap_or(0) },
+    });
+    match at(object, &spec).as_i64() {
+        Some(replicas) if replicas != 0 => scale["spec"]["replicas"] = json!(replicas),
+        _ => {}
+    }
+    if let Some(selector) = selector {
+        scale["status"]["selector"] = json!(selector);
+    }
+    scale
+}
+
+/// A label selector as text: `a=b,c in (d,e)`.
+fn selector_text(selector: &Value) -> String {
+    let labels = selector["matchLabels"].as_object().into_iter().flatten();
+    let mut parts: Vec<String> =
+        labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
+        let key = expression["key"].as_str().unwrap_or_default();
+        let values: Vec<&str> =
+            expression["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        parts.push(match expression["operator"].as_str() {
+            Some("In") => format!("{key} in ({})", values.join(",")),
+            Some("NotIn") => format!("{key} notin ({})", values.join(",")),
+            Some("DoesNotExist") => format!("!{key}"),
+            _ => key.to_owned(),
+        });
+    }
+    parts.sort();
+    parts.join(",")
+}
+
+/// Reads or changes a scale.
+pub(super) async fn answer(
+    server: &Server,
+    target: &Target,
+    options: &WriteOptions,
+    request: Request<Incoming>,
+) -> Result<Answer, Status> {
+    let entry = server.api.read(target)?;
+    let definition = &target.definition;
+    let old = scale_of(definition, &entry.value);
+    let wanted = match *request.method() {
+        Method::GET => return Ok(answer_json(StatusCode::OK, &old)),
+        Method::PUT => read(request).await?,
+        Method::PATCH => {
+            let kind = match patch_type(&request)? {
+                // A Scale has no lists: all kinds but JSON patches mean the same.
+                PatchType::Json => PatchType::Json,
+                _ => PatchType::Merge,
+            };
+            model::patch(definition, kind, &old, &read(request).await?)?
+        }
+        _ => return Err(Status::method_not_allowed()),
+    };
+    let replicas = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
+    if replicas < 0 {
+        let text = format!("Scale.autoscaling \"{}\" is invalid: spec.replicas: Invalid value: {replicas}: must be greater than or equal to 0", target.name);
+        return Err(Status::new(422, "Invalid", text));
+    }
+    let (spec, _, _) = paths(definition);
+    let mut patch = json!(replicas);
+    for part in spec.trim_start_matches('.').split('.').rev() {
+        patch = json!({ part: patch });
+    }
+    if let Some(version) = wanted["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty()) {
+        patch["metadata"]["resourceVersion"] = json!(version);
+    }
+    let written = write::patch(&server.api, target, PatchType::Merge, &patch, options)?;
+    Ok(answer_json(StatusCode::OK, &scale_of(definition, &written.object)))
+}
