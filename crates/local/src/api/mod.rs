@@ -12,11 +12,13 @@ mod journal;
 mod meta;
 mod model;
 mod registry;
+pub mod http;
 pub mod resource;
 mod selectors;
 mod status;
 mod store;
 mod strategic;
+pub mod tls;
 mod watch;
 mod write;
 
@@ -101,6 +103,27 @@ impl Api {
             }
             _ => {}
         }
+    }
+
+    /// Evicts a pod, unless a disruption budget forbids it.
+    pub(crate) fn evict(&self, target: &write::Target, eviction: &Value) -> Result<(), Status> {
+        let pod = self.read(target)?;
+        let (budgets, _) = self.store.list("policy/poddisruptionbudgets", &target.namespace);
+        for budget in &budgets {
+            let selector = LabelSelector::from_value(&budget.value["spec"]["selector"]);
+            let allowed = budget.value["status"]["disruptionsAllowed"].as_i64().unwrap_or(0);
+            if allowed < 1 && selector.matches(&pod.value) {
+                let text = "Cannot evict pod as it would violate the pod's disruption budget.";
+                return Err(Status::new(429, "TooManyRequests", text).with_cause(
+                    "DisruptionBudget",
+                    "",
+                    format!("The disruption budget {} does not allow it now", budget.value["metadata"]["name"]),
+                ));
+            }
+        }
+        let grace = eviction["deleteOptions"]["gracePeriodSeconds"].as_i64();
+        let options = DeleteOptions { grace_period_seconds: grace, ..DeleteOptions::default() };
+        write::delete(self, target, &options).map(drop)
     }
 
     fn definition(&self, resource: &Resource) -> Result<Arc<Definition>, Status> {

@@ -1,0 +1,219 @@
+//! Discovery, version, and the metrics API, which has no stored objects.
+
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+
+use super::{Answer, Server, Status, respond::{json as answer_json, plain}, route::Route, verbs::accept};
+use crate::api::{registry::Definition, resource::resources::NODES};
+
+/// Groups that are served without stored objects.
+const METRICS: (&str, &str) = ("metrics.k8s.io", "v1beta1");
+
+/// Answers discovery and version paths; none for others.
+pub(super) fn answer(server: &Server, path: &str, request: &Request<Incoming>) -> Result<Option<Answer>, Status> {
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let aggregated = accept(request).contains("as=APIGroupDiscoveryList");
+    let value = match parts.as_slice() {
+        ["version"] => version(),
+        ["api" | "apis"] if aggregated => {
+            let mut answer = answer_json(StatusCode::OK, &group_discovery(server, parts[0] == "api"));
+            let kind = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+            answer.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
+            return Ok(Some(answer));
+        }
+        ["api"] => json!({
+            "kind": "APIVersions",
+            "versions": ["v1"],
+            "serverAddressByClientCIDRs": [{ "clientCIDR": "0.0.0.0/0", "serverAddress": "127.0.0.1" }],
+        }),
+        ["apis"] => {
+            let groups: Vec<Value> = groups(server).iter().filter(|(name, _)| !name.is_empty()).map(group).collect();
+            json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups })
+        }
+        ["apis", name] => match groups(server).iter().find(|(known, _)| known == name) {
+            Some(found) => {
+                let mut value = group(found);
+                value["kind"] = json!("APIGroup");
+                value["apiVersion"] = json!("v1");
+                value
+            }
+            None => return Err(Status::no_such_path()),
+        },
+        ["api", version] => resource_list(server, "", version)?,
+        ["apis", name, version] => resource_list(server, name, version)?,
+        [""] => json!({ "paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"] }),
+        ["readyz" | "livez" | "healthz", "ping"] => return Ok(Some(plain(StatusCode::OK, "ok"))),
+        _ => return Ok(None),
+    };
+    Ok(Some(answer_json(StatusCode::OK, &value)))
+}
+
+fn version() -> Value {
+    json!({
+        "major": "1", "minor": "33", "gitVersion": "v1.33.13", "gitCommit": "", "gitTreeState": "clean",
+        "buildDate": "2026-01-01T00:00:00Z", "goVersion": "", "compiler": "rustc", "platform": "linux/amd64",
+        "emulationMajor": "1", "emulationMinor": "33", "minCompatibilityMajor": "1", "minCompatibilityMinor": "32",
+    })
+}
+
+/// Groups with their versions, the preferred one first.
+fn groups(server: &Server) -> Vec<(String, Vec<String>)> {
+    let mut all: Vec<(String, Vec<String>)> =
+        server.api.registry.groups().into_iter().map(|group| (group.name, group.versions)).collect();
+    all.push((METRICS.0.to_owned(), vec![METRICS.1.to_owned()]));
+    all
+}
+
+fn group((name, versions): &(String, Vec<String>)) -> Value {
+    let version = |version: &String| json!({ "groupVersion": format!("{name}/{version}"), "version": version });
+    let all: Vec<Value> = versions.iter().map(version).collect();
+    json!({ "name": name, "versions": all, "preferredVersion": all.first() })
+}
+
+fn metrics_resources() -> [(&'static str, &'static str, bool); 2] {
+    [("nodes", "NodeMetrics", false), ("pods", "PodMetrics", true)]
+}
+
+fn resource_list(server: &Server, group: &str, version: &str) -> Result<Value, Status> {
+    let mut list = Vec::new();
+    if (group, version) == METRICS {
+        for (name, kind, namespaced) in metrics_resources() {
+            list.push(json!({ "name": name, "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": ["get", "list"] }));
+        }
+    }
+    for definition in server.api.registry.resources(group, version) {
+        let resource = &definition.resource;
+        let mut entry = json!({
+            "name": resource.plural,
+            "singularName": definition.singular,
+            "namespaced": resource.namespaced,
+            "kind": resource.kind,
+            "verbs": definition.verbs,
+        });
+        for (key, values) in [("shortNames", &definition.short_names), ("categories", &definition.categories)] {
+            if !values.is_empty() {
+                entry[key] = json!(values);
+            }
+        }
+        list.push(entry);
+        for sub in &definition.subresources {
+            let (group, version, kind) = &sub.response;
+            let mut entry = json!({
+                "name": format!("{}/{}", resource.plural, sub.name),
+                "singularName": "",
+                "namespaced": resource.namespaced,
+                "kind": kind,
+                "verbs": sub.verbs,
+            });
+            if !version.is_empty() {
+                entry["group"] = json!(group);
+                entry["version"] = json!(version);
+            }
+            list.push(entry);
+        }
+    }
+    if list.is_empty() {
+        return Err(Status::no_such_path());
+    }
+    let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    Ok(json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version, "resources": list }))
+}
+
+/// Aggregated discovery, v2.
+fn group_discovery(server: &Server, core: bool) -> Value {
+    let items: Vec<Value> = groups(server)
+        .into_iter()
+        .filter(|(name, _)| name.is_empty() == core)
+        .map(|(name, versions)| {
+            let versions: Vec<Value> = versions
+                .iter()
+                .map(|version| {
+                    let resources = if (name.as_str(), version.as_str()) == METRICS {
+                        metrics_discovery()
+                    } else {
+                        server.api.registry.resources(&name, version).iter().map(|d| resource_discovery(d)).collect()
+                    };
+                    json!({ "version": version, "freshness": "Current", "resources": resources })
+                })
+                .collect();
+            json!({ "metadata": { "name": name, "creationTimestamp": null }, "versions": versions })
+        })
+        .collect();
+    json!({ "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items })
+}
+
+fn metrics_discovery() -> Vec<Value> {
+    metrics_resources()
+        .into_iter()
+        .map(|(name, kind, namespaced)| {
+            json!({
+                "resource": name,
+                "responseKind": { "group": METRICS.0, "version": METRICS.1, "kind": kind },
+                "scope": if namespaced { "Namespaced" } else { "Cluster" },
+                "singularResource": "",
+                "verbs": ["get", "list"],
+            })
+        })
+        .collect()
+}
+
+fn resource_discovery(definition: &Definition) -> Value {
+    let resource = &definition.resource;
+    let mut entry = json!({
+        "resource": resource.plural,
+        "responseKind": { "group": resource.group, "version": resource.version, "kind": resource.kind },
+        "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
+        "singularResource": definition.singular,
+        "verbs": definition.verbs,
+    });
+    for (key, values) in [("shortNames", &definition.short_names), ("categories", &definition.categories)] {
+        if !values.is_empty() {
+            entry[key] = json!(values);
+        }
+    }
+    let subresources: Vec<Value> = definition
+        .subresources
+        .iter()
+        .map(|sub| {
+            let (group, version, kind) = &sub.response;
+            let own = version.is_empty();
+            let (group, version) =
+                if own { (&*resource.group, &*resource.version) } else { (group.as_str(), version.as_str()) };
+            json!({
+                "subresource": sub.name,
+                "responseKind": { "group": group, "version": version, "kind": kind },
+                "verbs": sub.verbs,
+            })
+        })
+        .collect();
+    if !subresources.is_empty() {
+        entry["subresources"] = json!(subresources);
+    }
+    entry
+}
+
+/// `metrics.k8s.io`: what pods and nodes use now.
+pub(super) fn metrics(server: &Server, route: &Route, method: &Method) -> Result<Answer, Status> {
+    if *method != Method::GET {
+        return Err(Status::method_not_allowed());
+    }
+    let client = server.api.client();
+    let (kind, found): (&str, Vec<Value>) = match route.resource.as_str() {
+        "pods" => ("PodMetrics", server.backend.pod_metrics(&route.namespace)),
+        "nodes" => {
+            let nodes = client.list(&NODES, "").0;
+            ("NodeMetrics", nodes.iter().filter_map(|node| server.backend.node_metrics(node)).collect())
+        }
+        _ => return Err(Status::no_such_path()),
+    };
+    if route.name.is_empty() {
+        let list = json!({
+            "kind": format!("{kind}List"), "apiVersion": "metrics.k8s.io/v1beta1", "metadata": {}, "items": found,
+        });
+        return Ok(answer_json(StatusCode::OK, &list));
+    }
+    let one = found.into_iter().find(|item| item["metadata"]["name"] == *route.name);
+    let text = format!("{}.metrics.k8s.io \"{}\" not found", route.resource, route.name);
+    one.map(|item| answer_json(StatusCode::OK, &item)).ok_or_else(|| Status::new(404, "NotFound", text))
+}
