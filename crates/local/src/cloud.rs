@@ -65,7 +65,8 @@ impl Cloud {
                 .filter(|node| node["metadata"]["labels"][POOL_LABEL] == pool.name)
                 .filter_map(|node| node["metadata"]["name"].as_str())
                 .collect();
-            let greatest = here.iter().filter_map(|name| u32::from_str_radix(name.get(name.len() - 6..)?, 36).ok()).max();
+            let greatest =
+                here.iter().filter_map(|name| u32::from_str_radix(name.get(name.len() - 6..)?, 36).ok()).max();
             let count = (here.len() as u32).max(pool.count);
             {
                 let mut state = self.lock();
@@ -230,9 +231,7 @@ fn node(pool: &NodePool, number: u32) -> Value {
     if let Some(zone) = zone(pool, number) {
         labels["topology.kubernetes.io/zone"] = json!(format!("westeurope-{zone}"));
     }
-    let list = |cpu: i64, memory: i64| {
-        json!({ "cpu": format!("{cpu}m"), "memory": format!("{}Ki", memory / 1024), "pods": pool.max_pods.to_string() })
-    };
+    let list = |cpu: i64, memory: i64| json!({ "cpu": format!("{cpu}m"), "memory": format!("{}Ki", memory / 1024), "pods": pool.max_pods.to_string() });
     let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     let condition = |kind: &str, status: &str, reason: &str, message: &str| {
         json!({

@@ -9,3 +9,6 @@ pub mod cloud;
 pub mod config;
 pub mod controllers;
 pub mod runtime;
+pub mod server;
+
+pub use server::{ServeError, serve};

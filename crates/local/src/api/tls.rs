@@ -67,7 +67,9 @@ impl Identity {
             fs::read_to_string(&path).map_err(|source| file_error(&path, source))
         };
         let (ca_pem, admin_pem) = (text("ca.crt")?, text("admin.crt")?);
-        let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| IdentityError::Use(error.to_string()));
+        let der = |pem: &str| {
+            CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| IdentityError::Use(error.to_string()))
+        };
         let server = server_config(der(&ca_pem)?, der(&text("server.crt")?)?, &text("server.key")?)?;
         Ok(Self {
             admin_der: der(&admin_pem)?,

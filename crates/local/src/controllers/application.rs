@@ -109,7 +109,8 @@ fn retry(application: &Value, tries: &mut Attempts, error: Option<&Status>, now:
 fn read_manifests(client: &Client, application: &Value) -> Result<Vec<Wanted>, String> {
     let source = &application["spec"]["source"];
     let url = source["repoURL"].as_str().unwrap_or_default();
-    let root = url.strip_prefix("file://").ok_or_else(|| format!("repoURL {url:?} is not a local directory (file://...)"))?;
+    let root =
+        url.strip_prefix("file://").ok_or_else(|| format!("repoURL {url:?} is not a local directory (file://...)"))?;
     let dir = Path::new(root).join(source["path"].as_str().unwrap_or_default());
     let entries = fs::read_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -119,11 +120,13 @@ fn read_manifests(client: &Client, application: &Value) -> Result<Vec<Wanted>, S
     for path in paths {
         let content = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         for document in serde_yaml_ng::Deserializer::from_str(&content) {
-            let manifest: Value = serde::Deserialize::deserialize(document).map_err(|e| format!("{}: {e}", path.display()))?;
+            let manifest: Value =
+                serde::Deserialize::deserialize(document).map_err(|e| format!("{}: {e}", path.display()))?;
             if manifest.is_null() {
                 continue;
             }
-            wanted.push(prepare(client, application, manifest).map_err(|error| format!("{}: {error}", path.display()))?);
+            wanted
+                .push(prepare(client, application, manifest).map_err(|error| format!("{}: {error}", path.display()))?);
         }
     }
     wanted.sort_by_key(|wanted| wave(&wanted.manifest));
@@ -137,8 +140,9 @@ fn wave(manifest: &Value) -> i64 {
 /// Fills in the namespace and the tracking label.
 fn prepare(client: &Client, application: &Value, mut manifest: Value) -> Result<Wanted, String> {
     let (api_version, kind) = (text(&manifest, "/apiVersion").to_owned(), text(&manifest, "/kind").to_owned());
-    let resource =
-        client.resource_of(&api_version, &kind).ok_or_else(|| format!("the cluster knows no {kind} of {api_version}"))?;
+    let resource = client
+        .resource_of(&api_version, &kind)
+        .ok_or_else(|| format!("the cluster knows no {kind} of {api_version}"))?;
     if resource.namespaced && namespace(&manifest).is_empty() {
         manifest["metadata"]["namespace"] = application["spec"]["destination"]["namespace"].clone();
     }
@@ -161,7 +165,9 @@ fn stale(client: &Client, application: &Value, wanted: &[Wanted]) -> Vec<(Resour
             let space = known["namespace"].as_str().unwrap_or_default();
             let known_name = known["name"].as_str().unwrap_or_default();
             let still = wanted.iter().any(|wanted| {
-                wanted.resource.kind == kind && name(&wanted.manifest) == known_name && namespace(&wanted.manifest) == space
+                wanted.resource.kind == kind
+                    && name(&wanted.manifest) == known_name
+                    && namespace(&wanted.manifest) == space
             });
             if still {
                 return None;

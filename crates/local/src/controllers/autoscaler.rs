@@ -14,7 +14,10 @@ use super::{
     scheduler,
 };
 use crate::{
-    api::{Client, DeleteOptions, Status, resources::{NODES, PDBS, PODS}},
+    api::{
+        Client, DeleteOptions, Status,
+        resources::{NODES, PDBS, PODS},
+    },
     cloud::{Cloud, POOL_LABEL},
 };
 
@@ -69,8 +72,10 @@ pub(super) async fn run(context: Context) {
 
 fn world(client: &Client, cloud: &Cloud, speed: f64) -> World {
     let (nodes, pods) = (client.list(&NODES, "").0, client.list(&PODS, "").0);
-    let ready: Vec<Arc<Value>> =
-        nodes.into_iter().filter(|node| super::object::condition_is_true(node, "Ready") && !is_deleting(node)).collect();
+    let ready: Vec<Arc<Value>> = nodes
+        .into_iter()
+        .filter(|node| super::object::condition_is_true(node, "Ready") && !is_deleting(node))
+        .collect();
     let age = |time: &str| seconds_since(time).map(|real| real * speed);
     let group_of = ready
         .iter()
@@ -102,7 +107,8 @@ async fn remove(client: Client, context: Context, node: String, pods: Vec<(Strin
             tracing::warn!(?failed, node, "scale-down failed");
             context.cloud.keep(&node);
             if let Ok(object) = client.get(&NODES, "", &node) {
-                let taints: Vec<&Value> = items(&object, "/spec/taints").filter(|taint| taint["key"] != TAINT).collect();
+                let taints: Vec<&Value> =
+                    items(&object, "/spec/taints").filter(|taint| taint["key"] != TAINT).collect();
                 let patch = json!({ "spec": { "taints": taints } });
                 // It is tried again at the next scan, whatever comes of this.
                 let _ = client.merge_patch(&NODES, "", &node, None, &patch);
@@ -131,7 +137,10 @@ async fn drain(
     } else {
         let names: Vec<String> = pods.iter().map(|(space, pod)| format!("{space}/{pod}")).collect();
         let names = names.join(",");
-        event("ScaleDown", &format!("Scale-down: removing node {node}, utilization: {utilization:.3}, pods to reschedule: {names}"));
+        event(
+            "ScaleDown",
+            &format!("Scale-down: removing node {node}, utilization: {utilization:.3}, pods to reschedule: {names}"),
+        );
     }
     for (space, pod) in pods {
         if let Ok(object) = client.get(&PODS, space, pod) {

@@ -7,10 +7,15 @@ use serde_json::{Value, json};
 
 use super::{
     Context,
-    object::{condition_is_true, find, is_deleting, is_owned_by, name, namespace, owner_reference, text, uid, write_status},
+    object::{
+        condition_is_true, find, is_deleting, is_owned_by, name, namespace, owner_reference, text, uid, write_status,
+    },
     work::{self, Key, Source},
 };
-use crate::api::{Client, DeleteOptions, Status, resources::{DAEMONSETS, NODES, PODS}};
+use crate::api::{
+    Client, DeleteOptions, Status,
+    resources::{DAEMONSETS, NODES, PODS},
+};
 
 pub(super) async fn run(context: Context) {
     let client = context.client.as_manager("kube-controller-manager");

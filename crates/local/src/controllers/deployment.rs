@@ -9,10 +9,15 @@ use serde_json::{Value, json};
 
 use super::{
     Context,
-    object::{controller, find, int, is_deleting, is_owned_by, name, owner_reference, set_condition, text, uid, write_status},
+    object::{
+        controller, find, int, is_deleting, is_owned_by, name, owner_reference, set_condition, text, uid, write_status,
+    },
     work::{self, Key, Source},
 };
-use crate::api::{Client, DeleteOptions, Status, resources::{DEPLOYMENTS, REPLICASETS}};
+use crate::api::{
+    Client, DeleteOptions, Status,
+    resources::{DEPLOYMENTS, REPLICASETS},
+};
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
 const HASH: &str = "pod-template-hash";
@@ -68,7 +73,8 @@ fn same_template(of_set: &Value, of_deployment: &Value) -> bool {
 fn hash(template: &Value, collisions: i64) -> String {
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let text = format!("{template}{collisions}");
-    let mut hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    let mut hash =
+        text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
     (0..10)
         .map(|_| {
             let letter = LETTERS[(hash % LETTERS.len() as u64) as usize];
@@ -107,7 +113,9 @@ fn create_set(client: &Client, deployment: &Value, revision: i64) -> Result<Arc<
     match client.create(&REPLICASETS, namespace, set) {
         Err(status) if status.code == 409 => {
             let existing = client.get(&REPLICASETS, namespace, &set_name)?;
-            if is_owned_by(&existing, uid(deployment)) && same_template(&existing["spec"]["template"], &deployment["spec"]["template"]) {
+            if is_owned_by(&existing, uid(deployment))
+                && same_template(&existing["spec"]["template"], &deployment["spec"]["template"])
+            {
                 return Ok(existing);
             }
             let patch = json!({ "status": { "collisionCount": collisions + 1 } });
@@ -268,7 +276,8 @@ fn status(client: &Client, deployment: &Value, new: Option<&Arc<Value>>, old: &[
 fn stamp_updates(conditions: &mut [Value], before: &Value) {
     for condition in conditions {
         let old = before.as_array().into_iter().flatten().find(|old| old["type"] == condition["type"]);
-        let same = old.is_some_and(|old| ["status", "reason", "message"].iter().all(|key| old[*key] == condition[*key]));
+        let same =
+            old.is_some_and(|old| ["status", "reason", "message"].iter().all(|key| old[*key] == condition[*key]));
         condition["lastUpdateTime"] = match old {
             Some(old) if same => old["lastUpdateTime"].clone(),
             _ => json!(super::object::now()),

@@ -9,14 +9,21 @@ use super::{
     object::{condition_is_true, find, is_deleting, items, name, namespace, owner_reference, text},
     work::{self, Key, Source},
 };
-use crate::api::{Client, LabelSelector, Status, resources::{ENDPOINTS, ENDPOINTSLICES, PODS, SERVICES}};
+use crate::api::{
+    Client, LabelSelector, Status,
+    resources::{ENDPOINTS, ENDPOINTSLICES, PODS, SERVICES},
+};
 
 pub(super) async fn run(context: Context) {
     let client = context.client.as_manager("kube-controller-manager");
     let lister = client.clone();
     let selecting = move |pod: &Value| {
         let services = lister.list(&SERVICES, namespace(pod)).0;
-        services.iter().filter(|service| selector(service).is_some_and(|s| s.matches(pod))).map(|s| work::key(s)).collect()
+        services
+            .iter()
+            .filter(|service| selector(service).is_some_and(|s| s.matches(pod)))
+            .map(|s| work::key(s))
+            .collect()
     };
     let sources = vec![Source::itself(SERVICES), Source { resource: PODS, keys: Box::new(selecting) }];
     let reconciler = client.clone();
@@ -32,7 +39,9 @@ fn reconcile(client: &Client, (space, wanted): &Key) -> Result<(), Status> {
     let Some(service) = find(client, &SERVICES, space, wanted)? else { return Ok(()) };
     let Some(selector) = selector(&service) else { return Ok(()) };
     let mut pods: Vec<Arc<Value>> = client.list_selected(&PODS, space, &selector).0;
-    pods.retain(|pod| !text(pod, "/status/podIP").is_empty() && !matches!(text(pod, "/status/phase"), "Succeeded" | "Failed"));
+    pods.retain(|pod| {
+        !text(pod, "/status/podIP").is_empty() && !matches!(text(pod, "/status/phase"), "Succeeded" | "Failed")
+    });
     pods.sort_by(|a, b| name(a).cmp(name(b)));
     let ports: Vec<Value> = items(&service, "/spec/ports").map(|port| target(port, &pods)).collect();
     let endpoints: Vec<Value> = pods.iter().map(|pod| endpoint(pod)).collect();
@@ -65,8 +74,14 @@ fn reconcile(client: &Client, (space, wanted): &Key) -> Result<(), Status> {
         }
     }
     let subsets = if pods.is_empty() { json!([]) } else { json!([subset]) };
-    let metadata = json!({ "name": wanted, "namespace": space, "ownerReferences": owner_reference(&SERVICES, &service) });
-    put(client, &ENDPOINTS, space, json!({ "apiVersion": "v1", "kind": "Endpoints", "metadata": metadata, "subsets": subsets }))
+    let metadata =
+        json!({ "name": wanted, "namespace": space, "ownerReferences": owner_reference(&SERVICES, &service) });
+    put(
+        client,
+        &ENDPOINTS,
+        space,
+        json!({ "apiVersion": "v1", "kind": "Endpoints", "metadata": metadata, "subsets": subsets }),
+    )
 }
 
 fn reference(pod: &Value) -> Value {

@@ -14,8 +14,8 @@ use super::{
 use crate::api::{
     Client, DeleteOptions, Resource, Status,
     resources::{
-        APPLICATIONS, CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, ENDPOINTS, ENDPOINTSLICES, EVENTS, HPAS, JOBS, LEASES, NAMESPACES,
-        NODES, PDBS, PODS, REPLICASETS, SCALEDOBJECTS, SECRETS, SERVICE_ACCOUNTS, SERVICES, STATEFULSETS,
+        APPLICATIONS, CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, ENDPOINTS, ENDPOINTSLICES, EVENTS, HPAS, JOBS, LEASES,
+        NAMESPACES, NODES, PDBS, PODS, REPLICASETS, SCALEDOBJECTS, SECRETS, SERVICE_ACCOUNTS, SERVICES, STATEFULSETS,
     },
 };
 
@@ -26,8 +26,23 @@ const OWNERS: [&Resource; 9] =
 const DEPENDENTS: [&Resource; 7] = [&REPLICASETS, &PODS, &HPAS, &ENDPOINTS, &ENDPOINTSLICES, &JOBS, &CONFIGMAPS];
 /// Kinds that go with their namespace.
 const CONTENT: [&Resource; 17] = [
-    &APPLICATIONS, &SCALEDOBJECTS, &HPAS, &DEPLOYMENTS, &DAEMONSETS, &STATEFULSETS, &JOBS, &REPLICASETS, &PODS, &SERVICES,
-    &ENDPOINTS, &ENDPOINTSLICES, &PDBS, &LEASES, &CONFIGMAPS, &SECRETS, &SERVICE_ACCOUNTS,
+    &APPLICATIONS,
+    &SCALEDOBJECTS,
+    &HPAS,
+    &DEPLOYMENTS,
+    &DAEMONSETS,
+    &STATEFULSETS,
+    &JOBS,
+    &REPLICASETS,
+    &PODS,
+    &SERVICES,
+    &ENDPOINTS,
+    &ENDPOINTSLICES,
+    &PDBS,
+    &LEASES,
+    &CONFIGMAPS,
+    &SECRETS,
+    &SERVICE_ACCOUNTS,
 ];
 
 pub(super) async fn run(context: Context) {
@@ -68,8 +83,9 @@ fn collect(client: &Client) -> Result<(), Status> {
     for resource in OWNERS {
         for owner in client.list(resource, "").0.iter().filter(|owner| waits(owner, "foregroundDeletion")) {
             if !blocked.contains(uid(owner)) {
-                let left: Vec<&Value> =
-                    items(owner, "/metadata/finalizers").filter(|finalizer| **finalizer != "foregroundDeletion").collect();
+                let left: Vec<&Value> = items(owner, "/metadata/finalizers")
+                    .filter(|finalizer| **finalizer != "foregroundDeletion")
+                    .collect();
                 let patch = json!({ "metadata": { "finalizers": left } });
                 ignore_missing(client.merge_patch(resource, namespace(owner), name(owner), None, &patch))?;
             }

@@ -134,7 +134,10 @@ impl Controller {
             "Resource" => {
                 let resource = text(spec, "/resource/name").to_owned();
                 let observed = self.usage(space, &resource, pods);
-                (Metric::Resource { resource, container: None, target: read_target(&spec["resource"]["target"]) }, observed)
+                (
+                    Metric::Resource { resource, container: None, target: read_target(&spec["resource"]["target"]) },
+                    observed,
+                )
             }
             "ContainerResource" => {
                 let part = &spec["containerResource"];
@@ -208,7 +211,8 @@ impl Controller {
             Ok(object) => object,
             Err(status) => return failed(status.to_string()),
         };
-        let triggers = items(&object, "/spec/triggers").enumerate().map(|(index, trigger)| Trigger::parse(index, trigger));
+        let triggers =
+            items(&object, "/spec/triggers").enumerate().map(|(index, trigger)| Trigger::parse(index, trigger));
         let trigger = triggers.filter_map(Result::ok).find(|trigger| trigger.metric_name().as_deref() == Some(metric));
         let Some(trigger) = trigger else { return failed(format!("no matching metrics found for {metric}")) };
         match self.readers.read(&trigger, space).await {
@@ -276,7 +280,10 @@ fn read_pod(pod: &Value, now_s: f64, speed: f64) -> Pod {
 /// Milli-units of a quantity.
 fn milli(value: &Value) -> Option<i64> {
     let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-    units::Millicores::parse(&text).ok().map(|milli| milli.0).or_else(|| Some(units::Bytes::parse(&text).ok()?.0 * 1000))
+    units::Millicores::parse(&text)
+        .ok()
+        .map(|milli| milli.0)
+        .or_else(|| Some(units::Bytes::parse(&text).ok()?.0 * 1000))
 }
 
 fn read_target(target: &Value) -> Target {
@@ -316,7 +323,8 @@ fn read_rules(rules: &Value) -> Rules {
 
 fn render_status(hpa: &Value, outcome: &Outcome) -> Value {
     let before = &hpa["status"]["conditions"];
-    let conditions: Vec<Value> = outcome.status.conditions.iter().map(|condition| render_condition(condition, before)).collect();
+    let conditions: Vec<Value> =
+        outcome.status.conditions.iter().map(|condition| render_condition(condition, before)).collect();
     let metrics: Vec<Value> = items(hpa, "/spec/metrics")
         .zip(&outcome.status.current_metrics)
         .map(|(spec, current)| {
@@ -356,7 +364,8 @@ fn render_status(hpa: &Value, outcome: &Outcome) -> Value {
 
 fn render_condition(condition: &Condition, before: &Value) -> Value {
     let status = if condition.status { "True" } else { "False" };
-    let old = before.as_array().into_iter().flatten().find(|old| old["type"] == condition.kind && old["status"] == status);
+    let old =
+        before.as_array().into_iter().flatten().find(|old| old["type"] == condition.kind && old["status"] == status);
     let since = old.map_or_else(|| json!(now()), |old| old["lastTransitionTime"].clone());
     json!({
         "type": condition.kind,

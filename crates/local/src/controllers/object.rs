@@ -90,12 +90,7 @@ pub(super) fn set_condition(conditions: &mut Vec<Value>, kind: &str, status: &st
 }
 
 /// Writes a status when it differs from the stored one.
-pub(super) fn write_status(
-    client: &Client,
-    resource: &Resource,
-    object: &Value,
-    status: &Value,
-) -> Result<(), Status> {
+pub(super) fn write_status(client: &Client, resource: &Resource, object: &Value, status: &Value) -> Result<(), Status> {
     if object["status"] == *status {
         return Ok(());
     }

@@ -6,10 +6,16 @@ use serde_json::{Value, json};
 
 use super::{
     Context,
-    object::{condition_is_true, find, int, is_deleting, is_owned_by, name, namespace, owner_reference, text, uid, write_status},
+    object::{
+        condition_is_true, find, int, is_deleting, is_owned_by, name, namespace, owner_reference, text, uid,
+        write_status,
+    },
     work::{self, Key, Source},
 };
-use crate::api::{Client, DeleteOptions, Status, resources::{PODS, REPLICASETS}};
+use crate::api::{
+    Client, DeleteOptions, Status,
+    resources::{PODS, REPLICASETS},
+};
 
 const COMPONENT: &str = "replicaset-controller";
 /// Pods made in one reconcile; upstream's burst.
@@ -47,7 +53,9 @@ fn reconcile(client: &Client, (space, wanted): &Key) -> Result<(), Status> {
     }
     let ready = active.iter().filter(|pod| condition_is_true(pod, "Ready")).count();
     let mut status = json!({ "replicas": active.len(), "observedGeneration": set["metadata"]["generation"] });
-    for (key, figure) in [("fullyLabeledReplicas", active.len()), ("readyReplicas", ready), ("availableReplicas", ready)] {
+    for (key, figure) in
+        [("fullyLabeledReplicas", active.len()), ("readyReplicas", ready), ("availableReplicas", ready)]
+    {
         if figure > 0 {
             status[key] = json!(figure);
         }

@@ -9,10 +9,16 @@ use serde_json::{Value, json};
 
 use super::{
     Context,
-    object::{find, int, is_deleting, items, name, namespace, owner_reference, seconds_since, set_condition, text, uid, write_status},
+    object::{
+        find, int, is_deleting, items, name, namespace, owner_reference, seconds_since, set_condition, text, uid,
+        write_status,
+    },
     triggers::Readers,
 };
-use crate::api::{Client, Status, resources::{DEPLOYMENTS, HPAS, SCALEDOBJECTS}};
+use crate::api::{
+    Client, Status,
+    resources::{DEPLOYMENTS, HPAS, SCALEDOBJECTS},
+};
 
 const COMPONENT: &str = "keda-operator";
 /// How often it is looked which object's time has come, profile time.
@@ -64,8 +70,10 @@ impl Operator {
             return Ok(());
         }
         let client = self.context.client.clone();
-        let triggers: Result<Vec<Trigger>, _> =
-            items(object, "/spec/triggers").enumerate().map(|(index, trigger)| Trigger::parse(index, trigger)).collect();
+        let triggers: Result<Vec<Trigger>, _> = items(object, "/spec/triggers")
+            .enumerate()
+            .map(|(index, trigger)| Trigger::parse(index, trigger))
+            .collect();
         let triggers = match triggers {
             Ok(triggers) => triggers,
             Err(error) => return check_failed(&client, object, &error.to_string()),
@@ -94,7 +102,8 @@ impl Operator {
     async fn observe(&self, object: &Value, target: &Value, triggers: &[Trigger]) -> Observation {
         let mut seen = Observation {
             current: int(target, "/spec/replicas").unwrap_or(1),
-            age_s: seconds_since(text(object, "/metadata/creationTimestamp")).unwrap_or(0.0) * self.context.clock.speed(),
+            age_s: seconds_since(text(object, "/metadata/creationTimestamp")).unwrap_or(0.0)
+                * self.context.clock.speed(),
             ..Observation::default()
         };
         let external = triggers.iter().filter(|trigger| !matches!(trigger.source, Source::Resource { .. }));

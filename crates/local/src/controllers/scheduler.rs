@@ -11,7 +11,10 @@ use super::{
     object::{is_deleting, items, name, namespace, seconds_since, set_condition, text},
     work::{self, Source},
 };
-use crate::api::{Client, Status, resources::{NODES, PODS}};
+use crate::api::{
+    Client, Status,
+    resources::{NODES, PODS},
+};
 
 const COMPONENT: &str = "default-scheduler";
 

@@ -31,7 +31,9 @@ impl Readers {
             }
             Source::Redis { address, list, .. } => {
                 let reading = self.redis(address, list, namespace);
-                tokio::time::timeout(TIMEOUT, reading).await.map_err(|_| format!("redis {address} does not answer"))??
+                tokio::time::timeout(TIMEOUT, reading)
+                    .await
+                    .map_err(|_| format!("redis {address} does not answer"))??
             }
             Source::Resource { name, .. } => return Err(format!("{name} is read by the autoscaler itself")),
         };

@@ -109,11 +109,7 @@ async fn watch(client: Client, source: Source, sender: mpsc::UnboundedSender<Key
 }
 
 /// Tells of every object there is and of every change, for ever.
-pub(super) async fn changes(
-    client: Client,
-    resource: &Resource,
-    mut tell: impl FnMut(EventKind, &Arc<Value>) + Send,
-) {
+pub(super) async fn changes(client: Client, resource: &Resource, mut tell: impl FnMut(EventKind, &Arc<Value>) + Send) {
     loop {
         let (objects, version) = client.list(resource, "");
         for object in &objects {

@@ -81,6 +81,11 @@ impl Network {
         Err(NetworkError::NoneFree)
     }
 
+    /// The block's second octet.
+    pub fn block(self) -> u8 {
+        self.block
+    }
+
     /// The pods' half in CIDR notation.
     pub fn pod_cidr(self) -> String {
         format!("127.{}.0.0/17", self.block)

@@ -20,6 +20,9 @@ use tokio::{
 
 use super::logs::{LogWriter, copy_output};
 
+/// Names the cluster's directory in the environment of everything that a cluster runs, so that a scan of the machine's
+/// processes finds what a crash has left.
+pub const CLUSTER_DIR: &str = "DEMOCTL_CLUSTER_DIR";
 /// The app ends at the end of its stdin when this is `1`.
 pub const EXIT_ON_STDIN_EOF: &str = "APP_EXIT_ON_STDIN_EOF";
 /// Output that a grandchild keeps open is not waited for longer than this.
@@ -32,7 +35,7 @@ pub struct Invocation {
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
-    /// Its whole environment (nothing is inherited).
+    /// Its whole environment (nothing is inherited but `DEMOCTL_CLUSTER_DIR`).
     pub env: Vec<(String, String)>,
     /// Its working directory.
     pub dir: PathBuf,
@@ -54,6 +57,7 @@ impl Process {
         let mut child = Command::new(&invocation.program)
             .args(&invocation.args)
             .env_clear()
+            .envs(std::env::var_os(CLUSTER_DIR).map(|dir| (CLUSTER_DIR, dir)))
             .envs(invocation.env.iter().map(|(name, value)| (name, value)))
             .current_dir(&invocation.dir)
             .stdin(Stdio::piped())

@@ -4,7 +4,12 @@ use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use super::{Answer, Server, Status, respond::{json as answer_json, plain}, route::Route, verbs::accept};
+use super::{
+    Answer, Server, Status,
+    respond::{json as answer_json, plain},
+    route::Route,
+    verbs::accept,
+};
 use crate::api::{registry::Definition, resource::resources::NODES};
 
 /// Groups that are served without stored objects.
@@ -42,7 +47,9 @@ pub(super) fn answer(server: &Server, path: &str, request: &Request<Incoming>) -
         },
         ["api", version] => resource_list(server, "", version)?,
         ["apis", name, version] => resource_list(server, name, version)?,
-        [""] => json!({ "paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"] }),
+        [""] => {
+            json!({ "paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"] })
+        }
         ["readyz" | "livez" | "healthz", "ping"] => return Ok(Some(plain(StatusCode::OK, "ok"))),
         _ => return Ok(None),
     };

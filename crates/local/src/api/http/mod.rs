@@ -15,7 +15,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Limited, combinators::BoxBody};
+use http_body_util::{BodyExt as _, Limited, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
@@ -24,41 +24,25 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{Api, Status, tls::Identity};
+use crate::runtime::logs::{LogOptions, LogStream};
 use respond::{plain, status};
 use route::{Query, Route};
 
 /// Body of an answer.
-pub type Body = BoxBody<Bytes, std::io::Error>;
+pub type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 /// An answer.
 pub type Answer = Response<Body>;
 
 /// What the API asks of those who run pods, and of those who measure them.
 pub trait Backend: Send + Sync + 'static {
-    /// The log of a container.
-    fn log(&self, namespace: &str, pod: &str, query: LogQuery) -> BoxFuture<'_, Result<Answer, Status>>;
+    /// The log of a pod's container; of its only one, or the one that it names as its default, when none is given.
+    fn log(&self, pod: &Value, container: Option<&str>, options: LogOptions) -> Result<LogStream, Status>;
     /// Ports of a pod over an upgraded connection.
     fn port_forward(&self, pod: Arc<Value>, request: Request<Incoming>) -> BoxFuture<'_, Result<Answer, Status>>;
     /// `PodMetrics` of a namespace (empty: of all).
     fn pod_metrics(&self, namespace: &str) -> Vec<Value>;
     /// `NodeMetrics` of a node.
     fn node_metrics(&self, node: &Value) -> Option<Value>;
-}
-
-/// Options of `log`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LogQuery {
-    /// Container; the only one when none.
-    pub container: Option<String>,
-    /// Go on as lines come.
-    pub follow: bool,
-    /// The container before its last restart.
-    pub previous: bool,
-    /// Lines with their times.
-    pub timestamps: bool,
-    /// Only the last lines.
-    pub tail: Option<usize>,
-    /// Only what is younger than so many seconds.
-    pub since_seconds: Option<u64>,
 }
 
 /// Largest body; upstream's.
@@ -196,7 +180,9 @@ async fn dispatch(server: &Server, user: &User, path: &str, request: Request<Inc
     if route.group == "metrics.k8s.io" {
         return discovery::metrics(server, &route, request.method());
     }
-    if matches!(route.group.as_str(), "authorization.k8s.io" | "authentication.k8s.io") && request.method() == Method::POST {
+    if matches!(route.group.as_str(), "authorization.k8s.io" | "authentication.k8s.io")
+        && request.method() == Method::POST
+    {
         let body = read(request).await?;
         return review::answer(server, user, &route, &body);
     }

@@ -42,8 +42,11 @@ pub(super) fn answer(server: &Server, path: &str) -> Result<Option<Answer>, Stat
         let mut paths = serde_json::Map::new();
         for group in server.api.registry.groups() {
             for version in &group.versions {
-                let key =
-                    if group.name.is_empty() { format!("api/{version}") } else { format!("apis/{}/{version}", group.name) };
+                let key = if group.name.is_empty() {
+                    format!("api/{version}")
+                } else {
+                    format!("apis/{}/{version}", group.name)
+                };
                 paths.insert(key.clone(), json!({ "serverRelativeURL": format!("/openapi/v3/{key}") }));
             }
         }
@@ -127,6 +130,9 @@ fn paths_of(definition: &Definition, key: &str) -> Vec<(String, Value)> {
     };
     vec![
         (base.clone(), json!({ "get": operation("list"), "post": operation("post") })),
-        (format!("{base}/{{name}}"), json!({ "get": operation("get"), "put": operation("put"), "patch": operation("patch") })),
+        (
+            format!("{base}/{{name}}"),
+            json!({ "get": operation("get"), "put": operation("put"), "patch": operation("patch") }),
+        ),
     ]
 }

@@ -11,7 +11,7 @@ use super::{Answer, Body, Status};
 
 /// A body that is there.
 pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed()
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// An answer of JSON text.
@@ -53,10 +53,10 @@ pub(crate) fn plain(code: StatusCode, text: impl Into<Bytes>) -> Answer {
 /// An answer whose body comes bit by bit.
 pub(crate) fn stream(
     content_type: &'static str,
-    chunks: impl futures::Stream<Item = std::io::Result<Bytes>> + Send + Sync + 'static,
+    chunks: impl futures::Stream<Item = std::io::Result<Bytes>> + Send + 'static,
 ) -> Answer {
     let body = StreamBody::new(chunks.map(|chunk| chunk.map(Frame::data)));
-    let mut answer = Response::new(BodyExt::boxed(body));
+    let mut answer = Response::new(BodyExt::boxed_unsync(body));
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer
 }

@@ -44,14 +44,8 @@ pub(super) fn allow(server: &Server, user: &User, method: &Method, route: &Route
         sub => format!("{}/{sub}", route.resource),
     };
     let verb = verb(method, route, query);
-    let wanted = Attributes {
-        verb,
-        group: &route.group,
-        resource,
-        namespace: &route.namespace,
-        name: &route.name,
-        path: "",
-    };
+    let wanted =
+        Attributes { verb, group: &route.group, resource, namespace: &route.namespace, name: &route.name, path: "" };
     let reviews = route.group == "authorization.k8s.io" && route.resource.starts_with("self");
     if reviews || granted(server, user, &wanted) {
         return Ok(());
@@ -125,8 +119,9 @@ fn permits(rule: &Value, wanted: &Attributes<'_>) -> bool {
         return false;
     }
     if !wanted.path.is_empty() {
-        return list("nonResourceURLs")
-            .any(|url| url == wanted.path || url.strip_suffix('*').is_some_and(|prefix| wanted.path.starts_with(prefix)));
+        return list("nonResourceURLs").any(|url| {
+            url == wanted.path || url.strip_suffix('*').is_some_and(|prefix| wanted.path.starts_with(prefix))
+        });
     }
     let names = list("resourceNames").next().is_none() || list("resourceNames").any(|name| name == wanted.name);
     has("apiGroups", wanted.group) && has("resources", &wanted.resource) && names
@@ -137,7 +132,13 @@ pub(super) fn answer(server: &Server, user: &User, route: &Route, body: &Value) 
     let mut review = body.clone();
     let other = User {
         name: body["spec"]["user"].as_str().unwrap_or_default().to_owned(),
-        groups: body["spec"]["groups"].as_array().into_iter().flatten().filter_map(Value::as_str).map(Into::into).collect(),
+        groups: body["spec"]["groups"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(Into::into)
+            .collect(),
     };
     review["status"] = match route.resource.as_str() {
         "selfsubjectaccessreviews" => access(server, user, body),

@@ -16,8 +16,7 @@ pub(crate) struct Route {
 impl Route {
     /// Reads a path; none for other paths.
     pub(crate) fn parse(path: &str) -> Option<Self> {
-        let decoded: Vec<String> =
-            path.trim_matches('/').split('/').map(|part| percent_decode(part, false)).collect();
+        let decoded: Vec<String> = path.trim_matches('/').split('/').map(|part| percent_decode(part, false)).collect();
         let mut parts = decoded.iter().map(String::as_str);
         let (group, version) = match parts.next()? {
             "api" => ("", parts.next()?),

@@ -97,7 +97,10 @@ pub(super) async fn answer(
     };
     let replicas = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
     if replicas < 0 {
-        let text = format!("Scale.autoscaling \"{}\" is invalid: spec.replicas: Invalid value: {replicas}: must be greater than or equal to 0", target.name);
+        let text = format!(
+            "Scale.autoscaling \"{}\" is invalid: spec.replicas: Invalid value: {replicas}: must be greater than or equal to 0",
+            target.name
+        );
         return Err(Status::new(422, "Invalid", text));
     }
     let (spec, _, _) = paths(definition);

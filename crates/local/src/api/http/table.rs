@@ -142,7 +142,9 @@ fn cell(definition: &Definition, column: &Value, object: &Value) -> Value {
         "/nodes" => node_cell(name, object),
         "/services" => service_cell(name, object),
         "/events" => event_cell(name, object),
-        "apps/deployments" | "apps/replicasets" | "apps/daemonsets" | "apps/statefulsets" => workload_cell(name, object),
+        "apps/deployments" | "apps/replicasets" | "apps/daemonsets" | "apps/statefulsets" => {
+            workload_cell(name, object)
+        }
         "autoscaling/horizontalpodautoscalers" => hpa_cell(name, object),
         _ => other_cell(&definition.table, name, object),
     }
@@ -448,7 +450,8 @@ mod tests {
 
     #[test]
     fn durations_are_shortened_as_upstream_does() {
-        let cases = [(5, "5s"), (119, "119s"), (120, "2m"), (130, "2m10s"), (700, "11m"), (7300, "121m"), (11_000, "3h3m")];
+        let cases =
+            [(5, "5s"), (119, "119s"), (120, "2m"), (130, "2m10s"), (700, "11m"), (7300, "121m"), (11_000, "3h3m")];
         for (seconds, text) in cases {
             assert_eq!(human_duration(seconds), text);
         }

@@ -7,10 +7,10 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, LogQuery, Server, Status, User, read,
-    respond::{json as answer_json, json_bytes, warn},
+    Answer, Server, Status, User, read,
+    respond::{json as answer_json, json_bytes, stream as stream_answer, warn},
     route::{Query, Route},
-    scale, table, watching,
+    scale, watching,
 };
 use crate::api::{
     FieldSelector, LabelSelector, admission, convert,
@@ -20,6 +20,7 @@ use crate::api::{
     watch::Scope,
     write::{self, DeleteOptions, Deleted, FieldValidation, PatchType, Propagation, Target, WriteOptions, Written},
 };
+use crate::runtime::logs::LogOptions;
 
 /// Handles a request on a resource.
 pub(super) async fn handle(
@@ -29,11 +30,8 @@ pub(super) async fn handle(
     query: &Query,
     request: Request<Incoming>,
 ) -> Result<Answer, Status> {
-    let definition = server
-        .api
-        .registry
-        .find(&route.group, &route.version, &route.resource)
-        .ok_or_else(Status::no_such_path)?;
+    let definition =
+        server.api.registry.find(&route.group, &route.version, &route.resource).ok_or_else(Status::no_such_path)?;
     if !definition.resource.namespaced && !route.namespace.is_empty() {
         return Err(Status::no_such_path());
     }
@@ -61,7 +59,9 @@ pub(super) async fn handle(
         (Method::PATCH, false) => {
             let kind = patch_type(&request)?;
             if kind == PatchType::Apply && query.get("fieldManager").is_none() {
-                return Err(Status::bad_request("PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch"));
+                return Err(Status::bad_request(
+                    "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
+                ));
             }
             let asked = accept(&request);
             let body = read_patch(kind, request).await?;
@@ -103,7 +103,9 @@ pub(super) fn options(request: &Request<Incoming>, query: &Query, user: &User) -
         Some("Ignore") => FieldValidation::Ignore,
         Some("Strict") => FieldValidation::Strict,
         Some(other) => {
-            let text = format!("fieldValidation: Unsupported value: \"{other}\": supported values: \"Ignore\", \"Strict\", \"Warn\"");
+            let text = format!(
+                "fieldValidation: Unsupported value: \"{other}\": supported values: \"Ignore\", \"Strict\", \"Warn\""
+            );
             return Err(Status::bad_request(text));
         }
     };
@@ -240,7 +242,8 @@ fn list(server: &Server, target: &Target, query: &Query, request: &Request<Incom
     let definition = &target.definition;
     if wants_table(&accept) {
         let objects: Vec<Arc<Value>> = found.iter().map(|e| convert::to_served(definition, &e.value)).collect();
-        let mut table = server.columns.table(definition, &objects, query.get("includeObject").unwrap_or_default(), &accept);
+        let mut table =
+            server.columns.table(definition, &objects, query.get("includeObject").unwrap_or_default(), &accept);
         table["metadata"] = metadata;
         return Ok(answer_json(StatusCode::OK, &table));
     }
@@ -282,10 +285,11 @@ fn list_text(definition: &Definition, found: &[Arc<Entry>], metadata: &Value) ->
 pub(super) fn version_of(query: &Query) -> Result<Option<u64>, Status> {
     match query.get("resourceVersion") {
         None | Some("0") => Ok(None),
-        Some(text) => text
-            .parse()
-            .map(Some)
-            .map_err(|_| Status::bad_request(format!("resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax"))),
+        Some(text) => text.parse().map(Some).map_err(|_| {
+            Status::bad_request(format!(
+                "resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax"
+            ))
+        }),
     }
 }
 
@@ -307,7 +311,9 @@ async fn delete_options(query: &Query, request: Request<Incoming>) -> Result<Del
         Some("Background") => Some(Propagation::Background),
         Some("Foreground") => Some(Propagation::Foreground),
         Some(other) => {
-            let text = format!("DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"{other}\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"");
+            let text = format!(
+                "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"{other}\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
+            );
             return Err(Status::new(422, "Invalid", text));
         }
     };
@@ -400,17 +406,10 @@ async fn subresource(
     match (name, request.method().clone()) {
         ("scale", _) => scale::answer(server, target, &options, request).await,
         ("log", Method::GET) => {
-            let number = |key: &str| query.get(key).and_then(|text| text.parse().ok());
-            let log = LogQuery {
-                container: query.get("container").map(ToOwned::to_owned),
-                follow: query.flag("follow"),
-                previous: query.flag("previous"),
-                timestamps: query.flag("timestamps"),
-                tail: query.get("tailLines").and_then(|text| text.parse().ok()),
-                since_seconds: number("sinceSeconds"),
-            };
-            server.api.read(target)?;
-            server.backend.log(&target.namespace, &target.name, log).await
+            let options = log_options(query)?;
+            let pod = server.api.read(target)?;
+            let stream = server.backend.log(&pod.value, query.get("container"), options)?;
+            Ok(stream_answer("text/plain", stream))
         }
         ("portforward", _) => {
             let pod = Arc::clone(&server.api.read(target)?.value);
@@ -419,14 +418,22 @@ async fn subresource(
         ("binding", Method::POST) => {
             let body = read(request).await?;
             let node = body["target"]["name"].as_str().unwrap_or_default();
-            admission::bind(&server.api, target, node, body["metadata"].as_object().map(|_| &body["metadata"]), &options)?;
-            let status = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 });
+            admission::bind(
+                &server.api,
+                target,
+                node,
+                body["metadata"].as_object().map(|_| &body["metadata"]),
+                &options,
+            )?;
+            let status =
+                json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 });
             Ok(answer_json(StatusCode::CREATED, &status))
         }
         ("eviction", Method::POST) => {
             let body = read(request).await?;
             server.api.evict(target, &body)?;
-            let status = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 });
+            let status =
+                json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 });
             Ok(answer_json(StatusCode::CREATED, &status))
         }
         ("exec" | "attach" | "proxy", _) => {
@@ -447,4 +454,31 @@ async fn subresource(
         }
         _ => Err(Status::method_not_allowed()),
     }
+}
+
+/// `PodLogOptions` as a query.
+fn log_options(query: &Query) -> Result<LogOptions, Status> {
+    let number = |key: &str| {
+        let read = |text: &str| {
+            text.parse::<u32>()
+                .map_err(|_| Status::bad_request(format!("invalid {key} {text:?}: a number of at least 0 is wanted")))
+        };
+        query.get(key).map(read).transpose()
+    };
+    let since = match (number("sinceSeconds")?, query.get("sinceTime")) {
+        (Some(seconds), _) => Some(chrono::Utc::now() - chrono::TimeDelta::seconds(seconds.into())),
+        (None, Some(time)) => {
+            let read = chrono::DateTime::parse_from_rfc3339(time);
+            Some(read.map_err(|error| Status::bad_request(format!("invalid sinceTime {time:?}: {error}")))?.to_utc())
+        }
+        (None, None) => None,
+    };
+    Ok(LogOptions {
+        follow: query.flag("follow"),
+        previous: query.flag("previous"),
+        timestamps: query.flag("timestamps"),
+        tail_lines: number("tailLines")?.map(|lines| lines as usize),
+        since,
+        limit_bytes: number("limitBytes")?.map(u64::from),
+    })
 }

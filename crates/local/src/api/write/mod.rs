@@ -11,8 +11,8 @@ mod patch;
 mod update;
 
 pub(crate) use create::create;
-pub(crate) use delete::{Deleted, delete};
 pub use delete::{DeleteOptions, Propagation};
+pub(crate) use delete::{Deleted, delete};
 pub(crate) use patch::{PatchType, patch};
 pub(crate) use update::{mutate, update};
 

@@ -1,0 +1,93 @@
+//! What the API asks of pods: their logs and what they use.
+
+use std::sync::Arc;
+
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, ready},
+};
+use http::Request;
+use hyper::body::Incoming;
+use serde_json::Value;
+
+use crate::{
+    api::{
+        Client, Status,
+        http::{self as api_http, Answer},
+        resources::PODS,
+    },
+    runtime::{
+        logs::{LogError, LogKey, LogOptions, LogStore, LogStream},
+        metrics::{PodUsage, ResourceMetrics},
+        objects::meta,
+    },
+};
+
+pub(super) struct Backend {
+    pub(super) client: Client,
+    pub(super) logs: LogStore,
+    pub(super) metrics: ResourceMetrics,
+}
+
+/// The annotation that names the container whose logs are meant when none is named.
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
+fn container(pod: &Value, wanted: Option<&str>) -> Result<String, Status> {
+    let list = |key: &str| pod["spec"][key].as_array().into_iter().flatten().filter_map(|c| c["name"].as_str());
+    let name = meta(pod, "name");
+    let wanted = wanted.or_else(|| pod["metadata"]["annotations"][DEFAULT_CONTAINER].as_str());
+    if let Some(wanted) = wanted {
+        return match list("containers").chain(list("initContainers")).find(|known| *known == wanted) {
+            Some(known) => Ok(known.to_owned()),
+            None => Err(Status::bad_request(format!("container {wanted} is not valid for pod {name}"))),
+        };
+    }
+    let names: Vec<&str> = list("containers").collect();
+    match names.as_slice() {
+        [only] => Ok((*only).to_owned()),
+        several => {
+            let text =
+                format!("a container name must be specified for pod {name}, choose one of: [{}]", several.join(" "));
+            Err(Status::bad_request(text))
+        }
+    }
+}
+
+fn is_running(pod: &Value, container: &str) -> bool {
+    let statuses = ["containerStatuses", "initContainerStatuses"];
+    let mut all = statuses.iter().filter_map(|key| pod["status"][*key].as_array()).flatten();
+    all.any(|status| status["name"] == container && status["state"]["running"].is_object())
+}
+
+impl api_http::Backend for Backend {
+    fn log(&self, pod: &Value, wanted: Option<&str>, options: LogOptions) -> Result<LogStream, Status> {
+        let container = container(pod, wanted)?;
+        let (namespace, name, uid) =
+            (meta(pod, "namespace").to_owned(), meta(pod, "name").to_owned(), meta(pod, "uid").to_owned());
+        let key =
+            LogKey { namespace: namespace.clone(), pod: name.clone(), uid: uid.clone(), container: container.clone() };
+        let client = self.client.clone();
+        let ended = move || match client.get(&PODS, &namespace, &name) {
+            Ok(pod) => meta(&pod, "uid") != uid || !is_running(&pod, &container),
+            Err(_) => true,
+        };
+        self.logs.read(&key, options, ended).map_err(|error| match error {
+            LogError::NotStarted { .. } | LogError::NoPrevious { .. } => Status::bad_request(error.to_string()),
+            LogError::Io { .. } => Status::plain(error.to_string()),
+        })
+    }
+
+    fn port_forward(&self, pod: Arc<Value>, request: Request<Incoming>) -> BoxFuture<'_, Result<Answer, Status>> {
+        let _ = (pod, request);
+        ready(Err(Status::new(501, "NotImplemented", "port-forward is not served yet"))).boxed()
+    }
+
+    fn pod_metrics(&self, namespace: &str) -> Vec<Value> {
+        let namespace = (!namespace.is_empty()).then_some(namespace);
+        self.metrics.pods(namespace).iter().map(PodUsage::render).collect()
+    }
+
+    fn node_metrics(&self, node: &Value) -> Option<Value> {
+        Some(self.metrics.render_node(node))
+    }
+}
