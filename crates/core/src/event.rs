@@ -2,6 +2,8 @@
 //!
 //! They are written as one JSON object a line (`events.jsonl`); live views, reports and replays read only that.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Number of an event within its run, from 1.
@@ -93,6 +95,8 @@ pub enum Fact {
         ready: i32,
         /// All nodes after, those starting included.
         total: i32,
+        /// What is paid for after, by VM size: machines that start are, before their node joins.
+        billed: BTreeMap<String, u32>,
         /// Node that changed.
         node: String,
         /// `provisioning`, `ready`, `draining`, `removed`.

@@ -31,6 +31,16 @@ pub struct Test {
     pub graceful_stop: Duration,
 }
 
+impl Test {
+    /// How long the executor runs, without graceful stop.
+    pub fn length(&self) -> Duration {
+        match &self.executor {
+            Executor::ConstantVus { duration, .. } => *duration,
+            Executor::RampingVus { stages, .. } => stages.iter().map(|stage| stage.duration).sum(),
+        }
+    }
+}
+
 /// k6's executors `constant-vus` and `ramping-vus`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]

@@ -400,6 +400,28 @@ pub enum Trigger {
     },
 }
 
+impl Trigger {
+    /// KEDA's name of its type, such as `prometheus`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Cpu { .. } => "cpu",
+            Self::Memory { .. } => "memory",
+            Self::Prometheus { .. } => "prometheus",
+            Self::Redis { .. } => "redis",
+            Self::Cron { .. } => "cron",
+        }
+    }
+
+    /// What people call it: its own name, the list it reads, or its type.
+    pub fn label(&self) -> &str {
+        match self {
+            Self::Prometheus { name: Some(name), .. } => name,
+            Self::Redis { list, .. } => list,
+            other => other.kind(),
+        }
+    }
+}
+
 /// HPA v2 behaviour.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Behavior {

@@ -1,0 +1,236 @@
+//! The command line: clap's tree, settings resolved once, dispatch, exit code. One file per subcommand.
+
+mod app;
+mod cleanup;
+mod completions;
+mod demo;
+mod kubeconfig;
+mod local_cluster;
+mod plan;
+mod profile;
+mod render;
+mod run_tests;
+mod session;
+mod setup;
+mod status;
+mod watch;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    environment::Home,
+    failure::{Failure, Kind},
+    ui::{self, Style},
+};
+
+/// Proves what autoscaling does to reliability and cost.
+///
+/// `democtl demo` shows two systems under the same load: one static and oversized, one that scales.
+#[derive(Debug, Parser)]
+#[command(name = "democtl", version, max_term_width = 100, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done and passed, 2 wrong usage or profile, 3 preflight refused, \
+    4 infrastructure failed, 5 delivery failed, 6 cancelled, 99 a threshold failed, 1 anything else.";
+
+#[derive(Debug, Args)]
+struct GlobalArgs {
+    /// Where environments are kept [default: $XDG_STATE_HOME/democtl or ~/.local/state/democtl]
+    #[arg(long, global = true, env = "DEMOCTL_HOME", value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// How results are written to standard output
+    #[arg(long, global = true, env = "DEMOCTL_OUTPUT", value_enum, default_value_t)]
+    output: Output,
+}
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON document.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The whole tour: each profile set up, tested, watched back to its baseline, compared, cleaned up
+    Demo(demo::DemoArgs),
+    /// Make an environment: the cluster, the platform and the application of a profile
+    Setup(setup::SetupArgs),
+    /// Run the load suite against an environment and give a verdict
+    RunTests(run_tests::RunTestsArgs),
+    /// How environments stand
+    Status(status::StatusArgs),
+    /// The timeline as it happens: replicas, nodes, and why
+    Watch(watch::WatchArgs),
+    /// Remove an environment and prove that nothing is left
+    Cleanup(cleanup::CleanupArgs),
+    /// What setup would make, and what it costs
+    Plan(plan::PlanArgs),
+    /// Write the Kubernetes manifests of a profile
+    Render(render::RenderArgs),
+    /// List, show and check profiles
+    #[command(subcommand)]
+    Profile(profile::ProfileCommand),
+    /// The path of an environment's kubeconfig
+    Kubeconfig(kubeconfig::KubeconfigArgs),
+    /// Shell completions
+    Completions(completions::CompletionsArgs),
+    /// Run a role of the demo app (what the pods run)
+    #[command(hide = true)]
+    App(app::AppArgs),
+    /// Be the local cluster (what setup starts in the background)
+    #[command(hide = true)]
+    LocalCluster(local_cluster::LocalClusterArgs),
+}
+
+/// Flags and environment, resolved once.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where environments are kept.
+    pub home: Home,
+    /// How results are written.
+    pub output: Output,
+    /// What the terminal allows.
+    pub style: Style,
+    /// Cancelled by the first Ctrl-C or SIGTERM.
+    pub cancel: CancellationToken,
+}
+
+impl Settings {
+    fn resolve(args: GlobalArgs) -> Result<Self, Failure> {
+        let variable = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty()).map(PathBuf::from);
+        let home = args
+            .home
+            .or_else(|| variable("XDG_STATE_HOME").map(|dir| dir.join("democtl")))
+            .or_else(|| variable("HOME").map(|dir| dir.join(".local/state/democtl")))
+            .ok_or_else(|| {
+                Failure::msg(Kind::Usage, "no place to keep environments: HOME is not set")
+                    .hint("give one with --home DIR")
+            })?;
+        let home = std::path::absolute(&home)?;
+        let style = Style::detect(std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()));
+        Ok(Self { home: Home::new(home), output: args.output, style, cancel: CancellationToken::new() })
+    }
+
+    /// Writes a result: `human` for people, `value` as JSON.
+    fn result(&self, value: &impl serde::Serialize, human: impl FnOnce() -> String) -> Result<(), Failure> {
+        match self.output {
+            Output::Human => ui::print(&human()),
+            Output::Json => ui::print(&serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?),
+        }
+        Ok(())
+    }
+}
+
+/// Parses, runs, and gives the exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Kind::Usage.exit_code()));
+        }
+    };
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            ui::note(&failure.to_string());
+            ExitCode::from(failure.kind().exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    // Every TLS connection of the process uses ring; a second installation cannot happen.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let settings = Settings::resolve(cli.global)?;
+    match cli.command {
+        Command::App(args) => app::run(args),
+        Command::LocalCluster(args) => local_cluster::run(args),
+        Command::Plan(args) => plan::run(&args, &settings),
+        Command::Render(args) => render::run(&args, &settings),
+        Command::Profile(command) => profile::run(command, &settings),
+        Command::Kubeconfig(args) => kubeconfig::run(&args, &settings),
+        Command::Completions(args) => completions::run(&args, &mut Cli::command()),
+        Command::Demo(args) => block_on(&settings, demo::run(args, &settings)),
+        Command::Setup(args) => block_on(&settings, setup::run(args, &settings)),
+        Command::RunTests(args) => block_on(&settings, run_tests::run(args, &settings)),
+        Command::Status(args) => block_on(&settings, status::run(args, &settings)),
+        Command::Watch(args) => block_on(&settings, watch::run(args, &settings)),
+        Command::Cleanup(args) => block_on(&settings, cleanup::run(args, &settings)),
+    }
+}
+
+/// Runs a command to its end; the first Ctrl-C asks it to stop, the second one stops waiting for it.
+fn block_on(settings: &Settings, command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        tokio::pin!(command);
+        tokio::select! {
+            result = &mut command => return result,
+            () = interrupted() => {}
+        }
+        settings.cancel.cancel();
+        ui::note("stopping; press Ctrl-C again to stop at once");
+        tokio::select! {
+            result = &mut command => match result {
+                Ok(()) => Err(Failure::msg(Kind::Cancelled, "cancelled")),
+                failed => failed,
+            },
+            () = interrupted() => Err(Failure::msg(Kind::Cancelled, "cancelled at once")
+                .hint("democtl status shows what there is; democtl cleanup removes it")),
+        }
+    })
+}
+
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut term) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = term.recv() => {}
+    }
+}
+
+/// Which profile, and what is changed in it.
+#[derive(Debug, Clone, Args)]
+struct ProfileArgs {
+    /// A built-in profile's name or a file's path
+    #[arg(long, short, env = "DEMOCTL_PROFILE", value_name = "NAME|FILE")]
+    profile: String,
+    #[command(flatten)]
+    sets: SetArgs,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+struct SetArgs {
+    /// Override a value of the profile, such as workload.web.scaling.max=6
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = parse_set)]
+    set: Vec<(String, String)>,
+}
+
+fn parse_set(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((path, value)) if !path.trim().is_empty() => Ok((path.trim().to_owned(), value.trim().to_owned())),
+        _ => Err("it must be PATH=VALUE, such as workload.web.scaling.max=6".to_owned()),
+    }
+}
+
+/// Which environment.
+#[derive(Debug, Clone, Args)]
+struct NameArgs {
+    /// The environment's name; the only one there is when left out
+    #[arg(long, short, env = "DEMOCTL_NAME", value_name = "NAME")]
+    name: Option<String>,
+}

@@ -1,0 +1,128 @@
+//! `democtl status`: how environments stand.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{NameArgs, Settings, session};
+use crate::{
+    environment::Environment,
+    failure::{Failure, Kind, OrFail as _},
+    ledger::{Effect, Step},
+    observe::{Counts, Observer, Recorder, app_status, http_client},
+    target::{Infra, State},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    name: NameArgs,
+}
+
+#[derive(Debug, Serialize)]
+struct Status {
+    environment: String,
+    profile: String,
+    target: String,
+    speed: f64,
+    cluster: State,
+    delivered: bool,
+    address: Option<String>,
+    counts: Option<Counts>,
+    queue: Option<u64>,
+    usd_per_hour: Option<f64>,
+    kubeconfig: String,
+}
+
+pub(super) async fn run(args: StatusArgs, settings: &Settings) -> Result<(), Failure> {
+    let names = match args.name.name {
+        Some(name) => vec![settings.home.pick(Some(&name))?.name],
+        None => settings.home.names().or_fail(Kind::Other, || "cannot list the environments".to_owned())?,
+    };
+    let mut all = Vec::new();
+    for name in names {
+        all.push(status_of(&settings.home.pick(Some(&name))?).await?);
+    }
+    settings.result(&all, || match all.as_slice() {
+        [] => "no environment is set up\nhint: democtl setup --profile m3demo2, or democtl demo".to_owned(),
+        all => all.iter().map(human).collect(),
+    })
+}
+
+async fn status_of(environment: &Environment) -> Result<Status, Failure> {
+    let kubeconfig = environment.kubeconfig().display().to_string();
+    let Some(request) = environment.request()? else {
+        return Ok(Status {
+            environment: environment.name.clone(),
+            profile: String::new(),
+            target: String::new(),
+            speed: 1.0,
+            cluster: State::Absent,
+            delivered: false,
+            address: None,
+            counts: None,
+            queue: None,
+            usd_per_hour: None,
+            kubeconfig,
+        });
+    };
+    let cluster = Infra::of(environment, request.target).describe().await;
+    let delivered = environment.ledger()?.standing(Effect::Delivery) == Some(Step::Done);
+    let mut status = Status {
+        environment: environment.name.clone(),
+        profile: request.profile.clone(),
+        target: request.target.to_string(),
+        speed: request.speed,
+        cluster,
+        delivered,
+        address: None,
+        counts: None,
+        queue: None,
+        usd_per_hour: None,
+        kubeconfig,
+    };
+    if let (State::Running { .. }, Ok(subject)) = (&status.cluster, session::look(environment).await) {
+        let recorder = Recorder::new(None, request.speed)?;
+        let observer = Observer::start(&subject, &recorder);
+        crate::run::wait_for_baseline(&recorder).await;
+        let moment = recorder.moment();
+        observer.stop().await;
+        status.queue = app_status(&http_client(), &subject.address).await.ok().map(|app| app.queue_depth);
+        status.usd_per_hour = subject.profile.prices.per_hour(&moment.billed_nodes());
+        status.counts = Some(moment.now);
+        status.address = Some(subject.address);
+    }
+    Ok(status)
+}
+
+fn human(status: &Status) -> String {
+    let state = match &status.cluster {
+        State::Running { server, pid } => {
+            format!("running at {server}{}", pid.map_or_else(String::new, |pid| format!(" (pid {pid})")))
+        }
+        State::Down { reason } => format!("down: {reason}"),
+        State::Absent => "not made".to_owned(),
+    };
+    let mut text = format!("{}  {} on {}, {state}\n", status.environment, status.profile, status.target);
+    if let Some(counts) = &status.counts {
+        let pods: Vec<_> = counts.pods.iter().map(|(name, pods)| format!("{name} {pods}")).collect();
+        let _ = writeln!(text, "  nodes  {}\n  pods   {}", counts.nodes, pods.join(", "));
+    }
+    if let Some(queue) = status.queue {
+        let _ = writeln!(text, "  queue  {queue}");
+    }
+    if let Some(usd) = status.usd_per_hour {
+        let _ = writeln!(text, "  cost   ${usd:.2}/h at list prices (virtual nodes on the local target cost nothing)");
+    }
+    if let Some(address) = &status.address {
+        let _ = writeln!(text, "  web    {address}");
+    }
+    match (&status.cluster, status.delivered) {
+        (State::Running { .. }, true) => {}
+        _ => {
+            let _ = writeln!(text, "  hint: democtl setup goes on where it stopped; democtl cleanup removes it");
+        }
+    }
+    text
+}

@@ -1,0 +1,37 @@
+//! What goes into the cluster, and whether it became healthy: the same code for every target, through the Kubernetes API.
+
+pub mod apply;
+pub mod health;
+
+use std::path::Path;
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+
+use crate::failure::{Failure, Kind, OrFail as _};
+
+/// Namespace of the demo's workloads.
+pub const NAMESPACE: &str = democtl_core::render::DEMO_NAMESPACE;
+
+/// A client for the cluster of a kubeconfig file.
+pub async fn connect(kubeconfig: &Path) -> Result<Client, Failure> {
+    let what = || format!("cannot use the kubeconfig {}", kubeconfig.display());
+    let file = Kubeconfig::read_from(kubeconfig).or_fail(Kind::Infrastructure, what)?;
+    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+        .await
+        .or_fail(Kind::Infrastructure, what)?;
+    Client::try_from(config).or_fail(Kind::Infrastructure, what)
+}
+
+/// Whether the API server says that it is ready.
+pub async fn ready(client: &Client) -> bool {
+    let request = http_get("/readyz");
+    client.request_text(request).await.is_ok()
+}
+
+/// A bare GET of a path.
+pub(crate) fn http_get(path: &str) -> http::Request<Vec<u8>> {
+    http::Request::get(path).body(Vec::new()).expect("a literal path makes a valid request")
+}

@@ -1,0 +1,346 @@
+//! Kubernetes watches: Deployments, Pods, Nodes and Events become facts.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use democtl_core::{event::Fact, profile::Profile};
+use futures::{StreamExt as _, stream::BoxStream};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    autoscaling::v2::HorizontalPodAutoscaler,
+    core::v1::{Event, Node, Pod},
+};
+use kube::{
+    Api, ResourceExt as _,
+    api::ListParams,
+    runtime::{WatchStreamExt as _, watcher},
+};
+use tokio::task::JoinSet;
+
+use super::{Recorder, Subject};
+use crate::delivery::{NAMESPACE, health};
+
+pub(super) fn spawn(tasks: &mut JoinSet<()>, subject: &Subject, recorder: &Recorder) {
+    tasks.spawn(deployments(subject.clone(), recorder.clone()));
+    tasks.spawn(pods(subject.clone(), recorder.clone()));
+    tasks.spawn(nodes(subject.clone(), recorder.clone()));
+    tasks.spawn(events(subject.clone(), recorder.clone()));
+}
+
+/// The workload that a pod of the demo belongs to, by its name `WORKLOAD-HASH-SUFFIX`.
+pub(super) fn workload_of(pod: &str, profile: &Profile) -> Option<String> {
+    let mut parts = pod.rsplitn(3, '-');
+    let name = parts.nth(2)?;
+    profile.workloads.iter().any(|workload| workload.name == name).then(|| name.to_owned())
+}
+
+fn watch<K>(api: Api<K>) -> BoxStream<'static, watcher::Event<K>>
+where
+    K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    // Errors of a watch (a restart of the API server) are retried with backoff; the list that follows tells the rest.
+    watcher(api, watcher::Config::default())
+        .default_backoff()
+        .filter_map(|event| futures::future::ready(event.ok()))
+        .boxed()
+}
+
+async fn deployments(subject: Subject, recorder: Recorder) {
+    let mut known = BTreeMap::<String, i32>::new();
+    let mut stream = watch(Api::<Deployment>::namespaced(subject.client.clone(), NAMESPACE));
+    while let Some(event) = stream.next().await {
+        let (watcher::Event::InitApply(deployment) | watcher::Event::Apply(deployment)) = event else { continue };
+        let name = deployment.name_any();
+        let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        let Some(before) = known.insert(name.clone(), wanted) else { continue };
+        if before != wanted {
+            let (reason, by) = why(&subject, &name, before, wanted).await;
+            recorder.record(Fact::Replicas { workload: name, from: before, to: wanted, reason, by });
+        }
+    }
+}
+
+/// Who changed the replicas, and for what reason: the autoscaler tells it by an Event just after the change.
+async fn why(subject: &Subject, workload: &str, from: i32, to: i32) -> (String, String) {
+    let events = Api::<Event>::namespaced(subject.client.clone(), NAMESPACE);
+    for _ in 0..10 {
+        for event in events.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default() {
+            let kind = event.involved_object.kind.as_deref().unwrap_or_default();
+            let object = event.involved_object.name.as_deref().unwrap_or_default();
+            let message = event.message.as_deref().unwrap_or_default();
+            let fits = object == workload || object == format!("keda-hpa-{workload}");
+            match (kind, event.reason.as_deref().unwrap_or_default()) {
+                ("HorizontalPodAutoscaler", "SuccessfulRescale")
+                    if fits && message.starts_with(&format!("New size: {to};")) =>
+                {
+                    return (hpa_reason(subject, object, message).await, "HPA".to_owned());
+                }
+                ("ScaledObject", "KEDAScaleTargetActivated" | "KEDAScaleTargetDeactivated")
+                    if fits && message.contains(&format!("from {from} to {to}")) =>
+                {
+                    return (message.to_owned(), "KEDA".to_owned());
+                }
+                _ => {}
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    ("changed from outside".to_owned(), "user".to_owned())
+}
+
+/// The HPA's own words, with the figure of the metric that asked for most.
+async fn hpa_reason(subject: &Subject, hpa: &str, message: &str) -> String {
+    let words = message.split_once("reason: ").map_or(message, |(_, reason)| reason).to_owned();
+    let api = Api::<HorizontalPodAutoscaler>::namespaced(subject.client.clone(), NAMESPACE);
+    let Ok(hpa) = api.get(hpa).await else { return words };
+    let Ok(hpa) = serde_json::to_value(&hpa) else { return words };
+    let list = |pointer: &str| hpa.pointer(pointer).and_then(|v| v.as_array()).cloned().unwrap_or_default();
+    let mut best: Option<(f64, String)> = None;
+    for (spec, current) in list("/spec/metrics").iter().zip(&list("/status/currentMetrics")) {
+        let Some((ratio, text)) = metric_figure(spec, current, &subject.profile) else { continue };
+        if best.as_ref().is_none_or(|(greatest, _)| ratio > *greatest) {
+            best = Some((ratio, text));
+        }
+    }
+    best.map_or(words, |(_, text)| text)
+}
+
+fn metric_figure(spec: &serde_json::Value, current: &serde_json::Value, profile: &Profile) -> Option<(f64, String)> {
+    let kind = spec.get("type")?.as_str()?;
+    let key = format!("{}{}", kind[..1].to_lowercase(), &kind[1..]);
+    let (spec, current) = (spec.get(&key)?, current.get(&key)?);
+    let name = spec.pointer("/metric/name").or_else(|| spec.get("name"))?.as_str()?;
+    let (target, value, unit) = ["averageValue", "value"]
+        .into_iter()
+        .find_map(|field| {
+            let number = |of: &serde_json::Value, at: &str| {
+                let text = of.pointer(&format!("/{at}/{field}"))?.as_str()?;
+                Some(democtl_core::units::Millicores::parse(text).ok()?.cpus())
+            };
+            Some((number(spec, "target")?, number(current, "current")?, if field == "value" { "" } else { "/pod" }))
+        })
+        .or_else(|| {
+            let number = |of: &serde_json::Value, at: &str| of.pointer(&format!("/{at}/averageUtilization"))?.as_f64();
+            Some((number(spec, "target")?, number(current, "current")?, " %"))
+        })?;
+    let sign = if value > target { '>' } else { '<' };
+    Some((value / target, format!("{} {}{unit} {sign} {}", trigger_name(name, profile), short(value), short(target))))
+}
+
+/// KEDA names an external metric `sINDEX-...`; the profile knows the trigger by a name that people understand.
+fn trigger_name(metric: &str, profile: &Profile) -> String {
+    let index =
+        metric.strip_prefix('s').and_then(|rest| rest.split_once('-')).and_then(|(index, _)| index.parse().ok());
+    let Some(index): Option<usize> = index else { return metric.to_owned() };
+    let base = metric.split_once('-').map_or(metric, |(_, base)| base);
+    let found = profile.workloads.iter().filter_map(|workload| workload.scaling.as_ref()).find_map(|scaling| {
+        let trigger = scaling.triggers.get(index)?;
+        base.starts_with(trigger.kind()).then(|| trigger.label().to_owned())
+    });
+    found.unwrap_or_else(|| metric.to_owned())
+}
+
+fn short(value: f64) -> String {
+    if value >= 10.0 || value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.1}") }
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+struct Tally {
+    ready: i32,
+    pending: i32,
+    total: i32,
+}
+
+async fn pods(subject: Subject, recorder: Recorder) {
+    let mut pods = BTreeMap::<String, Pod>::new();
+    let mut told = BTreeMap::<String, Tally>::new();
+    let mut stream = watch(Api::<Pod>::namespaced(subject.client.clone(), NAMESPACE));
+    let mut listing = true;
+    while let Some(event) = stream.next().await {
+        match event {
+            watcher::Event::Init => {
+                pods.clear();
+                listing = true;
+                continue;
+            }
+            watcher::Event::InitDone => listing = false,
+            watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => {
+                pods.insert(pod.name_any(), pod);
+            }
+            watcher::Event::Delete(pod) => {
+                pods.remove(&pod.name_any());
+            }
+        }
+        if listing {
+            continue;
+        }
+        let mut tallies: BTreeMap<String, Tally> = told.keys().map(|name| (name.clone(), Tally::default())).collect();
+        for (name, pod) in &pods {
+            let Some(workload) = workload_of(name, &subject.profile) else { continue };
+            let tally = tallies.entry(workload).or_default();
+            tally.total += 1;
+            tally.ready += i32::from(pod_ready(pod));
+            tally.pending += i32::from(health::is_unschedulable(pod));
+        }
+        for (workload, tally) in tallies {
+            if told.insert(workload.clone(), tally) != Some(tally) {
+                let Tally { ready, pending, total } = tally;
+                recorder.record(Fact::Pods { workload, ready, pending, total });
+            }
+        }
+    }
+}
+
+fn pod_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// Nodes by name: whether it is Ready, and its VM size.
+type Known = BTreeMap<String, (bool, String)>;
+
+async fn nodes(subject: Subject, recorder: Recorder) {
+    let mut known = Known::new();
+    let mut listing = true;
+    let mut stream = watch(Api::<Node>::all(subject.client.clone()));
+    while let Some(event) = stream.next().await {
+        let (node, change) = match event {
+            watcher::Event::Init => {
+                known.clear();
+                listing = true;
+                continue;
+            }
+            watcher::Event::InitDone => {
+                listing = false;
+                (String::new(), "listed")
+            }
+            watcher::Event::InitApply(node) | watcher::Event::Apply(node) => {
+                let is = health::node_ready(&node);
+                let size = node.labels().get("node.kubernetes.io/instance-type").cloned().unwrap_or_default();
+                let was = known.insert(node.name_any(), (is, size)).map(|(was, _)| was);
+                if listing || was == Some(is) || (was.is_none() && !is) {
+                    continue;
+                }
+                (node.name_any(), if is { "ready" } else { "not ready" })
+            }
+            watcher::Event::Delete(node) => {
+                known.remove(&node.name_any());
+                (node.name_any(), "removed")
+            }
+        };
+        record_nodes(&recorder, &known, node, change);
+    }
+}
+
+/// A node that joins was paid for since its machine was asked for, one that leaves is not paid for any more.
+fn record_nodes(recorder: &Recorder, known: &Known, node: String, change: &str) {
+    let mut billed = BTreeMap::<String, u32>::new();
+    for (_, size) in known.values() {
+        *billed.entry(size.clone()).or_default() += 1;
+    }
+    if change == "ready" || change == "not ready" {
+        for (size, count) in recorder.moment().billed {
+            let here = billed.entry(size).or_default();
+            *here = (*here).max(count);
+        }
+    }
+    let reason = if change == "removed" { "not needed any more (cluster autoscaler)" } else { "" };
+    recorder.record(Fact::Nodes {
+        ready: known.values().filter(|(ready, _)| *ready).count() as i32,
+        total: billed.values().sum::<u32>() as i32,
+        billed,
+        node,
+        change: change.to_owned(),
+        reason: reason.to_owned(),
+    });
+}
+
+async fn events(subject: Subject, recorder: Recorder) {
+    let mut stream = watch(Api::<Event>::all(subject.client.clone()));
+    let mut seen = BTreeSet::<(String, String)>::new();
+    let mut targets = BTreeMap::<String, u32>::new();
+    let mut listing = true;
+    while let Some(event) = stream.next().await {
+        let event = match event {
+            watcher::Event::Init => {
+                listing = true;
+                continue;
+            }
+            watcher::Event::InitDone => {
+                listing = false;
+                continue;
+            }
+            watcher::Event::InitApply(event) | watcher::Event::Apply(event) => event,
+            watcher::Event::Delete(_) => continue,
+        };
+        let key = (event.uid().unwrap_or_default(), event.message.clone().unwrap_or_default());
+        if !seen.insert(key) {
+            continue;
+        }
+        if let Some(fact) = (!listing).then(|| scale_up(&event, &mut targets, &recorder, &subject.profile)).flatten() {
+            recorder.record(fact);
+        }
+        for fact in facts_of(&event, &subject.profile, listing) {
+            recorder.record(fact);
+        }
+    }
+}
+
+/// A VM that was asked for costs money before its node joins: the autoscaler tells it to the pods that wait for it.
+fn scale_up(
+    event: &Event,
+    targets: &mut BTreeMap<String, u32>,
+    recorder: &Recorder,
+    profile: &Profile,
+) -> Option<Fact> {
+    if event.reason.as_deref() != Some("TriggeredScaleUp") {
+        return None;
+    }
+    // pod triggered scale-up: [{workload 2->3 (max: 7)}]
+    let (group, rest) = event.message.as_deref()?.split_once("[{")?.1.split_once(' ')?;
+    let (from, rest) = rest.split_once("->")?;
+    let (from, to): (u32, u32) = (from.parse().ok()?, rest.split_once(' ')?.0.parse().ok()?);
+    if targets.insert(group.to_owned(), to) == Some(to) {
+        return None;
+    }
+    let pool = profile.pools.iter().find(|pool| group.contains(&pool.name))?;
+    let mut moment = recorder.moment();
+    *moment.billed.entry(pool.vm_size.name.to_owned()).or_default() += to.checked_sub(from)?;
+    Some(Fact::Nodes {
+        ready: moment.now.nodes,
+        total: moment.billed.values().sum::<u32>() as i32,
+        billed: moment.billed,
+        node: group.to_owned(),
+        change: "provisioning".to_owned(),
+        reason: format!("pool {} {from} -> {to}: pods do not fit (cluster autoscaler)", pool.name),
+    })
+}
+
+/// What an Event tells a person; `old` ones are from before the observation and only matter where they still hold.
+fn facts_of(event: &Event, profile: &Profile, old: bool) -> Option<Fact> {
+    let object = event.involved_object.name.clone().unwrap_or_default();
+    let kind = event.involved_object.kind.clone().unwrap_or_default();
+    let message = event.message.clone().unwrap_or_default();
+    let reason = event.reason.clone().unwrap_or_default();
+    match reason.as_str() {
+        "FailedScheduling" => {
+            let workload = workload_of(&object, profile)?;
+            Some(Fact::FailedScheduling { pod: object, workload, message })
+        }
+        _ if old => None,
+        "NotTriggerScaleUp"
+        | "ScaleDown"
+        | "ScaleDownEmpty"
+        | "BackOff"
+        | "Unhealthy"
+        | "FailedGetExternalMetric"
+        | "FailedComputeMetricsReplicas"
+        | "KEDAScalerFailed" => {
+            let kind_of = event.type_.clone().unwrap_or_default();
+            Some(Fact::Kubernetes { object: format!("{kind}/{object}"), reason, message, kind: kind_of })
+        }
+        _ => None,
+    }
+}

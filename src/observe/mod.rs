@@ -1,0 +1,73 @@
+//! Watches a cluster and turns what changes into events of the run, each with its cause.
+//!
+//! Everything is read through the Kubernetes API and the app's own address, so that it works on every target alike.
+
+mod causes;
+mod kubernetes;
+mod poll;
+mod recorder;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use democtl_core::profile::Profile;
+use kube::Client;
+use tokio::task::JoinSet;
+
+pub use recorder::{Moment, Recorder};
+
+/// What is observed.
+#[derive(Clone)]
+pub struct Subject {
+    /// The cluster.
+    pub client: Client,
+    /// Base address of the web Service.
+    pub address: String,
+    /// The profile that was set up.
+    pub profile: Arc<Profile>,
+    /// Profile time runs this many times faster than real time.
+    pub speed: f64,
+}
+
+impl std::fmt::Debug for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subject")
+            .field("address", &self.address)
+            .field("profile", &self.profile.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Counts that a person compares: nodes, and pods by workload.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Counts {
+    /// Ready nodes.
+    pub nodes: i32,
+    /// Ready pods by workload.
+    #[serde(flatten)]
+    pub pods: BTreeMap<String, i32>,
+}
+
+/// Observation that runs until it is dropped.
+#[derive(Debug)]
+pub struct Observer {
+    tasks: JoinSet<()>,
+}
+
+impl Observer {
+    /// Starts to observe; facts go to the recorder.
+    pub fn start(subject: &Subject, recorder: &Recorder) -> Self {
+        let mut tasks = JoinSet::new();
+        kubernetes::spawn(&mut tasks, subject, recorder);
+        let period = Duration::from_secs(15).div_f64(subject.speed).max(Duration::from_millis(250));
+        tasks.spawn(poll::run(subject.clone(), recorder.clone(), period));
+        Self { tasks }
+    }
+
+    /// Ends all observation.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+    }
+}
+
+pub(crate) use poll::http_client;
+pub use poll::{AppStatus, app_status};

@@ -1,0 +1,5 @@
+//! Reports: what a run's figures look like, for people and for machines.
+
+pub mod human;
+pub mod junit;
+pub mod summary;

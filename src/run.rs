@@ -1,0 +1,283 @@
+//! One execution of a suite against an environment that is up: tests in order, observation beside them, a summary.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use democtl_core::{
+    capacity, cost,
+    event::Fact,
+    profile::Profile,
+    suite::Test,
+    verdict::{TestResult, Verdict},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    environment::{Environment, Request, write_whole},
+    failure::{Failure, Kind, OrFail as _},
+    load::{self, Engine},
+    observe::{self, Counts, Moment, Observer, Recorder, Subject},
+    report::summary::{Cost, RunSummary, TestSummary},
+    ui::{self, Style, progress::TestProgress},
+};
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Which load engine.
+    pub engine: Engine,
+    /// Only these tests; all when empty.
+    pub tests: Vec<String>,
+    /// Watch until everything has returned to the baseline.
+    pub settle: bool,
+    /// How progress looks.
+    pub style: Style,
+}
+
+/// An environment that is up, with what a run needs to know of it.
+#[derive(Debug)]
+pub struct Session {
+    /// The environment.
+    pub environment: Environment,
+    /// What was asked for at setup.
+    pub request: Request,
+    /// What is observed.
+    pub subject: Subject,
+}
+
+/// Runs the suite; the run directory holds everything that a report needs.
+pub async fn run(session: &Session, options: &Options, cancel: &CancellationToken) -> Result<RunSummary, Failure> {
+    let profile = Arc::clone(&session.subject.profile);
+    let tests = select(&profile.suite.tests, &options.tests)?;
+    let dir = make_run_dir(&session.environment)?;
+    let recorder = Recorder::new(Some(&dir), session.request.speed)
+        .or_fail(Kind::Other, || format!("cannot write into {}", dir.display()))?;
+    reset(&session.subject.address).await?;
+    let observer = Observer::start(&session.subject, &recorder);
+    wait_for_baseline(&recorder).await;
+    recorder.record(Fact::RunStarted {
+        environment: session.environment.name.clone(),
+        profile: profile.name.clone(),
+        speed: session.request.speed,
+    });
+    let before = recorder.moment();
+    let mut results = Vec::new();
+    for test in tests {
+        results.push(run_test(session, test, options, &recorder, &dir, cancel).await?);
+        write_json(&dir.join("tests.json"), &results)?;
+        drain_queue(&session.subject, cancel).await?;
+    }
+    let passed = results.iter().all(|result| result.verdict == Verdict::Pass);
+    recorder.record(Fact::RunFinished { passed });
+    let settled = if options.settle { settle(session, &recorder, &before.now, options, cancel).await? } else { None };
+    let after = recorder.moment();
+    observer.stop().await;
+    let summary = summarise(session, &results, &before, &after, settled, options.engine, &dir);
+    write_json(&dir.join("summary.json"), &summary)?;
+    Ok(summary)
+}
+
+fn select<'a>(all: &'a [Test], wanted: &[String]) -> Result<Vec<&'a Test>, Failure> {
+    for name in wanted {
+        if !all.iter().any(|test| test.name == *name) {
+            let known: Vec<_> = all.iter().map(|test| test.name.as_str()).collect();
+            return Err(Failure::msg(Kind::Usage, format!("the suite has no test {name:?}"))
+                .hint(format!("its tests are {}", known.join(", "))));
+        }
+    }
+    Ok(all.iter().filter(|test| wanted.is_empty() || wanted.contains(&test.name)).collect())
+}
+
+fn make_run_dir(environment: &Environment) -> Result<PathBuf, Failure> {
+    let id = chrono::Utc::now().format("%Y%m%dT%H%M%S%.3fZ").to_string();
+    let dir = environment.runs_dir().join(id);
+    std::fs::create_dir_all(&dir).or_fail(Kind::Other, || format!("cannot make {}", dir.display()))?;
+    Ok(dir)
+}
+
+fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_vec_pretty(value).map_err(anyhow::Error::from)?;
+    write_whole(path, &text).or_fail(Kind::Other, || format!("cannot write {}", path.display()))
+}
+
+/// A run counts its own customers: the store and the queue start empty.
+async fn reset(address: &str) -> Result<(), Failure> {
+    let what = || format!("the app at {address} does not take a reset");
+    let answer = observe::http_client().post(format!("{address}/api/admin/reset")).send().await;
+    answer.and_then(reqwest::Response::error_for_status).or_fail(Kind::Infrastructure, what)?;
+    Ok(())
+}
+
+/// The first lists of the watches have been taken in once nodes and pods are known.
+pub async fn wait_for_baseline(recorder: &Recorder) {
+    let end = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < end {
+        let now = recorder.moment().now;
+        if now.nodes > 0 && !now.pods.is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn run_test(
+    session: &Session,
+    test: &Test,
+    options: &Options,
+    recorder: &Recorder,
+    dir: &Path,
+    cancel: &CancellationToken,
+) -> Result<TestResult, Failure> {
+    let speed = session.request.speed;
+    let mut bar = TestProgress::new(options.style, &test.name, test.length().div_f64(speed));
+    let mut events = recorder.subscribe();
+    recorder.record(Fact::TestStarted { test: test.name.clone() });
+    let (sender, mut progress) = tokio::sync::watch::channel(democtl_loadgen::Progress::default());
+    let job = load::Job {
+        test,
+        address: &session.subject.address,
+        speed,
+        seed: session.request.seed,
+        dir,
+        progress: sender,
+        cancel: cancel.clone(),
+    };
+    let load = load::run(options.engine, job);
+    tokio::pin!(load);
+    let result = loop {
+        tokio::select! {
+            result = &mut load => break result,
+            Ok(()) = progress.changed() => bar.update(&progress.borrow_and_update()),
+            Ok(event) = events.recv() => ui::progress::event(Some(&bar), &event),
+        }
+    };
+    if cancel.is_cancelled() {
+        bar.finish();
+        return Err(cancelled(session));
+    }
+    let result = result?;
+    recorder.record(Fact::TestFinished { test: test.name.clone(), passed: result.verdict == Verdict::Pass });
+    while let Ok(event) = events.try_recv() {
+        ui::progress::event(Some(&bar), &event);
+    }
+    bar.finish();
+    ui::note(&crate::report::human::test_line(&TestSummary::of(&result), options.style));
+    Ok(result)
+}
+
+fn cancelled(session: &Session) -> Failure {
+    Failure::msg(Kind::Cancelled, "cancelled").hint(format!(
+        "environment {0} still runs: democtl run-tests --name {0}, or democtl cleanup --name {0}",
+        session.environment.name
+    ))
+}
+
+/// A run is over only when the queue is empty: what a test left behind belongs to it, not to the next one.
+async fn drain_queue(subject: &Subject, cancel: &CancellationToken) -> Result<(), Failure> {
+    let http = observe::http_client();
+    let deadline = Instant::now() + Duration::from_secs(3600).div_f64(subject.speed);
+    loop {
+        if let Ok(status) = observe::app_status(&http, &subject.address).await
+            && status.queue_depth + status.processing == 0
+        {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(Failure::msg(Kind::Infrastructure, "the queue did not empty within an hour after the test"));
+        }
+        tokio::select! {
+            () = cancel.cancelled() => return Err(Failure::msg(Kind::Cancelled, "cancelled while the queue empties")),
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+        }
+    }
+}
+
+/// Watches until nodes and pods are what they were before; yields the profile seconds that it took.
+async fn settle(
+    session: &Session,
+    recorder: &Recorder,
+    baseline: &Counts,
+    options: &Options,
+    cancel: &CancellationToken,
+) -> Result<Option<f64>, Failure> {
+    let begun = recorder.at_s();
+    let limit = settle_limit(&session.subject.profile).as_secs_f64();
+    let mut events = recorder.subscribe();
+    let mut ticks = tokio::time::interval(Duration::from_millis(200));
+    if options.style.bars || recorder.moment().now != *baseline {
+        ui::note("  back to the baseline:");
+    }
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return Err(cancelled(session)),
+            Ok(event) = events.recv() => ui::progress::event(None, &event),
+            _ = ticks.tick() => {
+                let Moment { at_s, now, billed, .. } = recorder.moment();
+                if now == *baseline && billed.values().sum::<u32>() as i32 == baseline.nodes {
+                    return Ok(Some(at_s - begun));
+                }
+                if at_s - begun > limit {
+                    return Ok(None);
+                }
+            }
+        }
+    }
+}
+
+/// Pods go after the HPA's window, nodes after the autoscaler's two timers; twice that is never.
+fn settle_limit(profile: &Profile) -> Duration {
+    let nodes = profile
+        .autoscaler
+        .as_ref()
+        .map_or(Duration::ZERO, |settings| settings.scale_down_delay_after_add.max(settings.scale_down_unneeded_time));
+    (Duration::from_secs(600) + nodes) * 2
+}
+
+fn summarise(
+    session: &Session,
+    results: &[TestResult],
+    before: &Moment,
+    after: &Moment,
+    settled_s: Option<f64>,
+    engine: Engine,
+    dir: &Path,
+) -> RunSummary {
+    let profile = &session.subject.profile;
+    let end = Duration::from_secs_f64(after.at_s);
+    let spent = cost::run(&profile.prices, &after.node_steps, Duration::ZERO, end);
+    let peak = capacity::spread(profile, after.peak.nodes.max(0) as u32);
+    let month = cost::project(profile, Some(&peak));
+    let dollars = |of: fn(&cost::RunCost) -> f64| spent.as_ref().map_or(f64::NAN, of);
+    let passed = results.iter().all(|result| result.verdict == Verdict::Pass);
+    RunSummary {
+        environment: session.environment.name.clone(),
+        profile: profile.name.clone(),
+        target: session.request.target.to_string(),
+        speed: session.request.speed,
+        seed: session.request.seed,
+        engine: engine.to_string(),
+        verdict: if passed { Verdict::Pass } else { Verdict::Fail },
+        tests: results.iter().map(TestSummary::of).collect(),
+        baseline: before.now.clone(),
+        peak: after.peak.clone(),
+        r#final: after.now.clone(),
+        settled_s,
+        scaling_events: after.scaling_events,
+        unschedulable: after.unschedulable.clone(),
+        cost: Cost {
+            run_usd: dollars(|cost| cost.run_usd),
+            hourly_before_usd: dollars(|cost| cost.before_per_hour),
+            hourly_peak_usd: dollars(|cost| cost.peak_per_hour),
+            hourly_after_usd: dollars(|cost| cost.after_per_hour),
+            monthly_usd: month.as_ref().map_or(f64::NAN, |month| month.monthly_usd),
+            assumption: month.map_or_else(String::new, |month| month.assumption),
+        },
+        notes: vec![
+            "CPU and memory are modelled by request as the profile says; latencies and failures are measured".into(),
+        ],
+        directory: dir.display().to_string(),
+    }
+}
