@@ -154,10 +154,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     // Every TLS connection of the process uses ring; a second installation cannot happen.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    // What pods and the background process run has no user, no home and no terminal.
+    let command = match cli.command {
+        Command::App(args) => return app::run(args),
+        Command::LocalCluster(args) => return local_cluster::run(args),
+        command => command,
+    };
     let settings = Settings::resolve(cli.global)?;
-    match cli.command {
-        Command::App(args) => app::run(args),
-        Command::LocalCluster(args) => local_cluster::run(args),
+    match command {
+        Command::App(_) | Command::LocalCluster(_) => Ok(()),
         Command::Plan(args) => plan::run(&args, &settings),
         Command::Render(args) => render::run(&args, &settings),
         Command::Profile(command) => profile::run(command, &settings),

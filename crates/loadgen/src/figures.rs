@@ -18,6 +18,11 @@ fn histogram(digits: u8) -> Histogram<u64> {
     Histogram::new(digits).expect("1 to 5 digits are valid")
 }
 
+/// Adds a duration; unlike `saturating_record`, which would clamp to the range that the histogram has now.
+fn add(histogram: &mut Histogram<u64>, took: Duration) {
+    histogram.record(took.as_micros() as u64).expect("it grows up to the range of u64");
+}
+
 /// Counts and latencies of one step, or of all.
 #[derive(Debug)]
 pub(crate) struct Tally {
@@ -34,7 +39,7 @@ impl Tally {
     fn record(&mut self, took: Duration, failed: bool) {
         self.requests += 1;
         self.failed += u64::from(failed);
-        self.latency.saturating_record(took.as_micros() as u64);
+        add(&mut self.latency, took);
     }
 
     pub(crate) fn failed_rate(&self) -> f64 {
@@ -125,7 +130,7 @@ impl Recorder {
     }
 
     pub(crate) fn iteration(&self, took: Duration) {
-        self.lock().iterations.saturating_record(took.as_micros() as u64);
+        add(&mut self.lock().iterations, took);
     }
 
     pub(crate) fn interrupted(&self) {
