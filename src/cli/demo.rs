@@ -40,7 +40,7 @@ pub(super) struct DemoArgs {
     /// Leave the environments up
     #[arg(long)]
     keep: bool,
-    /// Write a JUnit report
+    /// Write a `JUnit` report
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }
@@ -59,12 +59,12 @@ pub(super) async fn run(args: DemoArgs, settings: &Settings) -> Result<(), Failu
     for (request, profile) in requests {
         let environment = settings.home.environment(&format!("demo-{}", profile.name))?;
         let outcome = show(&args, &environment, request, profile, settings).await;
-        if !args.keep {
+        if args.keep {
+            runs.push(outcome?);
+        } else {
             let removed = cleanup::remove(&environment).await;
             runs.push(outcome?);
             removed?;
-        } else {
-            runs.push(outcome?);
         }
     }
     let comparison = Comparison::of(&runs);

@@ -26,7 +26,7 @@ pub(super) struct RunTestsArgs {
     /// Afterwards watch until pods and nodes are back at the baseline
     #[arg(long)]
     settle: bool,
-    /// Write a JUnit report
+    /// Write a `JUnit` report
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }

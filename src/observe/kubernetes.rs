@@ -282,7 +282,7 @@ async fn events(subject: Subject, recorder: Recorder) {
         if let Some(fact) = (!listing).then(|| scale_up(&event, &mut targets, &recorder, &subject.profile)).flatten() {
             recorder.record(fact);
         }
-        for fact in facts_of(&event, &subject.profile, listing) {
+        if let Some(fact) = fact_of(&event, &subject.profile, listing) {
             recorder.record(fact);
         }
     }
@@ -319,7 +319,7 @@ fn scale_up(
 }
 
 /// What an Event tells a person; `old` ones are from before the observation and only matter where they still hold.
-fn facts_of(event: &Event, profile: &Profile, old: bool) -> Option<Fact> {
+fn fact_of(event: &Event, profile: &Profile, old: bool) -> Option<Fact> {
     let object = event.involved_object.name.clone().unwrap_or_default();
     let kind = event.involved_object.kind.clone().unwrap_or_default();
     let message = event.message.clone().unwrap_or_default();

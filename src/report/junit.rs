@@ -1,4 +1,4 @@
-//! JUnit XML: one suite for each test, one case for each threshold, for CI systems.
+//! `JUnit` XML: one suite for each test, one case for each threshold, for CI systems.
 
 use std::path::Path;
 

@@ -25,6 +25,8 @@ pub fn line(event: &Event) -> Option<String> {
             format!("node {node} {change} ({ready} ready){because}")
         }
         Fact::Sample { .. } => return None,
+        // Every pod that starts fails its first probes.
+        Fact::Kubernetes { reason, .. } if reason == "Unhealthy" => return None,
         Fact::Kubernetes { object, reason, message, .. } => format!("{object} {reason}: {message}"),
     };
     Some(format!("{} {text}", stamp(event.at_s)))

@@ -35,8 +35,8 @@ fn code(code: Code) -> &'static str {
     }
 }
 
-fn answer(got: Result<(), Refusal>, e: &Value) -> Judgement {
-    let (mut reasons, insufficient, code_got) = match &got {
+fn answer(got: &Result<(), Refusal>, e: &Value) -> Judgement {
+    let (mut reasons, insufficient, code_got) = match got {
         Ok(()) => (Vec::new(), Vec::new(), Code::Success),
         Err(refusal) => (refusal.reasons.clone(), refusal.insufficient.clone(), refusal.code),
     };
@@ -71,11 +71,11 @@ fn fit(i: &Value, e: &Value) -> Judgement {
         sidecars: read(&i["sidecars_enabled"])?,
     };
     let state = NodeState::new(node, read(&i["node_pods"])?);
-    answer(fits(&pod, &state.node, state.used(), state.pods.len() as i64, &options), e)
+    answer(&fits(&pod, &state.node, state.used(), state.pods.len() as i64, &options), e)
 }
 
 fn one(i: &Value, e: &Value, filter: fn(&Pod, &Node) -> Result<(), Refusal>) -> Judgement {
-    answer(filter(&read(&i["pod"])?, &read(&i["node"])?), e)
+    answer(&filter(&read(&i["pod"])?, &read(&i["node"])?), e)
 }
 
 fn spread(i: &Value, e: &Value) -> Judgement {

@@ -53,7 +53,7 @@ fn m3demo2_scales_as_the_facts_say() {
         Trigger::Redis { address: "redis:6379".into(), list: "customer_operations".into(), length: 5, activation: 0 };
     assert_eq!(worker.scaling.as_ref().expect("scaled").triggers, [list]);
     let Role::Web(web) = &web.role else { panic!("web is web") };
-    assert_eq!((web.concurrency, web.queue, web.pattern), (10, 100, Pattern::Async));
+    assert_eq!((web.concurrency, web.queue, web.pattern), (10, 110, Pattern::Async));
     assert_eq!(web.writes, "customer_operations");
 }
 

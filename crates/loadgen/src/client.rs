@@ -69,12 +69,11 @@ impl Client {
     /// Sends a request and reads the whole answer.
     pub(crate) async fn send(&mut self, method: &http::Method, path: &str, body: Option<Bytes>) -> Answer {
         let begun = Instant::now();
-        match tokio::time::timeout(REQUEST_TIMEOUT, self.exchange(method, path, body)).await {
-            Ok(Ok(answer)) => answer,
-            _ => {
-                self.connection = None;
-                Answer { status: None, took: begun.elapsed(), location: None, body: Bytes::new() }
-            }
+        if let Ok(Ok(answer)) = tokio::time::timeout(REQUEST_TIMEOUT, self.exchange(method, path, body)).await {
+            answer
+        } else {
+            self.connection = None;
+            Answer { status: None, took: begun.elapsed(), location: None, body: Bytes::new() }
         }
     }
 
@@ -86,12 +85,11 @@ impl Client {
     ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
         let mut reused = true;
         loop {
-            let mut connection = match self.connection.take() {
-                Some(connection) => connection,
-                None => {
-                    reused = false;
-                    self.connect().await?
-                }
+            let mut connection = if let Some(connection) = self.connection.take() {
+                connection
+            } else {
+                reused = false;
+                self.connect().await?
             };
             if let Err(error) = connection.ready().await {
                 // The server closed an idle connection: nothing was sent, so a new one may be tried.

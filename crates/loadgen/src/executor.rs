@@ -50,7 +50,7 @@ impl Plan {
         let (mut from, mut begun) = (self.start, Duration::ZERO);
         for (duration, target) in &self.stages {
             if elapsed < begun + *duration {
-                let share = (elapsed - begun).as_secs_f64() / duration.as_secs_f64();
+                let share = elapsed.saturating_sub(begun).as_secs_f64() / duration.as_secs_f64();
                 let exact = f64::from(from) + (f64::from(*target) - f64::from(from)) * share;
                 // A VU starts when the line reaches its number and stops when the line falls below it.
                 return exact.floor() as u32;

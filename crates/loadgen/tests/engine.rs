@@ -32,7 +32,7 @@ async fn server(fail_every: u64) -> (String, Arc<AtomicU64>) {
             let service = service_fn(move |_| {
                 let number = requests.fetch_add(1, Ordering::Relaxed) + 1;
                 let mut response = Response::new(Full::new(Bytes::from_static(b"{\"status\":\"stored\"}")));
-                if number % fail_every == 0 {
+                if number.is_multiple_of(fail_every) {
                     *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
                     response.headers_mut().insert("connection", http::HeaderValue::from_static("close"));
                 }

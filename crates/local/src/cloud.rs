@@ -154,12 +154,8 @@ impl Cloud {
             *next += 1;
             *next - 1
         };
-        let node = node(pool, number);
-        let created = self.client.create(&NODES, "", node.clone())?;
-        let mut ready = (*created).clone();
-        ready["status"] = node["status"].clone();
+        let created = self.client.create(&NODES, "", node(pool, number))?;
         let name = created["metadata"]["name"].as_str().unwrap_or_default();
-        self.client.update_status(&NODES, "", name, &ready)?;
         let message = format!("Node {name} event: Registered Node {name} in Controller");
         self.client.record_event(&created, "Normal", "RegisteredNode", &message, "node-controller");
         Ok(())

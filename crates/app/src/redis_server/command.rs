@@ -307,9 +307,9 @@ fn move_between(db: &mut Db, from: &Bytes, to: &Bytes, from_left: bool, to_left:
     let Some(value) = (if from_left { list.pop_front() } else { list.pop_back() }) else { return Ok(BytesFrame::Null) };
     let target = db.list_mut(to)?;
     if to_left {
-        target.push_front(value.clone())
+        target.push_front(value.clone());
     } else {
-        target.push_back(value.clone())
+        target.push_back(value.clone());
     }
     db.remove_if_empty(from);
     Ok(bulk(Some(value)))

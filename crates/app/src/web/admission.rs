@@ -44,6 +44,11 @@ impl Admission {
         self.in_flight.load(Ordering::Relaxed)
     }
 
+    /// Whether requests wait for a place.
+    pub(super) fn is_saturated(&self) -> bool {
+        self.in_flight() > self.concurrency
+    }
+
     /// Executing requests.
     pub(super) fn executing(&self) -> usize {
         self.concurrency - self.permits.available_permits()

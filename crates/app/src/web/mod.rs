@@ -99,8 +99,9 @@ async fn serve_connection(state: Arc<State>, stream: tokio::net::TcpStream, stop
         async move {
             let mut response = api::handle(&state, request).await;
             let last = count >= state.config.requests_per_connection || state.draining.load(Ordering::Relaxed);
-            // A Service balances connections: a client that is refused here must be able to land elsewhere.
-            if last || response.status() == http::StatusCode::SERVICE_UNAVAILABLE {
+            // A Service balances connections: while requests wait or are refused here, clients must be able to land
+            // elsewhere.
+            if last || state.admission.is_saturated() || response.status() == http::StatusCode::SERVICE_UNAVAILABLE {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)

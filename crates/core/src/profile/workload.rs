@@ -72,7 +72,7 @@ pub(super) fn resolve(name: &str, raw: &RawWorkload, context: &mut Context<'_>) 
         let message = format!("`{path}` is a {}, which has one replica here", role.name());
         context.fail(&path, "conflict", message, "leave `replicas` and `scaling` out");
     }
-    let base_memory = raw.base_memory.unwrap_or(Bytes(256 << 20).min(Bytes(requests.memory.0 / 2)));
+    let base_memory = raw.base_memory.unwrap_or(Bytes(128 << 20).min(Bytes(requests.memory.0 / 2)));
     if base_memory > limits.memory {
         let message = format!("an idle pod of `{name}` uses {base_memory}, its limit is {}", limits.memory);
         context.fail(&format!("{path}.base_memory"), "conflict", message, "it would be killed at once");
@@ -144,7 +144,7 @@ fn resources(
     context: &mut Context<'_>,
 ) -> (Resources, Resources) {
     let (cpu, mib) = match kind {
-        Some(RawRole::Prometheus) => (200, 512),
+        Some(RawRole::Prometheus) => (100, 512),
         _ => (100, 128),
     };
     let requests = Resources {

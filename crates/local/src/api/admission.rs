@@ -100,7 +100,7 @@ pub(crate) fn create(api: &Api, target: &Target, object: &mut Value, options: &W
             object["spec"]["finalizers"] = json!(["kubernetes"]);
             object["status"] = json!({"phase": "Active"});
             let name = name(object).to_owned();
-            let labels = &mut metadata_mut(object);
+            let labels = metadata_mut(object);
             let labels = labels.entry("labels").or_insert_with(|| json!({}));
             if let Some(labels) = labels.as_object_mut() {
                 labels.insert("kubernetes.io/metadata.name".into(), json!(name));

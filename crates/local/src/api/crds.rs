@@ -1,4 +1,4 @@
-//! CustomResourceDefinitions: names and conditions that the API sets, and those that every cluster here has.
+//! `CustomResourceDefinitions`: names and conditions that the API sets, and those that every cluster here has.
 //!
 //! <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/>
 

@@ -52,10 +52,6 @@ pub(crate) struct Definition {
 }
 
 impl Definition {
-    pub(crate) fn has_verb(&self, verb: &str) -> bool {
-        self.verbs.iter().any(|v| v == verb)
-    }
-
     pub(crate) fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources.iter().find(|s| s.name == name)
     }
@@ -147,15 +143,6 @@ impl Registry {
         served.definitions.values().find(fits).cloned()
     }
 
-    /// A definition that stores in a table.
-    pub(crate) fn find_table(&self, table: &str) -> Option<Arc<Definition>> {
-        self.served()
-            .definitions
-            .values()
-            .find(|d| d.table == table && d.stored_as == d.resource.api_version())
-            .cloned()
-    }
-
     pub(crate) fn groups(&self) -> Vec<Group> {
         self.served().groups.clone()
     }
@@ -165,11 +152,6 @@ impl Registry {
         let served = self.served();
         let fits = |d: &&Arc<Definition>| d.resource.group == group && d.resource.version == version;
         served.definitions.values().filter(fits).cloned().collect()
-    }
-
-    /// Every served definition.
-    pub(crate) fn all(&self) -> Vec<Arc<Definition>> {
-        self.served().definitions.values().cloned().collect()
     }
 
     /// Serves the established CRDs among these, instead of those before.

@@ -258,12 +258,6 @@ impl Store {
         let start = table.history.partition_point(|c| c.entry.version <= after);
         Ok(table.history.range(start..).take(most).cloned().collect())
     }
-
-    /// Tables that hold objects of a namespace.
-    pub(crate) fn tables_with(&self, namespace: &str) -> Vec<String> {
-        let state = self.read();
-        state.tables.iter().filter(|(_, t)| range(t, namespace).next().is_some()).map(|(n, _)| n.clone()).collect()
-    }
 }
 
 impl State {

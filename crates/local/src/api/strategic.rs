@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{resource::Resource, status::Status};
 
-/// Recorded OpenAPI schemas of kube-apiserver 1.33.
+/// Recorded `OpenAPI` schemas of kube-apiserver 1.33.
 static SCHEMAS: LazyLock<Value> = LazyLock::new(|| {
     serde_json::from_str(include_str!("../../data/schemas.json")).expect("the recorded schemas are JSON")
 });

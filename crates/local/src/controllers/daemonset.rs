@@ -1,4 +1,4 @@
-//! DaemonSets: one pod on each node that its pods tolerate. Upstream: `pkg/controller/daemon`.
+//! `DaemonSets`: one pod on each node that its pods tolerate. Upstream: `pkg/controller/daemon`.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Endpoints and EndpointSlices of Services. Upstream: `pkg/controller/endpoint`, `pkg/controller/endpointslice`.
+//! Endpoints and `EndpointSlices` of Services. Upstream: `pkg/controller/endpoint`, `pkg/controller/endpointslice`.
 
 use std::sync::Arc;
 

@@ -73,7 +73,7 @@ fn collect(client: &Client) -> Result<(), Status> {
             let owners: Vec<&str> = references.filter_map(|reference| reference["uid"].as_str()).collect();
             blocked.extend(owners.iter().filter(|owner| foreground.contains(*owner)).map(|owner| (*owner).to_owned()));
             let known = |owner: &&str| alive.contains(*owner) || applications.iter().any(|app| uid(app) == *owner);
-            let orphan = !owners.iter().any(|owner| known(&owner));
+            let orphan = !owners.iter().any(known);
             let going = owners.iter().any(|owner| foreground.contains(owner));
             if (orphan || going) && !is_deleting(&object) {
                 ignore_missing(client.delete(resource, namespace(&object), name(&object), &DeleteOptions::default()))?;

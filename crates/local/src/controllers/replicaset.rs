@@ -1,4 +1,4 @@
-//! ReplicaSets: as many pods as wanted. Upstream: `pkg/controller/replicaset`.
+//! `ReplicaSets`: as many pods as wanted. Upstream: `pkg/controller/replicaset`.
 
 use std::sync::Arc;
 

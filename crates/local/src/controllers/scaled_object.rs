@@ -1,4 +1,4 @@
-//! ScaledObjects: makes their HPAs, wakes targets at zero and puts them to sleep, as KEDA's operator does.
+//! `ScaledObjects`: makes their HPAs, wakes targets at zero and puts them to sleep, as KEDA's operator does.
 //!
 //! What is decided is `democtl_core::autoscale::keda`; each object is polled at its own interval, in profile time.
 

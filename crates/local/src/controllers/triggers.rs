@@ -43,7 +43,8 @@ impl Readers {
     async fn prometheus(&self, server: &str, query: &str, ignore_null: bool, namespace: &str) -> Result<f64, String> {
         let host = server.trim_start_matches("http://").trim_end_matches('/');
         let address = self.directory.resolve(host, namespace).ok_or_else(|| format!("{host} does not resolve"))?;
-        let time = chrono::Utc::now().format("%Y-%m-%dT%H:%M:%SZ").to_string();
+        // KEDA sends whole seconds; at a speed of N those would be N seconds of profile time.
+        let time = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
         let url = format!("http://{address}/api/v1/query");
         let answer = self.http.get(url).query(&[("query", query), ("time", &time)]).send().await;
         let answer = answer.map_err(|error| error.to_string())?;

@@ -112,7 +112,7 @@ pub async fn serve_until(config: Config, shutdown: CancellationToken) -> Result<
 
     let config = Arc::new(config);
     let client = api.client();
-    let objects = Arc::new(ApiObjects::new(client.clone()));
+    let objects = Arc::new(ApiObjects::new(&client));
     let metrics = ResourceMetrics::new(objects.clone(), clock);
     let directory = Directory::default();
     let logs = LogStore::new(dir.join("logs"));
@@ -163,7 +163,9 @@ pub async fn serve_until(config: Config, shutdown: CancellationToken) -> Result<
 }
 
 fn prometheus(objects: Arc<ApiObjects>, clock: Clock) -> kubelet::Server {
-    Arc::new(move |address| Box::pin(Prometheus::new(objects.clone(), clock).run(address)))
+    Arc::new(move |address, scrape_interval| {
+        Box::pin(Prometheus::new(objects.clone(), clock, scrape_interval).run(address))
+    })
 }
 
 fn file_error(path: &Path, source: io::Error) -> ServeError {

@@ -18,7 +18,7 @@ pub(super) struct ApiObjects {
 }
 
 impl ApiObjects {
-    pub(super) fn new(client: Client) -> Self {
+    pub(super) fn new(client: &Client) -> Self {
         Self { client: client.as_manager("kubelet") }
     }
 }

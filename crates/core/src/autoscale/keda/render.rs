@@ -6,6 +6,7 @@ use super::trigger::Trigger;
 
 /// Pause annotations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an annotation of its own")]
 pub struct Annotations {
     /// Nothing scales, the HPA is gone.
     pub paused: bool,

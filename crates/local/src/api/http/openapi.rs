@@ -1,4 +1,4 @@
-//! OpenAPI v3 documents: the recorded schemas, and those of CRDs, as kubectl reads them to validate and explain.
+//! `OpenAPI` v3 documents: the recorded schemas, and those of CRDs, as kubectl reads them to validate and explain.
 
 use std::{collections::BTreeMap, sync::OnceLock};
 
@@ -30,7 +30,7 @@ impl Documents {
     }
 }
 
-/// Answers OpenAPI paths; none for others.
+/// Answers `OpenAPI` paths; none for others.
 pub(super) fn answer(server: &Server, path: &str) -> Result<Option<Answer>, Status> {
     if path == "/openapi/v2" {
         // Clients of our time ask for v3 first; the old document would be a second source of the same truth.

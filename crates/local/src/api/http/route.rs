@@ -33,21 +33,21 @@ impl Route {
             ["namespaces", namespace, resource, below @ ..]
                 if !(group.is_empty() && matches!(*resource, "status" | "finalize") && below.is_empty()) =>
             {
-                route.namespace = (*namespace).to_owned();
-                route.resource = (*resource).to_owned();
+                (*namespace).clone_into(&mut route.namespace);
+                (*resource).clone_into(&mut route.resource);
                 below
             }
             [resource, below @ ..] => {
-                route.resource = (*resource).to_owned();
+                (*resource).clone_into(&mut route.resource);
                 below
             }
             [] => return None,
         };
         match below {
             [] => {}
-            [name] => route.name = (*name).to_owned(),
+            [name] => (*name).clone_into(&mut route.name),
             [name, subresource @ ..] => {
-                route.name = (*name).to_owned();
+                (*name).clone_into(&mut route.name);
                 route.subresource = subresource.join("/");
             }
         }

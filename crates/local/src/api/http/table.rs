@@ -1,6 +1,6 @@
 //! Tables, as kubectl prints them: recorded columns, and cells out of objects.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -159,7 +159,7 @@ fn custom_cell(column: &Value, found: Option<&Value>) -> Value {
     }
 }
 
-/// The part of JSONPath that printer columns use: members, indices, and a filter on one member.
+/// The part of `JSONPath` that printer columns use: members, indices, and a filter on one member.
 fn json_path<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
     let mut here = object;
     let mut rest = path.trim_start_matches('.');
@@ -385,7 +385,7 @@ fn hpa_targets(hpa: &Value) -> String {
     });
     let mut text = shown.collect::<Vec<_>>().join(", ");
     if specs.len() > 2 {
-        text.push_str(&format!(" + {} more...", specs.len() - 2));
+        let _ = write!(text, " + {} more...", specs.len() - 2);
     }
     if text.is_empty() { "<none>".to_owned() } else { text }
 }

@@ -336,10 +336,7 @@ async fn delete_one(
     let options = delete_options(query, request).await?;
     let resource = &target.definition.resource;
     match write::delete(&server.api, target, &options)? {
-        Deleted::Marked(object) => {
-            let code = if resource.plural == "pods" { StatusCode::OK } else { StatusCode::OK };
-            Ok(answer_json(code, &convert::to_served(&target.definition, &object)))
-        }
+        Deleted::Marked(object) => Ok(answer_json(StatusCode::OK, &convert::to_served(&target.definition, &object))),
         // Upstream answers with the pod or service itself, and with a Status for all else.
         Deleted::Gone(object) if resource.group.is_empty() && matches!(&*resource.plural, "pods" | "services") => {
             Ok(answer_json(StatusCode::OK, &convert::to_served(&target.definition, &object)))

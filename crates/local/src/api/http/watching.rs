@@ -38,12 +38,11 @@ pub(super) fn answer(
         return Err(Status::new(422, "Invalid", text));
     }
     let store = server.api.store.clone();
-    let (initial, from) = match version_of(query)? {
-        Some(version) => (Vec::new(), version),
-        None => {
-            let (entries, version) = store.list(&scope.table, &scope.namespace);
-            (entries.into_iter().filter(|entry| scope.matches(&entry.value)).collect(), version)
-        }
+    let (initial, from) = if let Some(version) = version_of(query)? {
+        (Vec::new(), version)
+    } else {
+        let (entries, version) = store.list(&scope.table, &scope.namespace);
+        (entries.into_iter().filter(|entry| scope.matches(&entry.value)).collect(), version)
     };
     let feed = Feed::open(store.clone(), scope, from);
     let seconds = query.get("timeoutSeconds").and_then(|text| text.parse().ok()).unwrap_or(LONGEST);
@@ -54,7 +53,7 @@ pub(super) fn answer(
         let mut feed = match feed {
             Ok(feed) => feed,
             Err(compacted) => {
-                lines.error(&mut buffer, &too_old(from, compacted.oldest));
+                Lines::error(&mut buffer, &too_old(from, compacted.oldest));
                 yield Ok(buffer.split().freeze());
                 return;
             }
@@ -77,7 +76,7 @@ pub(super) fn answer(
                         yield Ok(buffer.split().freeze());
                     }
                     Err(compacted) => {
-                        lines.error(&mut buffer, &too_old(0, compacted.oldest));
+                        Lines::error(&mut buffer, &too_old(0, compacted.oldest));
                         yield Ok(buffer.split().freeze());
                         return;
                     }
@@ -146,7 +145,7 @@ impl Lines {
         line(buffer, "BOOKMARK", object.to_string().as_bytes());
     }
 
-    fn error(&self, buffer: &mut BytesMut, status: &Status) {
+    fn error(buffer: &mut BytesMut, status: &Status) {
         line(buffer, "ERROR", status.to_value().to_string().as_bytes());
     }
 }

@@ -8,6 +8,7 @@ use crate::api::{
     Api, admission,
     meta::{metadata_mut, name, now},
     model,
+    resource::resources::NODES,
     status::Status,
     store::{CommitError, Expect},
 };
@@ -97,7 +98,9 @@ fn system_fields(definition: &crate::api::registry::Definition, object: &mut Val
     if definition.has_generation() {
         metadata.insert("generation".into(), json!(1));
     }
+    // A kubelet registers its node with the status that it has.
     if definition.subresource("status").is_some()
+        && definition.resource != NODES
         && let Some(members) = object.as_object_mut()
     {
         members.shift_remove("status");

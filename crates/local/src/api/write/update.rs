@@ -35,11 +35,10 @@ pub(crate) fn update(api: &Api, target: &Target, body: &Value, options: &WriteOp
     let warnings = model::decode(definition, &mut body, options.field_validation)?;
     match name(&body) {
         "" => {
-            let text = "name must be provided";
-            let _ = text;
-            return Err(Status::bad_request(
-                "the name of the object () does not match the name on the URL (".to_owned() + &target.name + ")",
-            ));
+            return Err(Status::bad_request(format!(
+                "the name of the object () does not match the name on the URL ({})",
+                target.name
+            )));
         }
         given if given != target.name => {
             let text = format!("the name of the object ({given}) does not match the name on the URL ({})", target.name);

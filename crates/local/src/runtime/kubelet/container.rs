@@ -32,7 +32,7 @@ const SHORTEST_PERIOD: Duration = Duration::from_millis(100);
 const LONGEST_GRACE: Duration = Duration::from_secs(30);
 
 /// Makes a server on an address that runs inside this process until it is dropped.
-pub type Server = Arc<dyn Fn(SocketAddr) -> BoxFuture<'static, std::io::Result<()>> + Send + Sync>;
+pub type Server = Arc<dyn Fn(SocketAddr, Duration) -> BoxFuture<'static, std::io::Result<()>> + Send + Sync>;
 
 /// Makes the workload anew; none when that fails, and the one before is used.
 pub(crate) type Renew = Arc<dyn Fn() -> BoxFuture<'static, Option<Workload>> + Send + Sync>;

@@ -3,6 +3,7 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use democtl_core::units::parse_duration;
 use serde_json::Value;
 
 use super::{Context, container::Workload};
@@ -10,6 +11,7 @@ use crate::runtime::{
     env::{self, EnvError, References, ServiceAddress},
     objects::{Kind, ObjectsError, meta},
     process::{EXIT_ON_STDIN_EOF, Invocation},
+    prometheus::DEFAULT_SCRAPE_INTERVAL,
 };
 
 /// Port of Redis in the redis image.
@@ -69,7 +71,9 @@ pub(super) async fn prepare(
         Image::Virtual => return Ok(virtual_container(pod, container)),
         Image::Prometheus => {
             let serve = context.prometheus.clone();
-            return Ok(Workload::Embedded(std::sync::Arc::new(move || serve((pod_ip, PROMETHEUS_PORT).into()))));
+            let interval = scrape_interval(context, pod).await?;
+            let address = (pod_ip, PROMETHEUS_PORT).into();
+            return Ok(Workload::Embedded(std::sync::Arc::new(move || serve(address, interval))));
         }
         Image::App | Image::Redis => {}
     }
@@ -107,6 +111,18 @@ fn real_redis(server: &str, pod_ip: Ipv4Addr, args: &[String]) -> Vec<String> {
     let own = args.iter().skip_while(|arg| arg.ends_with("redis-server"));
     all.extend(own.cloned());
     all
+}
+
+/// `global.scrape_interval` of the `prometheus.yml` in one of the pod's `ConfigMap` volumes.
+async fn scrape_interval(context: &Context, pod: &Value) -> Result<Duration, LaunchError> {
+    for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {
+        let config = fetch(context, Kind::ConfigMap, meta(pod, "namespace"), &volume["configMap"]["name"]).await?;
+        let Some(text) = config.as_ref().and_then(|config| config["data"]["prometheus.yml"].as_str()) else { continue };
+        let settings: Value = serde_yaml_ng::from_str(text).unwrap_or_default();
+        let interval = settings["global"]["scrape_interval"].as_str().and_then(|text| parse_duration(text).ok());
+        return Ok(interval.filter(|interval| !interval.is_zero()).unwrap_or(DEFAULT_SCRAPE_INTERVAL));
+    }
+    Ok(DEFAULT_SCRAPE_INTERVAL)
 }
 
 fn app_port(container: &Value) -> u64 {

@@ -37,7 +37,7 @@ impl Rig {
             app_exe: exe,
             work_dir: dir.path().to_owned(),
             redis_server: None,
-            prometheus: Arc::new(|_| std::future::pending().boxed()),
+            prometheus: Arc::new(|_, _| std::future::pending().boxed()),
         };
         let shutdown = CancellationToken::new();
         let kubelet = tokio::spawn(run(context, shutdown.clone()));

@@ -1,6 +1,7 @@
 //! The embedded Prometheus: scrapes, keeps samples in memory, answers `PromQL` over Prometheus's HTTP API.
 //!
-//! Stands in for the image `prom/prometheus`. It scrapes every 15 s of profile time. Range durations in queries are
+//! Stands in for the image `prom/prometheus`. Its
+//! configuration tells only the scrape interval, in profile time; targets are found by the pods' annotations. Range durations in queries are
 //! profile time too (divided by the speed), while rates are per real second: see `promql`.
 
 pub mod exposition;
@@ -27,8 +28,8 @@ use self::{
 use super::objects::Objects;
 use crate::clock::Clock;
 
-/// Between two scrapes, profile time.
-const SCRAPE_INTERVAL: Duration = Duration::from_secs(15);
+/// Between two scrapes where the configuration tells nothing, as Prometheus has it.
+pub const DEFAULT_SCRAPE_INTERVAL: Duration = Duration::from_secs(60);
 /// How long samples are kept: profile time, but at least the real time below.
 const RETENTION: Duration = Duration::from_secs(2 * 3600);
 const SHORTEST_RETENTION: Duration = Duration::from_secs(900);
@@ -40,6 +41,7 @@ const SCRAPE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Prometheus {
     objects: Arc<dyn Objects>,
     clock: Clock,
+    scrape_interval: Duration,
     state: Arc<RwLock<State>>,
 }
 
@@ -62,11 +64,11 @@ pub struct TargetState {
 }
 
 impl Prometheus {
-    /// Without samples; `run` makes it scrape.
-    pub fn new(objects: Arc<dyn Objects>, clock: Clock) -> Self {
+    /// Without samples; `run` makes it scrape every `scrape_interval` of profile time.
+    pub fn new(objects: Arc<dyn Objects>, clock: Clock, scrape_interval: Duration) -> Self {
         let retention = clock.real(RETENTION).max(SHORTEST_RETENTION);
         let state = State { storage: Storage::new(retention), targets: Vec::new() };
-        Self { objects, clock, state: Arc::new(RwLock::new(state)) }
+        Self { objects, clock, scrape_interval, state: Arc::new(RwLock::new(state)) }
     }
 
     /// Scrapes and serves its API on `address` until dropped.
@@ -82,7 +84,7 @@ impl Prometheus {
     async fn scrape_for_ever(&self) {
         let scraper = Scraper::default();
         let mut seen = HashMap::new();
-        let mut ticks = self.clock.interval(SCRAPE_INTERVAL);
+        let mut ticks = self.clock.interval(self.scrape_interval);
         loop {
             ticks.tick().await;
             match targets(self.objects.as_ref()).await {
@@ -94,7 +96,7 @@ impl Prometheus {
 
     /// Scrapes every target once; `seen` are the series of each target's last scrape, ended when they do not come again.
     async fn scrape_all(&self, scraper: &Scraper, targets: Vec<Target>, seen: &mut HashMap<Labels, HashSet<Labels>>) {
-        let timeout = self.clock.real(SCRAPE_INTERVAL).max(SCRAPE_TIMEOUT);
+        let timeout = self.clock.real(self.scrape_interval).max(SCRAPE_TIMEOUT);
         let pending = targets.into_iter().map(|target| async move {
             let (began, at) = (std::time::Instant::now(), now());
             let result = scraper.scrape(&target, timeout).await;
@@ -175,7 +177,7 @@ mod tests {
                     "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": port.to_string()}},
                 "spec": {}, "status": {"phase": "Running", "podIP": "127.0.0.1"}}),
         );
-        let prometheus = Prometheus::new(api.clone(), Clock::new(1.0, Duration::ZERO));
+        let prometheus = Prometheus::new(api.clone(), Clock::new(1.0, Duration::ZERO), DEFAULT_SCRAPE_INTERVAL);
         let (scraper, mut seen) = (Scraper::default(), HashMap::new());
         for _ in 0..2 {
             let found = targets(api.as_ref()).await.unwrap();
