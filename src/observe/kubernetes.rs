@@ -334,6 +334,7 @@ fn fact_of(event: &Event, profile: &Profile, old: bool) -> Option<Fact> {
         | "ScaleDown"
         | "ScaleDownEmpty"
         | "BackOff"
+        | "Preempted"
         | "Unhealthy"
         | "FailedGetExternalMetric"
         | "FailedComputeMetricsReplicas"

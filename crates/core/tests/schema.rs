@@ -1,4 +1,4 @@
-//! The committed JSON Schemas are current: `DEMOCTL_BLESS=1 cargo test -p democtl-core --test schema` writes them.
+//! The committed JSON Schemas are current: `DEMOCTL_REGENERATE=1 cargo test -p democtl-core --test schema` writes them.
 
 use democtl_core::profile::schema;
 use serde_json::Value;
@@ -10,11 +10,11 @@ fn text(schema: &Value) -> String {
 #[expect(clippy::disallowed_methods, reason = "a test that writes what it checks, when asked to")]
 fn current(name: &str, schema: &Value) {
     let path = format!("{}/../../schema/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));
-    if std::env::var_os("DEMOCTL_BLESS").is_some() {
+    if std::env::var_os("DEMOCTL_REGENERATE").is_some() {
         std::fs::write(&path, text(schema)).expect("the schema directory is writable");
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == text(schema), "schema/{name}.schema.json is stale: run with DEMOCTL_BLESS=1");
+    assert!(committed == text(schema), "schema/{name}.schema.json is stale: run with DEMOCTL_REGENERATE=1");
 }
 
 #[test]

@@ -196,6 +196,8 @@ pub struct Workload {
     pub image: Option<String>,
     /// Replicas when nothing scales it, else its minimum.
     pub replicas: u32,
+    /// Priority of its pods; 0: no class of their own.
+    pub priority: i32,
     /// What the scheduler counts.
     pub requests: Resources,
     /// What the kernel allows.

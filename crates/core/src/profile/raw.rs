@@ -184,6 +184,8 @@ pub(super) struct RawWorkload {
     /// Replicas of a workload that nothing scales (default 1).
     #[schemars(range(min = 0, max = 10000))]
     pub(super) replicas: Option<u32>,
+    /// Pods of a greater priority take the room of lesser ones when nodes are full (default 0).
+    pub(super) priority: Option<i32>,
     /// What the scheduler counts.
     #[serde(default)]
     pub(super) requests: RawResources,

@@ -80,6 +80,7 @@ pub(super) fn resolve(name: &str, raw: &RawWorkload, context: &mut Context<'_>) 
     Some(Workload {
         name: name.to_owned(),
         image: raw.image.clone(),
+        priority: priority(raw, &path, context),
         replicas: scaling.as_ref().map_or(raw.replicas.unwrap_or(1), |scaling| scaling.min),
         requests,
         limits,
@@ -89,6 +90,18 @@ pub(super) fn resolve(name: &str, raw: &RawWorkload, context: &mut Context<'_>) 
         scaling,
         role,
     })
+}
+
+/// Those above are Kubernetes' own (`system-node-critical`).
+const HIGHEST_PRIORITY: i32 = 1_000_000_000;
+
+fn priority(raw: &RawWorkload, path: &str, context: &mut Context<'_>) -> i32 {
+    let priority = raw.priority.unwrap_or(0);
+    if !(0..=HIGHEST_PRIORITY).contains(&priority) {
+        let message = format!("`{path}.priority` is {priority}, it must be 0 to {HIGHEST_PRIORITY}");
+        context.fail(&format!("{path}.priority"), "out_of_range", message, "usual: 1000 for what must not wait");
+    }
+    priority
 }
 
 fn role(kind: Option<RawRole>, raw: &RawWorkload, path: &str, context: &mut Context<'_>) -> Role {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{APP_IMAGE, object, scaled_object};
+use super::{APP_IMAGE, DEMO_NAMESPACE, object, scaled_object};
 use crate::profile::{Pattern, Profile, Role, Web, Worker, Workload};
 
 const PORT: u16 = 8080;
@@ -14,6 +14,9 @@ const PORT: u16 = 8080;
 /// All objects of one workload.
 pub(super) fn workload(workload: &Workload, profile: &Profile, version: &str) -> Vec<Value> {
     let mut objects = vec![deployment(workload, profile, version), disruption_budget(workload)];
+    if workload.priority > 0 {
+        objects.push(priority_class(workload));
+    }
     if matches!(workload.role, Role::Web(_)) {
         objects.push(object::service(workload, "LoadBalancer", 80, PORT, "http"));
     }
@@ -38,6 +41,9 @@ fn deployment(workload: &Workload, profile: &Profile, version: &str) -> Value {
             },
         },
     });
+    if workload.priority > 0 {
+        spec["template"]["spec"]["priorityClassName"] = json!(priority_class_name(workload));
+    }
     // A number here would fight the autoscaler: Argo CD's self-heal would put it back after every decision.
     if workload.scaling.is_none() {
         spec["replicas"] = json!(workload.replicas);
@@ -47,6 +53,26 @@ fn deployment(workload: &Workload, profile: &Profile, version: &str) -> Value {
         "kind": "Deployment",
         "metadata": object::metadata(&workload.name, workload, 1),
         "spec": spec,
+    })
+}
+
+fn priority_class_name(workload: &Workload) -> String {
+    format!("{DEMO_NAMESPACE}-{}", workload.name)
+}
+
+/// Cluster-wide, so its name carries the namespace; before the pods that refer to it.
+fn priority_class(workload: &Workload) -> Value {
+    let mut metadata = object::metadata(&priority_class_name(workload), workload, -1);
+    if let Some(fields) = metadata.as_object_mut() {
+        fields.shift_remove("namespace");
+    }
+    json!({
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": metadata,
+        "value": workload.priority,
+        "globalDefault": false,
+        "description": format!("Pods of {} take the room of lesser ones when nodes are full", workload.name),
     })
 }
 

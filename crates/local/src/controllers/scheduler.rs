@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use democtl_core::autoscale::schedule::{Cluster, Node, NodeState, Pod, place};
+use democtl_core::autoscale::schedule::{Cluster, Node, NodeState, Pod, place, preempt};
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use super::{
     work::{self, Source},
 };
 use crate::api::{
-    Client, Status,
+    Client, DeleteOptions, Status,
     resources::{NODES, PODS},
 };
 
@@ -78,8 +78,32 @@ fn schedule(client: &Client, random: &mut StdRng) -> Result<(), Status> {
                 let message = format!("Successfully assigned {}/{} to {node}", namespace(object), name(object));
                 client.record_event(object, "Normal", "Scheduled", &message, COMPONENT);
             }
-            Err(unschedulable) => refuse(client, object, &unschedulable.message)?,
+            Err(unschedulable) => {
+                refuse(client, object, &unschedulable.message)?;
+                make_room(client, object, &pod, &cluster)?;
+            }
         }
+    }
+    Ok(())
+}
+
+/// Removes pods of lesser priority where that makes the pod fit; it is bound once they have ended.
+fn make_room(client: &Client, object: &Value, pod: &Pod, cluster: &Cluster) -> Result<(), Status> {
+    let nominated = text(object, "/status/nominatedNodeName");
+    let ending = |pod: &Pod| client.get(&PODS, &pod.namespace, &pod.name).is_ok_and(|pod| is_deleting(&pod));
+    let waits = cluster.nodes.iter().any(|at| at.node.name == nominated && at.pods.iter().any(ending));
+    if text(object, "/spec/preemptionPolicy") == "Never" || waits {
+        return Ok(());
+    }
+    let Some((node, victims)) = preempt(pod, cluster) else { return Ok(()) };
+    let node = &cluster.nodes[node].node.name;
+    let patch = json!({ "status": { "nominatedNodeName": node } });
+    client.merge_patch(&PODS, namespace(object), name(object), Some("status"), &patch)?;
+    for victim in victims {
+        let victim = client.get(&PODS, &victim.namespace, &victim.name)?;
+        let message = format!("Preempted by pod {} on node {node}", text(object, "/metadata/uid"));
+        client.record_event(&victim, "Normal", "Preempted", &message, COMPONENT);
+        client.delete(&PODS, namespace(&victim), name(&victim), &DeleteOptions::default())?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ mod convert;
 mod filters;
 mod model;
 mod placement;
+mod preemption;
 mod scores;
 mod selector;
 mod spread;
@@ -19,6 +20,7 @@ pub use model::{
     Expression, InitContainer, Node, Owner, Pod, Resources, Selector, Taint, Term, Toleration, TopologySpread, Volume,
 };
 pub use placement::{Cluster, NodeState, Unschedulable, failed_scheduling_message, place};
+pub use preemption::preempt;
 pub use scores::{balanced_allocation, least_allocated, taint_scores};
 pub use selector::matches;
 pub use spread::topology_spread;
