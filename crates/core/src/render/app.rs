@@ -48,10 +48,12 @@ fn deployment(workload: &Workload, profile: &Profile, version: &str) -> Value {
     if workload.scaling.is_none() {
         spec["replicas"] = json!(workload.replicas);
     }
+    // Who empties the queue is there, and has its room, before who fills it.
+    let wave = if matches!(workload.role, Role::Web(_)) { 2 } else { 1 };
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": object::metadata(&workload.name, workload, 1),
+        "metadata": object::metadata(&workload.name, workload, wave),
         "spec": spec,
     })
 }

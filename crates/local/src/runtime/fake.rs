@@ -97,11 +97,17 @@ impl Objects for Fake {
         stream::once(async move { Change::Listed(objects) }).chain(later).boxed()
     }
 
-    fn list<'a>(&'a self, kind: Kind, namespace: Option<&'a str>) -> BoxFuture<'a, Result<Vec<Value>, ObjectsError>> {
+    fn list<'a>(
+        &'a self,
+        kind: Kind,
+        namespace: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Vec<Arc<Value>>, ObjectsError>> {
         let store = self.store();
         let of_kind = store.objects.iter().filter(|(key, _)| key.0 == format!("{kind:?}"));
-        let listed =
-            of_kind.filter(|(key, _)| namespace.is_none_or(|ns| key.1 == ns)).map(|(_, o)| o.clone()).collect();
+        let listed = of_kind
+            .filter(|(key, _)| namespace.is_none_or(|ns| key.1 == ns))
+            .map(|(_, o)| Arc::new(o.clone()))
+            .collect();
         async move { Ok(listed) }.boxed()
     }
 

@@ -161,7 +161,7 @@ impl ResourceMetrics {
             Err(error) => return tracing::warn!(%error, "no pods for metrics"),
         };
         let timeout = self.clock.real(RESOLUTION).max(TIMEOUT);
-        let running: Vec<Value> = pods.into_iter().filter(|pod| pod["status"]["phase"] == "Running").collect();
+        let running: Vec<Arc<Value>> = pods.into_iter().filter(|pod| pod["status"]["phase"] == "Running").collect();
         let read = join_all(running.iter().map(|pod| async move {
             let target = target(pod)?;
             let page = scraper.scrape(&target, timeout).await.ok()?;

@@ -2,6 +2,8 @@
 //!
 //! Objects are JSON as the API serves them. The adapter to the in-process client is in `server`.
 
+use std::sync::Arc;
+
 use futures::{future::BoxFuture, stream::BoxStream};
 use serde_json::Value;
 
@@ -64,7 +66,11 @@ pub trait Objects: Send + Sync + 'static {
     /// Lists, then watches all namespaces; resumes by itself and ends only with the server.
     fn watch(&self, kind: Kind) -> BoxStream<'static, Change>;
     /// All objects of a namespace (none: of all).
-    fn list<'a>(&'a self, kind: Kind, namespace: Option<&'a str>) -> BoxFuture<'a, Result<Vec<Value>, ObjectsError>>;
+    fn list<'a>(
+        &'a self,
+        kind: Kind,
+        namespace: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Vec<Arc<Value>>, ObjectsError>>;
     /// One object; `namespace` is empty for cluster-scoped kinds.
     fn get<'a>(&'a self, kind: Kind, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Value, ObjectsError>>;
     /// JSON merge patch, of the `status` subresource when asked.

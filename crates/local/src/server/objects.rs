@@ -1,5 +1,7 @@
 //! The runtime's port, served by the in-process client.
 
+use std::sync::Arc;
+
 use futures::{
     FutureExt as _,
     future::{BoxFuture, ready},
@@ -43,7 +45,7 @@ fn error(status: &Status) -> ObjectsError {
     if status.is_not_found() { ObjectsError::NotFound } else { ObjectsError::Refused(status.to_string()) }
 }
 
-fn answer(result: Result<std::sync::Arc<Value>, Status>) -> Result<Value, ObjectsError> {
+fn answer(result: Result<Arc<Value>, Status>) -> Result<Value, ObjectsError> {
     result.map(|object| Value::clone(&object)).map_err(|status| error(&status))
 }
 
@@ -70,9 +72,12 @@ impl Objects for ApiObjects {
         .boxed()
     }
 
-    fn list<'a>(&'a self, kind: Kind, namespace: Option<&'a str>) -> BoxFuture<'a, Result<Vec<Value>, ObjectsError>> {
-        let (objects, _) = self.client.list(&resource(kind), namespace.unwrap_or_default());
-        ready(Ok(objects.iter().map(|object| Value::clone(object)).collect())).boxed()
+    fn list<'a>(
+        &'a self,
+        kind: Kind,
+        namespace: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Vec<Arc<Value>>, ObjectsError>> {
+        ready(Ok(self.client.list(&resource(kind), namespace.unwrap_or_default()).0)).boxed()
     }
 
     fn get<'a>(&'a self, kind: Kind, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Value, ObjectsError>> {

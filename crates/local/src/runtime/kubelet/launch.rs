@@ -181,7 +181,7 @@ async fn references(
         }
     }
     let services = context.objects.list(Kind::Service, Some(namespace)).await?;
-    references.services = services.iter().filter_map(service_address).collect();
+    references.services = services.iter().filter_map(|service| service_address(service)).collect();
     references.fields = [
         ("status.podIP", pod_ip.to_string()),
         ("status.podIPs", pod_ip.to_string()),

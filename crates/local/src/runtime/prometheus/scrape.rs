@@ -90,7 +90,7 @@ impl Scraper {
 
 /// The running pods that ask to be scraped.
 pub async fn targets(objects: &dyn Objects) -> Result<Vec<Target>, ObjectsError> {
-    Ok(objects.list(Kind::Pod, None).await?.iter().filter_map(target).collect())
+    Ok(objects.list(Kind::Pod, None).await?.iter().filter_map(|pod| target(pod)).collect())
 }
 
 /// The target that a pod is, if it asks to be one and runs.
