@@ -209,10 +209,15 @@ impl Environment {
             .open(&path)
             .or_fail(Kind::Other, || format!("cannot open {}", path.display()))?;
         match file.try_lock() {
+            Ok(()) if !same_file(&file, &path) => {
+                // A cleanup removed the file between its opening and its locking: this lock keeps nobody out.
+                Err(Failure::msg(Kind::Preflight, format!("environment {} was removed just now", self.name))
+                    .hint("try again"))
+            }
             Ok(()) => {
                 let note = format!("pid {}\n", std::process::id());
-                file.set_len(0)?;
-                io::Write::write_all(&mut &file, note.as_bytes())?;
+                // Only for the message below: a full disk must not keep cleanup from its work.
+                let _ = file.set_len(0).and_then(|()| io::Write::write_all(&mut &file, note.as_bytes()));
                 Ok(Lock(file))
             }
             Err(TryLockError::WouldBlock) => {
@@ -264,7 +269,9 @@ impl Environment {
     /// The ledger.
     pub fn ledger(&self) -> Result<Ledger, Failure> {
         let path = self.dir.join("ledger.jsonl");
-        Ledger::open(&path).or_fail(Kind::Other, || format!("cannot read the ledger {}", path.display()))
+        Ledger::open(&path)
+            .or_fail(Kind::Other, || format!("cannot read the ledger {}", path.display()))
+            .map_err(|failure| failure.hint(format!("democtl cleanup --name {}", self.name)))
     }
 
     /// Path of the kubeconfig.
@@ -281,6 +288,12 @@ impl Environment {
     pub fn runs_dir(&self) -> PathBuf {
         self.dir.join("runs")
     }
+}
+
+fn same_file(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let same = |open: &fs::Metadata, named: &fs::Metadata| open.ino() == named.ino() && open.dev() == named.dev();
+    matches!((file.metadata(), fs::metadata(path)), (Ok(open), Ok(named)) if same(&open, &named))
 }
 
 /// Writes a file so that a reader sees the old or the new content, never a part.

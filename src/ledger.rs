@@ -3,7 +3,7 @@
 //! `setup` resumes from it, `cleanup` empties it. A line that was cut off by a crash is not an entry.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::OpenOptions,
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
@@ -49,6 +49,8 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Ledger {
     path: PathBuf,
+    /// Length of the whole lines; what follows was cut off by a crash.
+    whole: u64,
     entries: Vec<Entry>,
 }
 
@@ -65,10 +67,7 @@ impl Ledger {
             .lines()
             .map(|line| serde_json::from_str(line).map_err(|e| io::Error::other(format!("{}: {e}", path.display()))))
             .collect::<Result<_, _>>()?;
-        if whole.len() < text.len() {
-            File::options().write(true).open(path)?.set_len(whole.len() as u64)?;
-        }
-        Ok(Self { path: path.to_owned(), entries })
+        Ok(Self { path: path.to_owned(), whole: whole.len() as u64, entries })
     }
 
     /// Writes that `effect` is about to be made.
@@ -105,8 +104,11 @@ impl Ledger {
         let mut line = serde_json::to_string(&entry)?;
         line.push('\n');
         let mut file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+        // Here and not on opening: who only reads holds no lock, and may see a line that is just being written.
+        file.set_len(self.whole)?;
         file.write_all(line.as_bytes())?;
         file.sync_data()?;
+        self.whole += line.len() as u64;
         self.entries.push(entry);
         Ok(())
     }

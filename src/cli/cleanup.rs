@@ -62,14 +62,19 @@ pub(super) async fn remove(environment: &Environment) -> Result<(), Failure> {
     let lock = environment.lock()?;
     // What cannot be read any more does not keep the cluster from being ended: the directory tells where it is.
     let target = environment.request().ok().flatten().map_or(Target::Local, |request| request.target);
+    let id = environment.dir.display().to_string();
+    // From here on what was made may or may not exist. A ledger that cannot be read or written (damaged, disk full)
+    // does not keep anything from being removed.
+    let mut ledger = environment.ledger().ok();
+    if let Some(ledger) = &mut ledger {
+        let _ = ledger.begin(Effect::Delivery, &id).and_then(|()| ledger.begin(Effect::Cluster, &id));
+    }
     let left = Infra::of(environment, target).destroy().await?;
     if let Some(first) = left.first() {
         return Err(Failure::msg(Kind::Infrastructure, format!("{} things are left, first {first}", left.len())));
     }
-    if let Ok(mut ledger) = environment.ledger() {
-        let id = environment.dir.display().to_string();
-        ledger.undone(Effect::Delivery, &id)?;
-        ledger.undone(Effect::Cluster, &id)?;
+    if let Some(ledger) = &mut ledger {
+        let _ = ledger.undone(Effect::Delivery, &id).and_then(|()| ledger.undone(Effect::Cluster, &id));
     }
     std::fs::remove_dir_all(&environment.dir)
         .or_fail(Kind::Infrastructure, || format!("cannot remove {}", environment.dir.display()))?;

@@ -49,8 +49,10 @@ pub(super) async fn establish(
     environment.remember(&request)?;
     let mut ledger = environment.ledger()?;
     let infra = Infra::of(environment, request.target);
-    let running = matches!(infra.describe().await, State::Running { .. });
-    let delivered = ledger.standing(Effect::Delivery) == Some(Step::Done);
+    let state = infra.describe().await;
+    let running = matches!(state, State::Running { .. });
+    // What was delivered went with its cluster, whatever the ledger says: a cleanup may have been killed.
+    let delivered = state != State::Absent && ledger.standing(Effect::Delivery) == Some(Step::Done);
     let changed = !(running && delivered);
     if changed {
         ui::note(&format!("{}: {}", environment.name, profile.description));

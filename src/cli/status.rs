@@ -41,8 +41,19 @@ pub(super) async fn run(args: StatusArgs, settings: &Settings) -> Result<(), Fai
         None => settings.home.names().or_fail(Kind::Other, || "cannot list the environments".to_owned())?,
     };
     let mut all = Vec::new();
+    let mut damaged = None;
     for name in names {
-        all.push(status_of(&settings.home.pick(Some(&name))?).await?);
+        match status_of(&settings.home.pick(Some(&name))?).await {
+            Ok(status) => all.push(status),
+            Err(failure) => damaged = damaged.or(Some(failure)),
+        }
+    }
+    // One that cannot be read does not hide the others.
+    if let Some(failure) = damaged {
+        if !all.is_empty() {
+            settings.result(&all, || all.iter().map(human).collect())?;
+        }
+        return Err(failure);
     }
     settings.result(&all, || match all.as_slice() {
         [] => "no environment is set up\nhint: democtl setup --profile m3demo2, or democtl demo".to_owned(),

@@ -1,0 +1,9 @@
+//! The built binary as users run it: each test in an empty environment of its own, and nothing left afterwards.
+
+mod bad_usage;
+mod environment;
+mod generated;
+mod help;
+mod killed;
+mod lifecycle;
+mod verdicts;

@@ -1,0 +1,36 @@
+//! `run-tests`: exit codes, and the shapes of what it writes.
+
+use std::fs;
+
+use crate::environment::TestEnvironment;
+
+#[test]
+fn the_exit_code_tells_the_verdict() {
+    let environment = TestEnvironment::new();
+    environment.setup();
+    let passed = environment.json(&["run-tests", "--test", "calm", "--output", "json"]);
+    assert_eq!(passed["verdict"], "pass");
+    assert_eq!(passed["tests"][0]["name"], "calm");
+    assert!(passed["tests"][0]["requests"].as_u64().is_some_and(|requests| requests > 0), "{passed}");
+    for figure in ["failed_rate", "p50_ms", "p95_ms", "p99_ms"] {
+        assert!(passed["tests"][0][figure].is_number(), "{figure} in {passed}");
+    }
+    for figure in ["run_usd", "monthly_usd"] {
+        assert!(passed["cost"][figure].as_f64().is_some_and(|usd| usd > 0.0), "{figure} in {passed}");
+    }
+    for figure in ["peak", "final"] {
+        assert_eq!(passed[figure]["nodes"], 1, "{figure} in {passed}");
+    }
+
+    let failed = environment.expect(99, &["run-tests", "--test", "hopeless", "--junit", "junit.xml"]);
+    assert!(failed.stderr.contains("error: thresholds failed in hopeless"), "{}", failed.stderr);
+    let report = fs::read_to_string(environment.path("junit.xml")).expect("--junit writes it");
+    assert!(report.contains("<testsuite name=\"tiny.hopeless\" tests=\"1\""), "{report}");
+    assert!(report.contains("failures=\"1\""), "{report}");
+
+    let unknown = environment.expect(2, &["run-tests", "--test", "calmer"]);
+    insta::assert_snapshot!(unknown.stderr, @r#"
+    error: the suite has no test "calmer"
+    hint: its tests are calm, hopeless, long
+    "#);
+}
