@@ -94,7 +94,7 @@ fn read_source(base: &Path, name: &str) -> Option<Source> {
 
 fn unknown_profile(name: &str) -> Failure {
     if name.ends_with(".toml") || name.contains('/') {
-        let why = fs::metadata(name).err().map_or_else(|| "not readable text".to_owned(), |e| e.to_string());
+        let why = fs::read_to_string(name).err().map_or_else(|| "unknown".to_owned(), |error| error.to_string());
         return Failure::msg(Kind::Usage, format!("profile file {name} cannot be read: {why}"))
             .hint("democtl profile list shows the built-in profiles");
     }
@@ -140,7 +140,7 @@ impl Home {
             (Some(name), _) if names.iter().any(|known| known == name) => name,
             (Some(name), []) => {
                 return Err(Failure::msg(Kind::Usage, format!("there is no environment {name:?}: none is set up"))
-                    .hint(format!("democtl setup --profile {name}")));
+                    .hint(format!("democtl setup --profile PROFILE --name {name}")));
             }
             (Some(name), _) => {
                 return Err(Failure::msg(Kind::Usage, format!("there is no environment {name:?}"))

@@ -26,9 +26,14 @@ pub fn application_resource() -> ApiResource {
 /// A pod that no node can hold is a finding, not a failure: a static profile may ask for more than its nodes hold.
 pub async fn wait_until_serving(client: &Client, deadline: Duration) -> Result<String, Failure> {
     let end = Instant::now() + deadline;
+    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build().unwrap_or_default();
     loop {
         let missing = match missing(client).await {
-            Ok(Missing::Nothing(address)) => return Ok(address),
+            Ok(Missing::Nothing { address, web: false }) => return Ok(address),
+            Ok(Missing::Nothing { address, web: true }) => match answers(&http, &address).await {
+                Ok(()) => return Ok(address),
+                Err(error) => format!("the app does not answer: {error}"),
+            },
             Ok(Missing::Something(what)) => what,
             Err(error) => format!("the API does not answer: {error}"),
         };
@@ -45,8 +50,20 @@ pub async fn wait_until_serving(client: &Client, deadline: Duration) -> Result<S
 }
 
 enum Missing {
-    Nothing(String),
+    Nothing {
+        /// The web's address.
+        address: String,
+        /// Whether there should be a pod behind it.
+        web: bool,
+    },
     Something(String),
+}
+
+/// Objects that came back from a killed cluster's journal tell of pods that are gone: only the app's own word counts,
+/// and that of the store behind it.
+async fn answers(http: &reqwest::Client, address: &str) -> Result<(), reqwest::Error> {
+    http.get(format!("{address}/api/admin/status")).send().await?.error_for_status()?;
+    Ok(())
 }
 
 async fn missing(client: &Client) -> kube::Result<Missing> {
@@ -82,8 +99,11 @@ async fn missing(client: &Client) -> kube::Result<Missing> {
             return Ok(Missing::Something(format!("{name} has {ready} of {wanted} replicas ready")));
         }
     }
+    let web = deployments.iter().any(|deployment| {
+        deployment.name_any() == "web" && deployment.spec.as_ref().is_some_and(|s| s.replicas != Some(0))
+    });
     match web_address(client).await? {
-        Some(address) => Ok(Missing::Nothing(address)),
+        Some(address) => Ok(Missing::Nothing { address, web }),
         None => Ok(Missing::Something("Service web has no external address".to_owned())),
     }
 }
