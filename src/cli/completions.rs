@@ -14,6 +14,5 @@ pub(super) struct CompletionsArgs {
 pub(super) fn run(args: &CompletionsArgs, command: &mut Command) -> Result<(), Failure> {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, command, "democtl", &mut text);
-    ui::print(&String::from_utf8_lossy(&text));
-    Ok(())
+    Ok(ui::print(&String::from_utf8_lossy(&text))?)
 }

@@ -69,10 +69,11 @@ pub(super) async fn run(args: DemoArgs, settings: &Settings) -> Result<(), Failu
     }
     let comparison = Comparison::of(&runs);
     let summary = DemoSummary { environments: runs, comparison, duration_s: begun.elapsed().as_secs_f64() };
+    settings.result(&summary, || human::demo(&summary, settings.style))?;
     if let Some(path) = &args.junit {
         junit::write(path, &summary.environments)?;
     }
-    settings.result(&summary, || human::demo(&summary, settings.style))
+    Ok(())
 }
 
 async fn show(

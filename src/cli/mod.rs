@@ -125,11 +125,10 @@ impl Settings {
 
     /// Writes a result: `human` for people, `value` as JSON.
     fn result(&self, value: &impl serde::Serialize, human: impl FnOnce() -> String) -> Result<(), Failure> {
-        match self.output {
+        Ok(match self.output {
             Output::Human => ui::print(&human()),
             Output::Json => ui::print(&serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?),
-        }
-        Ok(())
+        }?)
     }
 }
 

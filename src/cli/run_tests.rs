@@ -36,10 +36,11 @@ pub(super) async fn run(args: RunTestsArgs, settings: &Settings) -> Result<(), F
     let joined = session::join(&environment, settings).await?;
     let options = Options { engine: args.engine, tests: args.test, settle: args.settle, style: settings.style };
     let summary = run::run(&joined.session, &options, &settings.cancel).await?;
+    // First to where it can be seen: a report that cannot be written does not hide the result.
+    settings.result(&summary, || human::run(&summary, settings.style))?;
     if let Some(path) = &args.junit {
         junit::write(path, std::slice::from_ref(&summary))?;
     }
-    settings.result(&summary, || human::run(&summary, settings.style))?;
     match summary.verdict {
         Verdict::Pass => Ok(()),
         Verdict::Fail => {

@@ -28,8 +28,8 @@ pub(super) async fn run(args: WatchArgs, settings: &Settings) -> Result<(), Fail
             () = settings.cancel.cancelled() => break,
             event = events.recv() => match event {
                 Ok(event) => match settings.output {
-                    Output::Json => ui::print(&serde_json::to_string(&event).map_err(anyhow::Error::from)?),
-                    Output::Human => timeline::line(&event).iter().for_each(|line| ui::print(line)),
+                    Output::Json => ui::print(&serde_json::to_string(&event).map_err(anyhow::Error::from)?)?,
+                    Output::Human => timeline::line(&event).iter().try_for_each(|line| ui::print(line))?,
                 },
                 Err(RecvError::Lagged(missed)) => ui::note(&format!("{missed} events were missed")),
                 Err(RecvError::Closed) => break,

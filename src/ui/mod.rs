@@ -27,11 +27,15 @@ impl Style {
     }
 }
 
-/// Writes a result to standard output; a reader that went away ends it silently.
-pub fn print(text: &str) {
+/// Writes a result to standard output; a reader that went away is no error, a full disk is one.
+pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let _ =
-        out.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") });
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    match write!(out, "{text}{end}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(io::Error::new(error.kind(), format!("cannot write to standard output: {error}"))),
+        Ok(()) => Ok(()),
+    }
 }
 
 /// Writes a line of progress or a hint to standard error.

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, fs, os::unix::fs::PermissionsExt as _};
 
-use crate::environment::TestEnvironment;
+use crate::environment::{TestEnvironment, finish};
 
 /// Runs the lines and lists what each said.
 fn table(environment: &TestEnvironment, lines: &[&str]) -> String {
@@ -70,6 +70,17 @@ fn wrong_command_lines_say_what_is_wrong() {
             "local-cluster --dir nowhere",
         ],
     ));
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_an_error() {
+    let environment = TestEnvironment::new();
+    let full = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let mut command = environment.command(&["profile", "list"]);
+    command.stdout(full);
+    let outcome = finish(command);
+    assert_eq!(outcome.code, Some(1));
+    assert!(outcome.stderr.starts_with("error: cannot write to standard output: No space left"), "{}", outcome.stderr);
 }
 
 #[test]

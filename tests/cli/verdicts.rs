@@ -28,6 +28,10 @@ fn the_exit_code_tells_the_verdict() {
     assert!(report.contains("<testsuite name=\"tiny.hopeless\" tests=\"1\""), "{report}");
     assert!(report.contains("failures=\"1\""), "{report}");
 
+    let lost = environment.expect(1, &["run-tests", "--test", "calm", "--junit", "/dev/full"]);
+    assert!(lost.stderr.contains("error: cannot write /dev/full\n  caused by: No space left"), "{}", lost.stderr);
+    assert!(lost.stdout.contains("calm"), "the result is shown all the same: {}", lost.stdout);
+
     let unknown = environment.expect(2, &["run-tests", "--test", "calmer"]);
     insta::assert_snapshot!(unknown.stderr, @r#"
     error: the suite has no test "calmer"
