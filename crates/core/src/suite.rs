@@ -267,14 +267,18 @@ impl Aggregate {
     }
 }
 
-impl std::fmt::Display for Threshold {
-    /// k6's syntax; reading it back gives the same threshold.
+impl std::fmt::Display for Aggregate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: ", self.metric)?;
-        match self.aggregate {
-            Aggregate::P(percent) => write!(f, "p({percent})")?,
-            other => f.write_str(other.kind())?,
+        match self {
+            Self::P(percent) => write!(f, "p({percent})"),
+            other => f.write_str(other.kind()),
         }
+    }
+}
+
+impl Threshold {
+    /// The condition without the metric, in k6's syntax: `p(95)<500`.
+    pub fn condition(&self) -> String {
         let op = match self.op {
             Op::Lt => "<",
             Op::Le => "<=",
@@ -283,6 +287,13 @@ impl std::fmt::Display for Threshold {
             Op::Eq => "==",
             Op::Ne => "!=",
         };
-        write!(f, "{op}{}", self.limit)
+        format!("{}{op}{}", self.aggregate, self.limit)
+    }
+}
+
+impl std::fmt::Display for Threshold {
+    /// k6's syntax; reading it back gives the same threshold.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.metric, self.condition())
     }
 }

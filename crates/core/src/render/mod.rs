@@ -6,6 +6,7 @@
 mod app;
 mod data;
 mod gitops;
+pub mod k6;
 mod nodes;
 mod object;
 mod platform;
