@@ -8,7 +8,7 @@ use super::{SetArgs, Settings, cleanup, session};
 use crate::{
     environment::Request,
     failure::Failure,
-    load::Engine,
+    load::{self, Engine},
     report::{
         human, junit,
         summary::{Comparison, DemoSummary, RunSummary},
@@ -55,6 +55,7 @@ pub(super) async fn run(args: DemoArgs, settings: &Settings) -> Result<(), Failu
         "one machine, real HTTP, a real queue; durations divided by {}, requests keep their own time",
         args.speed
     ));
+    load::preflight(args.engine).await?;
     let mut runs = Vec::new();
     for (request, profile) in requests {
         let environment = settings.home.environment(&format!("demo-{}", profile.name))?;

@@ -8,7 +8,7 @@ use democtl_core::verdict::Verdict;
 use super::{NameArgs, Settings, session};
 use crate::{
     failure::{Failure, Kind},
-    load::Engine,
+    load::{self, Engine},
     report::{human, junit},
     run::{self, Options},
 };
@@ -32,6 +32,7 @@ pub(super) struct RunTestsArgs {
 }
 
 pub(super) async fn run(args: RunTestsArgs, settings: &Settings) -> Result<(), Failure> {
+    load::preflight(args.engine).await?;
     let environment = settings.home.pick(args.name.name.as_deref())?;
     let joined = session::join(&environment, settings).await?;
     let options = Options { engine: args.engine, tests: args.test, settle: args.settle, style: settings.style };

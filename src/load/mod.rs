@@ -1,5 +1,7 @@
 //! The Load seam: one suite, two engines, one summary type.
 
+pub mod k6;
+
 use std::path::Path;
 
 use democtl_core::{suite::Test, verdict::TestResult};
@@ -15,12 +17,15 @@ pub enum Engine {
     /// The one in this binary.
     #[default]
     Builtin,
+    /// The k6 on PATH, with a script rendered from the same suite.
+    K6,
 }
 
 impl std::fmt::Display for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Builtin => "builtin",
+            Self::K6 => "k6",
         })
     }
 }
@@ -44,9 +49,18 @@ pub struct Job<'a> {
     pub cancel: CancellationToken,
 }
 
+/// Refuses an engine that cannot run here, before anything is set up for it.
+pub async fn preflight(engine: Engine) -> Result<(), Failure> {
+    match engine {
+        Engine::Builtin => Ok(()),
+        Engine::K6 => k6::preflight(k6::PROGRAM).await,
+    }
+}
+
 /// Runs one test.
 pub async fn run(engine: Engine, job: Job<'_>) -> Result<TestResult, Failure> {
     match engine {
+        Engine::K6 => k6::run(k6::PROGRAM, job).await,
         Engine::Builtin => {
             let options = democtl_loadgen::Options {
                 base_url: job.address.to_owned(),

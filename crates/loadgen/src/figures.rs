@@ -23,30 +23,42 @@ fn add(histogram: &mut Histogram<u64>, took: Duration) {
     histogram.record(took.as_micros() as u64).expect("it grows up to the range of u64");
 }
 
-/// Counts and latencies of one step, or of all.
+/// Counts and latencies of one step, or of all: what both engines' figures are made of.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub struct Tally {
     requests: u64,
     failed: u64,
     latency: Histogram<u64>,
 }
 
 impl Tally {
-    fn new(digits: u8) -> Self {
+    /// Nothing yet; latencies will be kept to this many significant digits, 1 to 5.
+    ///
+    /// # Panics
+    ///
+    /// For another number of digits.
+    pub fn new(digits: u8) -> Self {
         Self { requests: 0, failed: 0, latency: histogram(digits) }
     }
 
-    fn record(&mut self, took: Duration, failed: bool) {
+    /// Takes in a request.
+    ///
+    /// # Panics
+    ///
+    /// Never: the histogram grows.
+    pub fn record(&mut self, took: Duration, failed: bool) {
         self.requests += 1;
         self.failed += u64::from(failed);
         add(&mut self.latency, took);
     }
 
-    pub(crate) fn failed_rate(&self) -> f64 {
+    /// Share of failed requests, 0 without requests.
+    pub fn failed_rate(&self) -> f64 {
         if self.requests == 0 { 0.0 } else { self.failed as f64 / self.requests as f64 }
     }
 
-    pub(crate) fn requests(&self) -> u64 {
+    /// Requests so far.
+    pub fn requests(&self) -> u64 {
         self.requests
     }
 
@@ -54,8 +66,20 @@ impl Tally {
         &self.latency
     }
 
-    fn figures(&self, seconds: f64) -> Figures {
-        let percentile = |p| self.latency.value_at_percentile(p) as f64 / 1000.0;
+    /// A percentile (0 to 100) of the latencies, in milliseconds.
+    pub fn percentile_ms(&self, percentile: f64) -> f64 {
+        self.latency.value_at_percentile(percentile) as f64 / 1000.0
+    }
+
+    /// The figures of one second of a test.
+    pub fn second(&self, at_s: u32, vus: u32) -> Second {
+        let (p50_ms, p95_ms) = (self.percentile_ms(50.0), self.percentile_ms(95.0));
+        Second { at_s, vus, requests: self.requests, failed: self.failed, p50_ms, p95_ms }
+    }
+
+    /// The figures of so many seconds.
+    pub fn figures(&self, seconds: f64) -> Figures {
+        let percentile = |p| self.percentile_ms(p);
         Figures {
             requests: self.requests,
             failed: self.failed,
@@ -204,13 +228,5 @@ impl Measured {
 }
 
 fn second((at, (vus, tally)): (usize, &(u32, Tally))) -> Second {
-    let percentile = |p| tally.latency.value_at_percentile(p) as f64 / 1000.0;
-    Second {
-        at_s: at as u32,
-        vus: *vus,
-        requests: tally.requests,
-        failed: tally.failed,
-        p50_ms: percentile(50.0),
-        p95_ms: percentile(95.0),
-    }
+    tally.second(at as u32, *vus)
 }

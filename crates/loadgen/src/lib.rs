@@ -20,6 +20,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use executor::Plan;
+pub use figures::Tally;
 pub use threshold::evaluate;
 
 /// How to run a test.

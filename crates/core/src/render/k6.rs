@@ -23,7 +23,7 @@ pub const ITERATIONS_STARTED: &str = "iterations_started";
 pub fn script(test: &Test, speed: f64) -> String {
     let options = serde_json::to_string_pretty(&options(test, speed)).expect("values are JSON");
     let requests = test.journey.iter().filter(|step| matches!(step, Step::Request(_))).count();
-    let steps: String = test.journey.iter().enumerate().map(|(index, step)| statement(index, step)).collect();
+    let steps = statements(&test.journey);
     format!(
         r"// Test {name} as democtl renders it.
 import {{ check, randomSeed, sleep }} from 'k6';
@@ -140,9 +140,13 @@ fn trend_stats(test: &Test) -> Vec<String> {
     stats
 }
 
-fn statement(index: usize, step: &Step) -> String {
-    match step {
-        Step::Request(request) => request_statement(index, request),
+fn statements(journey: &[Step]) -> String {
+    let mut requests = 0;
+    let statement = |(index, step): (usize, &Step)| match step {
+        Step::Request(request) => {
+            requests += 1;
+            request_statement(index, request, requests - 1)
+        }
         Step::Think { min, max } => format!("  think({}, {});\n", min.as_secs_f64(), max.as_secs_f64()),
         Step::PollUntil { name, field, equals, interval, timeout } => format!(
             "  poll({}, location, '{index}', {}, {}, {}, {});\n",
@@ -152,10 +156,12 @@ fn statement(index: usize, step: &Step) -> String {
             interval.as_secs_f64(),
             timeout.as_secs_f64()
         ),
-    }
+    };
+    journey.iter().enumerate().map(statement).collect()
 }
 
-fn request_statement(index: usize, request: &Request) -> String {
+/// `nth`: how many requests of the journey come before, which makes `${seq}` unique.
+fn request_statement(index: usize, request: &Request, nth: usize) -> String {
     let expected = if request.expect.is_empty() {
         "[{ min: 200, max: 399 }]".to_owned()
     } else {
@@ -165,8 +171,8 @@ fn request_statement(index: usize, request: &Request) -> String {
         "  location = request({}, {}, {}, {}, '{index}', {expected});\n",
         literal(&request.name),
         literal(&request.method),
-        filled(&request.path),
-        request.body.as_deref().map_or("null".to_owned(), filled),
+        filled(&request.path, nth),
+        request.body.as_deref().map_or("null".to_owned(), |body| filled(body, nth)),
     )
 }
 
@@ -177,14 +183,14 @@ fn literal(text: &str) -> String {
 
 /// A JavaScript expression of a text with the placeholders `${vu}`, `${iter}`, `${seq}`. It begins with a text, so
 /// that `+` never adds numbers.
-fn filled(text: &str) -> String {
+fn filled(text: &str, nth: usize) -> String {
     let mut parts = Vec::new();
     let mut rest = text;
     while let Some((at, name)) =
         ["vu", "iter", "seq"].iter().filter_map(|name| Some((rest.find(&format!("${{{name}}}"))?, *name))).min()
     {
         parts.push(literal(&rest[..at]));
-        parts.push(name.to_owned());
+        parts.push(if name == "seq" { format!("(seq + {nth})") } else { name.to_owned() });
         rest = &rest[at + name.len() + "${}".len()..];
     }
     parts.push(literal(rest));
@@ -197,8 +203,8 @@ mod tests {
 
     #[test]
     fn placeholders_become_expressions() {
-        assert_eq!(filled(r#"{"a":"${vu}-${seq}"}"#), r#""{\"a\":\"" + vu + "-" + seq + "\"}""#);
-        assert_eq!(filled("${vu}${iter}"), r#""" + vu + "" + iter + """#);
-        assert_eq!(filled("/a/${other}"), r#""/a/${other}""#);
+        assert_eq!(filled(r#"{"a":"${vu}-${seq}"}"#, 1), r#""{\"a\":\"" + vu + "-" + (seq + 1) + "\"}""#);
+        assert_eq!(filled("${vu}${iter}", 0), r#""" + vu + "" + iter + """#);
+        assert_eq!(filled("/a/${other}", 0), r#""/a/${other}""#);
     }
 }
