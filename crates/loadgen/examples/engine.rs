@@ -12,13 +12,13 @@ use tokio_util::sync::CancellationToken;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let target = std::env::args().nth(1).ok_or("usage: engine BASE_URL|--script < test.json")?;
     let test: Test = serde_json::from_reader(stdin().lock())?;
-    let text = if target == "--script" {
+    let output = if target == "--script" {
         k6::script(&test, 1.0)
     } else {
         let cancel = CancellationToken::new();
         let options = Options { base_url: target, speed: 1.0, seed: 1, progress: None, cancel };
         serde_json::to_string(&run(&test, options).await?)?
     };
-    writeln!(stdout(), "{text}")?;
+    writeln!(stdout(), "{output}")?;
     Ok(())
 }

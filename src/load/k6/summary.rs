@@ -33,8 +33,8 @@ pub(super) enum Unusable {
 }
 
 /// The result of a test; `failed` is what k6's exit code says of its thresholds.
-pub(super) fn result(test: &Test, text: &[u8], samples: &Samples, failed: bool) -> Result<TestResult, Unusable> {
-    let summary: Value = serde_json::from_slice(text)?;
+pub(super) fn result(test: &Test, bytes: &[u8], samples: &Samples, failed: bool) -> Result<TestResult, Unusable> {
+    let summary: Value = serde_json::from_slice(bytes)?;
     let of = |path: &str| number(&summary, path).ok_or_else(|| Unusable::Missing(path.to_owned()));
     // A metric without a sample is not in the summary.
     let count = |path: &str| number(&summary, path).unwrap_or(0.0) as u64;
