@@ -93,23 +93,30 @@ def wait(condition, limit=20):
             time.sleep(0.02)
 
 def measured(command, given, directory):
-    """Runs a command; yields its exit code, output, CPU seconds and peak RSS in bytes."""
-    out = os.path.join(directory, "out")
-    with open(out, "wb") as stdout, tempfile.TemporaryFile() as stdin:
+    """Runs a command; yields its exit code, output, CPU seconds, peak RSS in bytes, and what it said last."""
+    out, err = (os.path.join(directory, name) for name in ("out", "err"))
+    with open(out, "wb") as stdout, open(err, "wb") as stderr, tempfile.TemporaryFile() as stdin:
         stdin.write(given.encode())
         stdin.seek(0)
-        process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE)
-        # Only the last words matter; k6 says one line for each request without an answer.
-        said = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
+        process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr)
+        pid, rss = 0, 0
+        while pid == 0:
+            # Not ru_maxrss: a child inherits what this Python had at its fork.
+            rss = max(rss, high_water(process.pid))
+            time.sleep(0.02)
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         process.returncode = os.waitstatus_to_exitcode(status)
-    with open(out) as text:
-        return process.returncode, text.read(), usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, said[-2000:]
+    with open(out) as text, open(err, errors="replace") as said:
+        return process.returncode, text.read(), usage.ru_utime + usage.ru_stime, rss, said.read()[-2000:]
+
+def high_water(pid):
+    with open(f"/proc/{pid}/status") as status:
+        return next((int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:")), 0)
 
 def by_builtin(engine, address, case, directory):
     code, out, cpu, rss, said = measured([engine, address], json.dumps(case), directory)
     if code:
-        sys.exit(f"{engine} ended with {code}: {said.decode()}")
+        sys.exit(f"{engine} ended with {code}: {said}")
     result = json.loads(out)
     total = result["total"]
     return {"requests": total["requests"], "failed_rate": total["failed_rate"], "cpu_s": cpu, "rss": rss,
@@ -126,7 +133,7 @@ def by_k6(k6, engine, address, case, directory):
                "-e", f"SUMMARY={summary}", script]
     code, _, cpu, rss, said = measured(command, "", directory)
     if code not in (0, 99):
-        sys.exit(f"k6 ended with {code}: {said.decode()}")
+        sys.exit(f"k6 ended with {code}: {said}")
     with open(summary) as file:
         metrics = json.load(file)["metrics"]
     took = metrics["http_req_duration"]["values"]
@@ -147,6 +154,9 @@ def main(democtl, engine, k6, json_file=None):
                     both[name] = run(server.address)
     work = {name: r["requests"] / r["cpu_s"] for name, r in results["work"].items()}
     memory = {name: (r["rss"] - results["one"][name]["rss"]) / 599 for name, r in results["crowd"].items()}
+    if json_file:
+        with open(json_file, "w") as file:
+            json.dump({"requests_per_cpu_second": work, "bytes_per_vu": memory, "tests": results}, file, indent=1)
     print(f"{'':30}{'builtin':>12}{'k6':>12}")
     print(f"{'requests per CPU-second':30}{work['builtin']:12.0f}{work['k6']:12.0f}   {work['builtin'] / work['k6']:.1f}x")
     print(f"{'memory per VU, KiB':30}{memory['builtin'] / 1024:12.1f}{memory['k6'] / 1024:12.1f}"
@@ -157,9 +167,6 @@ def main(democtl, engine, k6, json_file=None):
             differ = f"{(ours[key] / theirs[key] - 1) * 100:+.1f} %" if theirs[key] else ""
             print(f"{test_name + ' ' + key:30}{ours[key]:12.3f}{theirs[key]:12.3f}   {differ}")
         print(f"{test_name + ' verdicts':30}{'/'.join(ours['verdicts']):>12}{'/'.join(theirs['verdicts']):>12}")
-    if json_file:
-        with open(json_file, "w") as file:
-            json.dump({"requests_per_cpu_second": work, "bytes_per_vu": memory, "tests": results}, file, indent=1)
     same = all(results[name]["builtin"]["verdicts"] == results[name]["k6"]["verdicts"] for name in ("crowd", "spike"))
     return 0 if same else "the verdicts differ"
 

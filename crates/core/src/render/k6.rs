@@ -21,7 +21,7 @@ pub const ITERATIONS_STARTED: &str = "iterations_started";
 
 /// The script of a test; `speed` divides the durations of its executor.
 pub fn script(test: &Test, speed: f64) -> String {
-    let options = serde_json::to_string_pretty(&options(test, speed)).expect("values are JSON");
+    let options = format!("{:#}", options(test, speed));
     let requests = test.journey.iter().filter(|step| matches!(step, Step::Request(_))).count();
     let steps = statements(&test.journey);
     format!(
@@ -165,7 +165,7 @@ fn request_statement(index: usize, request: &Request, nth: usize) -> String {
     let expected = if request.expect.is_empty() {
         "[{ min: 200, max: 399 }]".to_owned()
     } else {
-        serde_json::to_string(&request.expect).expect("numbers are JSON")
+        json!(request.expect).to_string()
     };
     format!(
         "  location = request({}, {}, {}, {}, '{index}', {expected});\n",
@@ -178,7 +178,7 @@ fn request_statement(index: usize, request: &Request, nth: usize) -> String {
 
 /// A text as a JavaScript string.
 fn literal(text: &str) -> String {
-    serde_json::to_string(text).expect("texts are JSON")
+    Value::from(text).to_string()
 }
 
 /// A JavaScript expression of a text with the placeholders `${vu}`, `${iter}`, `${seq}`. It begins with a text, so
