@@ -6,9 +6,10 @@ usage: compare.py DEMOCTL ENGINE K6 [--json FILE]
   ENGINE   the built-in engine alone: cargo build --release -p democtl-loadgen --example engine
   K6       k6, without an output of samples, so that only its own work is measured
 
-Three tests, each by both engines, one after the other:
+Four tests, each by both engines, one after the other:
   work    few VUs that do not think, on reads of 0 ms: requests per CPU-second
-  crowd   600 VUs that think: memory per VU (peak RSS less that of one VU), and the same percentiles
+  crowd   600 VUs that think: memory per VU (peak RSS less that of one VU)
+  calm    a load that neither engine nor the server is short of CPU for: the same percentiles
   spike   a ramp beyond what the server can take: the same verdicts
 """
 
@@ -48,7 +49,8 @@ RAMP = {"kind": "ramping-vus", "start_vus": 15, "graceful_ramp_down": seconds(5)
 
 WORK = test("work", constant(16, 6), [get("/api/health/live", "live")])
 ONE = test("one", constant(1, 2), [POST, think(0.5, 0.5)])
-CROWD = test("crowd", constant(600, 10), [POST, think(0.7, 1.3)])
+CROWD = test("crowd", constant(600, 5), [POST, think(0.7, 1.3)])
+CALM = test("calm", constant(60, 10), [POST, think(0.3, 0.5)])
 SPIKE = test("spike", RAMP, [POST, think(0.5, 0.5)])
 
 class Server:
@@ -146,7 +148,7 @@ def by_k6(k6, engine, address, case, directory):
 def main(democtl, engine, k6, json_file=None):
     results = {}
     with tempfile.TemporaryDirectory() as directory:
-        for case, concurrency, queue in ((WORK, 100, 100), (ONE, 1000, 1000), (CROWD, 1000, 1000), (SPIKE, 20, 100)):
+        for case, concurrency, queue in ((WORK, 100, 100), (ONE, 1000, 1000), (CROWD, 1000, 1000), (CALM, 1000, 1000), (SPIKE, 20, 100)):
             results[case["name"]] = both = {}
             for name, run in (("builtin", lambda a: by_builtin(engine, a, case, directory)),
                               ("k6", lambda a: by_k6(k6, engine, a, case, directory))):
@@ -161,13 +163,13 @@ def main(democtl, engine, k6, json_file=None):
     print(f"{'requests per CPU-second':30}{work['builtin']:12.0f}{work['k6']:12.0f}   {work['builtin'] / work['k6']:.1f}x")
     print(f"{'memory per VU, KiB':30}{memory['builtin'] / 1024:12.1f}{memory['k6'] / 1024:12.1f}"
           f"   {memory['k6'] / memory['builtin']:.1f}x")
-    for test_name in ("crowd", "spike"):
+    for test_name in ("calm", "spike"):
         ours, theirs = results[test_name]["builtin"], results[test_name]["k6"]
         for key in ("requests", "failed_rate", "p50", "p95", "p99"):
             differ = f"{(ours[key] / theirs[key] - 1) * 100:+.1f} %" if theirs[key] else ""
             print(f"{test_name + ' ' + key:30}{ours[key]:12.3f}{theirs[key]:12.3f}   {differ}")
         print(f"{test_name + ' verdicts':30}{'/'.join(ours['verdicts']):>12}{'/'.join(theirs['verdicts']):>12}")
-    same = all(results[name]["builtin"]["verdicts"] == results[name]["k6"]["verdicts"] for name in ("crowd", "spike"))
+    same = all(results[name]["builtin"]["verdicts"] == results[name]["k6"]["verdicts"] for name in ("calm", "spike"))
     return 0 if same else "the verdicts differ"
 
 if __name__ == "__main__":

@@ -96,19 +96,19 @@ pub async fn run(test: &Test, options: Options) -> Result<TestResult, Error> {
     }
     let drive = drive(&plan, begun, &controls, &recorder, options.progress.as_ref());
     tokio::select! {
-            () = drive => {
-                let last = tokio::time::Instant::now() + test.graceful_stop.div_f64(options.speed);
-                for control in &controls {
-     vu::finish(control, last);
-    }
-            }
-            () = options.cancel.cancelled() => {
-                let now = tokio::time::Instant::now();
-                for control in &controls {
-     vu::finish(control, now);
-    }
+        () = drive => {
+            let last = tokio::time::Instant::now() + test.graceful_stop.div_f64(options.speed);
+            for control in &controls {
+                vu::finish(control, last);
             }
         }
+        () = options.cancel.cancelled() => {
+            let now = tokio::time::Instant::now();
+            for control in &controls {
+                vu::finish(control, now);
+            }
+        }
+    }
     drop(controls);
     while vus.join_next().await.is_some() {}
     Ok(recorder.result(test, begun.elapsed()))
