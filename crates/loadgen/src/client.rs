@@ -70,11 +70,10 @@ impl Client {
     pub(crate) async fn send(&mut self, method: &http::Method, path: &str, body: Option<Bytes>) -> Answer {
         let begun = Instant::now();
         if let Ok(Ok(answer)) = tokio::time::timeout(REQUEST_TIMEOUT, self.exchange(method, path, body)).await {
-            answer
-        } else {
-            self.connection = None;
-            Answer { status: None, took: begun.elapsed(), location: None, body: Bytes::new() }
+            return answer;
         }
+        self.connection = None;
+        Answer { status: None, took: begun.elapsed(), location: None, body: Bytes::new() }
     }
 
     async fn exchange(
