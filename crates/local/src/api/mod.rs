@@ -12,6 +12,7 @@ pub mod http;
 mod journal;
 mod meta;
 mod model;
+mod protobuf;
 mod registry;
 pub mod resource;
 mod selectors;

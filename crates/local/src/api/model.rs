@@ -3,6 +3,7 @@
 //! Writers call these and nothing else; what a kind looks like is not known outside.
 
 mod defaults;
+mod structural;
 
 use serde_json::{Value, json};
 
@@ -36,12 +37,16 @@ pub(crate) fn decode(
 /// Fills in what upstream's defaulting functions do.
 pub(crate) fn default(definition: &Definition, object: &mut Value) {
     defaults::fill(&definition.table, object);
+    if let Some(custom) = &definition.custom {
+        structural::fill(&custom.version["schema"]["openAPIV3Schema"], object);
+    }
 }
 
 /// Rules for a new object.
 pub(crate) fn validate_create(definition: &Definition, object: &Value) -> Result<(), Status> {
     let mut causes = Vec::new();
     check_name(definition, object, &mut causes);
+    check_values(definition, object, &mut causes);
     refuse(definition, object, causes)
 }
 
@@ -73,7 +78,20 @@ pub(crate) fn validate_update(definition: &Definition, old: &Value, new: &Value)
             ));
         }
     }
+    check_values(definition, new, &mut causes);
     refuse(definition, new, causes)
+}
+
+fn check_values(definition: &Definition, object: &Value, causes: &mut Vec<Cause>) {
+    if let Some(custom) = &definition.custom {
+        structural::check(&custom.version["schema"]["openAPIV3Schema"], "", object, causes);
+    }
+    if let Some(replicas) = object["spec"]["replicas"].as_i64().filter(|replicas| *replicas < 0)
+        && definition.custom.is_none()
+    {
+        let message = format!("Invalid value: {replicas}: must be greater than or equal to 0");
+        causes.push(cause("FieldValueInvalid", "spec.replicas", message));
+    }
 }
 
 fn refuse(definition: &Definition, object: &Value, causes: Vec<Cause>) -> Result<(), Status> {
@@ -134,6 +152,10 @@ pub(crate) fn patch(definition: &Definition, kind: PatchType, old: &Value, body:
                 ));
             }
             json_patch::merge(&mut new, body);
+        }
+        PatchType::Strategic if definition.custom.is_some() => {
+            let text = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+            return Err(Status::new(415, "UnsupportedMediaType", text));
         }
         PatchType::Strategic => {
             if !body.is_object() {

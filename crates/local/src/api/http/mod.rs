@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::{Api, Status, tls::Identity};
+use super::{Api, Status, protobuf, tls::Identity};
 use crate::runtime::logs::{LogOptions, LogStream};
 use respond::{plain, status};
 use route::{Query, Route};
@@ -189,15 +189,11 @@ async fn dispatch(server: &Server, user: &User, path: &str, request: Request<Inc
     verbs::handle(server, user, &route, &query, request).await
 }
 
-/// A request's body as JSON or YAML.
+/// A request's body, which is JSON, YAML or protobuf.
 pub(crate) async fn read(request: Request<Incoming>) -> Result<Value, Status> {
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let yaml = content_type.is_some_and(|kind| kind.contains("yaml"));
     let protobuf = content_type.is_some_and(|kind| kind.contains("protobuf"));
-    if protobuf {
-        let text = "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml";
-        return Err(Status::new(415, "UnsupportedMediaType", text));
-    }
     let body = tokio::time::timeout(PATIENCE, Limited::new(request.into_body(), BODY_LIMIT).collect());
     let bytes = match body.await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -210,6 +206,9 @@ pub(crate) async fn read(request: Request<Incoming>) -> Result<Value, Status> {
     };
     if bytes.is_empty() {
         return Ok(Value::Null);
+    }
+    if protobuf {
+        return protobuf::decode(&bytes).map_err(|error| Status::bad_request(error.to_string()));
     }
     if yaml {
         return serde_yaml_ng::from_slice(&bytes)

@@ -1,9 +1,9 @@
 //! `OpenAPI` v3 documents: the recorded schemas, and those of CRDs, as kubectl reads them to validate and explain.
 
-use std::{collections::BTreeMap, sync::OnceLock};
+use std::sync::OnceLock;
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     Answer, Server, Status,
@@ -11,22 +11,57 @@ use super::{
 };
 use crate::api::registry::Definition;
 
-/// Recorded schemas of kube-apiserver 1.33, by path.
+/// Component schemas of kube-apiserver 1.33, all groups together.
 const SCHEMAS: &str = include_str!("../../../data/schemas.json");
 
-/// Documents of the built-in groups, made when first asked for.
+/// Schemas of the built-in groups, read when first asked for.
 #[derive(Debug, Default)]
 pub(super) struct Documents {
-    recorded: OnceLock<BTreeMap<String, Value>>,
+    recorded: OnceLock<Map<String, Value>>,
 }
 
 impl Documents {
-    fn recorded(&self) -> &BTreeMap<String, Value> {
+    fn recorded(&self) -> &Map<String, Value> {
         self.recorded.get_or_init(|| {
-            let all: Value = serde_json::from_str(SCHEMAS).expect("the recorded schemas are JSON");
-            let documents = all.get("documents").unwrap_or(&all).as_object().cloned().unwrap_or_default();
-            documents.into_iter().filter(|(_, document)| document.is_object()).collect()
+            let mut all: Value = serde_json::from_str(SCHEMAS).expect("the recorded schemas are JSON");
+            match all["schemas"].take() {
+                Value::Object(schemas) => schemas,
+                _ => Map::new(),
+            }
         })
+    }
+
+    /// The schemas of a group's version, and all that they refer to.
+    fn of(&self, group: &str, version: &str) -> Map<String, Value> {
+        let recorded = self.recorded();
+        let is_own = |schema: &Value| {
+            let kinds = schema["x-kubernetes-group-version-kind"].as_array().into_iter().flatten();
+            kinds.into_iter().any(|kind| kind["group"] == group && kind["version"] == version)
+        };
+        let mut wanted: Vec<&str> =
+            recorded.iter().filter(|(_, schema)| is_own(schema)).map(|(name, _)| name.as_str()).collect();
+        let mut found = Map::new();
+        while let Some(name) = wanted.pop() {
+            if !found.contains_key(name)
+                && let Some(schema) = recorded.get(name)
+            {
+                found.insert(name.to_owned(), schema.clone());
+                references(schema, &mut wanted);
+            }
+        }
+        found
+    }
+}
+
+fn references<'a>(schema: &'a Value, names: &mut Vec<&'a str>) {
+    match schema {
+        Value::Object(fields) => {
+            let name = fields.get("$ref").and_then(Value::as_str);
+            names.extend(name.and_then(|name| name.strip_prefix("#/components/schemas/")));
+            fields.values().for_each(|inner| references(inner, names));
+        }
+        Value::Array(items) => items.iter().for_each(|inner| references(inner, names)),
+        _ => {}
     }
 }
 
@@ -61,7 +96,7 @@ pub(super) fn answer(server: &Server, path: &str) -> Result<Option<Answer>, Stat
     if definitions.is_empty() {
         return Err(Status::no_such_path());
     }
-    let mut schemas = recorded_schemas(server, rest);
+    let mut schemas = server.openapi.of(&group, &version);
     for definition in &definitions {
         if let Some(custom) = &definition.custom {
             let (name, schema) = custom_schema(definition, &custom.version["schema"]["openAPIV3Schema"]);
@@ -77,17 +112,6 @@ pub(super) fn answer(server: &Server, path: &str) -> Result<Option<Answer>, Stat
         "components": { "schemas": schemas },
     });
     Ok(Some(json_bytes(StatusCode::OK, document.to_string())))
-}
-
-fn recorded_schemas(server: &Server, key: &str) -> serde_json::Map<String, Value> {
-    let documents = server.openapi.recorded();
-    let short = key.trim_start_matches("apis/").trim_start_matches("api/");
-    let found = [key, short].iter().find_map(|key| documents.get(*key)).or_else(|| {
-        documents.iter().find(|(name, _)| name.trim_matches('/').ends_with(key)).map(|(_, document)| document)
-    });
-    let Some(found) = found else { return serde_json::Map::new() };
-    let inside = found.pointer("/components/schemas").unwrap_or(found);
-    inside.as_object().cloned().unwrap_or_default()
 }
 
 /// The schema's name as upstream forms it: the group reversed, the version, the kind.
@@ -135,4 +159,22 @@ fn paths_of(definition: &Definition, key: &str) -> Vec<(String, Value)> {
             json!({ "get": operation("get"), "put": operation("put"), "patch": operation("patch") }),
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_holds_its_kinds_and_what_they_refer_to() {
+        let schemas = Documents::default().of("apps", "v1");
+        for name in [
+            "io.k8s.api.apps.v1.Deployment",
+            "io.k8s.api.core.v1.PodSpec",
+            "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta",
+        ] {
+            assert!(schemas.contains_key(name), "{name}");
+        }
+        assert!(!schemas.contains_key("io.k8s.api.batch.v1.Job"));
+    }
 }
