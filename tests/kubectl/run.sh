@@ -26,7 +26,8 @@ trap 'exit 130' INT TERM
 source "$HERE/lib.sh"
 
 "$BIN" setup --profile m3demo2 --speed 15 >"$WORK/setup.log" 2>&1 || { cat "$WORK/setup.log"; exit 1; }
-"$BIN" kubeconfig >"$KUBECONFIG" || exit 1
+# A copy: the checks set its namespace.
+cp "$("$BIN" kubeconfig)" "$KUBECONFIG" || exit 1
 kubectl create -f - <<<'{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"checks"}}' >/dev/null || exit 1
 kubectl config set-context --current --namespace=checks >/dev/null || exit 1
 

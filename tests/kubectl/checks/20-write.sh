@@ -32,11 +32,11 @@ expect "the winner owns the field" 0 "=two" kubectl get cm shared -o jsonpath='{
 expect "merge patch" 0 "=configmap/settings patched" kubectl patch cm settings --type=merge -p '{"data":{"a":"9","b":null}}'
 expect "what it did" 0 '={"a":"9"}' kubectl get cm settings -o jsonpath='{.data}'
 expect "json patch" 0 "=configmap/settings patched" kubectl patch cm settings --type=json -p '[{"op":"test","path":"/data/a","value":"9"},{"op":"add","path":"/data/z","value":"1"}]'
-expect "json patch whose test fails" 1 "Invalid" kubectl patch cm settings --type=json -p '[{"op":"test","path":"/data/a","value":"0"}]'
+expect "json patch whose test fails" 1 "The request is invalid: the server rejected our request due to an error in our request" kubectl patch cm settings --type=json -p '[{"op":"test","path":"/data/a","value":"0"}]'
 expect "strategic patch" 0 "=deployment.apps/api patched" kubectl patch deploy api -p '{"spec":{"template":{"spec":{"containers":[{"name":"nginx","env":[{"name":"A","value":"1"}]}]}}}}'
 expect "it merges by key" 0 "=nginx:1.27 A" kubectl get deploy api -o jsonpath='{.spec.template.spec.containers[*].image} {.spec.template.spec.containers[0].env[*].name}'
 expect "a patch of nothing" 0 "=configmap/settings patched (no change)" kubectl patch cm settings --type=merge -p '{"data":{"a":"9"}}'
-expect "patch of a subresource" 0 "=deployment.apps/api patched" kubectl patch deploy api --subresource=scale --type=merge -p '{"spec":{"replicas":2}}'
+expect "patch of a subresource" 0 "=scale.autoscaling/api patched" kubectl patch deploy api --subresource=scale --type=merge -p '{"spec":{"replicas":2}}'
 expect "edit" 0 "=configmap/settings edited" env KUBE_EDITOR='sed -i s/\"9\"/\"10\"/' kubectl edit cm settings
 expect "edit of nothing" 0 "Edit cancelled, no changes made" env KUBE_EDITOR=true kubectl edit cm settings
 expect "replace" 0 "=configmap/settings replaced" bash -c 'kubectl get cm settings -o json | sed "s/\"10\"/\"11\"/" | kubectl replace -f -'

@@ -19,7 +19,7 @@ use super::{
 pub(crate) fn decode(
     definition: &Definition,
     object: &mut Value,
-    _mode: FieldValidation,
+    mode: FieldValidation,
 ) -> Result<Vec<String>, Status> {
     let kind = &definition.resource.kind;
     let version = &definition.resource.version;
@@ -31,7 +31,18 @@ pub(crate) fn decode(
             return Err(Status::bad_request(text));
         }
     }
-    Ok(Vec::new())
+    if mode == FieldValidation::Ignore || definition.custom.is_some() {
+        return Ok(Vec::new());
+    }
+    let unknown = strategic::unknown_fields(&definition.resource, object);
+    let unknown: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
+    if mode == FieldValidation::Strict && !unknown.is_empty() {
+        let unknown = unknown.join(", ");
+        let text =
+            format!("{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {unknown}");
+        return Err(Status::bad_request(text));
+    }
+    Ok(unknown)
 }
 
 /// Fills in what upstream's defaulting functions do.

@@ -58,6 +58,12 @@ pub(super) async fn run(context: Context) {
 
 /// Deletes what names only owners that are gone; lets go of owners that wait for their dependents.
 fn collect(client: &Client) -> Result<(), Status> {
+    for resource in OWNERS {
+        for owner in client.list(resource, "").0.iter().filter(|owner| waits(owner, "orphan")) {
+            orphan(client, uid(owner))?;
+            release(client, resource, owner, "orphan")?;
+        }
+    }
     let owners: Vec<Arc<Value>> = OWNERS.iter().flat_map(|resource| client.list(resource, "").0).collect();
     let alive: BTreeSet<&str> = owners.iter().map(|owner| uid(owner)).collect();
     let applications = client.list(&APPLICATIONS, "").0;
@@ -83,15 +89,34 @@ fn collect(client: &Client) -> Result<(), Status> {
     for resource in OWNERS {
         for owner in client.list(resource, "").0.iter().filter(|owner| waits(owner, "foregroundDeletion")) {
             if !blocked.contains(uid(owner)) {
-                let left: Vec<&Value> = items(owner, "/metadata/finalizers")
-                    .filter(|finalizer| **finalizer != "foregroundDeletion")
-                    .collect();
-                let patch = json!({ "metadata": { "finalizers": left } });
-                ignore_missing(client.merge_patch(resource, namespace(owner), name(owner), None, &patch))?;
+                release(client, resource, owner, "foregroundDeletion")?;
             }
         }
     }
     Ok(())
+}
+
+/// Takes an owner out of its dependents, which stay.
+fn orphan(client: &Client, owner: &str) -> Result<(), Status> {
+    for resource in DEPENDENTS {
+        for object in client.list(resource, "").0 {
+            let references = || items(&object, "/metadata/ownerReferences");
+            if references().any(|reference| reference["uid"] == owner) {
+                let left: Vec<&Value> = references().filter(|reference| reference["uid"] != owner).collect();
+                let left = if left.is_empty() { Value::Null } else { json!(left) };
+                let patch = json!({ "metadata": { "ownerReferences": left } });
+                ignore_missing(client.merge_patch(resource, namespace(&object), name(&object), None, &patch))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes the finalizer that an owner waited with.
+fn release(client: &Client, resource: &Resource, owner: &Value, finalizer: &str) -> Result<(), Status> {
+    let left: Vec<&Value> = items(owner, "/metadata/finalizers").filter(|held| **held != finalizer).collect();
+    let patch = json!({ "metadata": { "finalizers": left } });
+    ignore_missing(client.merge_patch(resource, namespace(owner), name(owner), None, &patch))
 }
 
 fn waits(owner: &Value, finalizer: &str) -> bool {

@@ -25,8 +25,8 @@ use super::{Api, registry::Definition, status::Status, store::CommitError};
 /// What to do about unknown and duplicate fields.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum FieldValidation {
-    Ignore,
     #[default]
+    Ignore,
     Warn,
     Strict,
 }
