@@ -11,7 +11,7 @@ expect "create a service" 0 "=service/api created" kubectl create service cluste
 expect "expose" 0 "=service/web exposed" kubectl expose deploy web --port=80
 eventually "a service has endpoints" "^=|^[0-9.]+ [0-9.]+$" kubectl get endpoints web -o jsonpath='{.subsets[0].addresses[*].ip}'
 expect "describe a service" 0 "Selector: +app=web.*Type: +ClusterIP.*Endpoints: +[0-9.]+:80" bash -c "kubectl describe svc web | tr '\n' ' '"
-expect "create a quota-less account" 0 "=serviceaccount/robot created" kubectl create serviceaccount robot
+expect "create a service account" 0 "=serviceaccount/robot created" kubectl create serviceaccount robot
 expect "client dry run" 0 "=deployment.apps/dry created (dry run)" kubectl create deployment dry --image=nginx --dry-run=client
 expect "client dry run, as yaml" 0 "image: nginx" kubectl create deployment dry --image=nginx --dry-run=client -o yaml
 expect "server dry run" 0 "=deployment.apps/dry created (server dry run)" kubectl create deployment dry --image=nginx --dry-run=server
