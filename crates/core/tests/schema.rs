@@ -1,5 +1,7 @@
 //! The committed JSON Schemas are current: `DEMOCTL_REGENERATE=1 cargo test -p democtl-core --test schema` writes them.
 
+use std::fmt::Write as _;
+
 use democtl_core::profile::schema;
 use serde_json::Value;
 
@@ -35,7 +37,7 @@ fn reference(title: &str, schema: &Value) -> String {
     let mut out = format!("\n## {title}\n");
     section(&mut out, schema);
     for (name, definition) in schema["$defs"].as_object().into_iter().flatten() {
-        out += &format!("\n### {name}\n");
+        let _ = writeln!(out, "\n### {name}");
         section(&mut out, definition);
     }
     out
@@ -44,26 +46,26 @@ fn reference(title: &str, schema: &Value) -> String {
 fn section(out: &mut String, schema: &Value) {
     let sentence = |schema: &Value| schema["description"].as_str().unwrap_or_default().replace('\n', " ");
     if schema["description"].is_string() {
-        *out += &format!("{}\n", sentence(schema));
+        let _ = writeln!(out, "{}", sentence(schema));
     }
     for value in schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        *out += &format!("- `{value}`\n");
+        let _ = writeln!(out, "- `{value}`");
     }
     let variants = schema["oneOf"].as_array().or_else(|| schema["anyOf"].as_array()).into_iter().flatten();
     for variant in variants {
         let name = variant["const"].as_str().or_else(|| variant["properties"]["type"]["const"].as_str());
         if let Some(name) = name {
-            *out += &format!("- `{name}`: {}\n", sentence(variant));
+            let _ = writeln!(out, "- `{name}`: {}", sentence(variant));
         }
         for (key, property) in variant["properties"].as_object().into_iter().flatten().filter(|(key, _)| *key != "type")
         {
-            *out += &format!("  - `{key}` ({}): {}\n", kind(property), sentence(property));
+            let _ = writeln!(out, "  - `{key}` ({}): {}", kind(property), sentence(property));
         }
     }
     let Some(properties) = schema["properties"].as_object() else { return };
     *out += "\n| key | type | meaning |\n|---|---|---|\n";
     for (key, property) in properties {
-        *out += &format!("| `{key}` | {} | {} |\n", kind(property), sentence(property).replace('|', "\\|"));
+        let _ = writeln!(out, "| `{key}` | {} | {} |", kind(property), sentence(property).replace('|', "\\|"));
     }
 }
 

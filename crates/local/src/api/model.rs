@@ -5,14 +5,14 @@
 mod defaults;
 mod structural;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     meta::{finalizers, is_deleting, name},
     registry::Definition,
     status::{Cause, Status},
     strategic,
-    write::{FieldValidation, PatchType, WriteOptions},
+    write::{FieldValidation, PatchType},
 };
 
 /// Checks the types of an object's own members; answers warnings.
@@ -179,13 +179,9 @@ pub(crate) fn patch(definition: &Definition, kind: PatchType, old: &Value, body:
     Ok(new)
 }
 
-/// Makes an object have the fields of an applied configuration.
-pub(crate) fn apply(
-    definition: &Definition,
-    old: Option<&Value>,
-    body: &Value,
-    _options: &WriteOptions,
-) -> Result<Value, Status> {
+/// Makes an object have the fields of an applied configuration. Fields have no owners here: nothing is a conflict, and a
+/// field that is no longer applied stays.
+pub(crate) fn apply(definition: &Definition, old: Option<&Value>, body: &Value) -> Result<Value, Status> {
     let Some(old) = old else { return Ok(body.clone()) };
     if definition.custom.is_some() {
         let mut new = old.clone();
@@ -195,11 +191,4 @@ pub(crate) fn apply(
     let mut new = old.clone();
     strategic::merge(&definition.resource, &mut new, body)?;
     Ok(new)
-}
-
-/// Records who set which fields.
-pub(crate) fn track(_definition: &Definition, _old: Option<&Value>, new: &mut Value, _options: &WriteOptions) {
-    if new["metadata"]["managedFields"] == json!([]) {
-        super::meta::metadata_mut(new).shift_remove("managedFields");
-    }
 }

@@ -39,7 +39,7 @@ pub(super) async fn handle(
     if !route.subresource.is_empty() {
         return subresource(server, &target, route, query, request).await;
     }
-    let options = options(&request, query, user)?;
+    let options = options(query)?;
     match (request.method().clone(), route.name.is_empty()) {
         (Method::GET, _) if query.flag("watch") || route.watch => watch(server, &target, query, &request),
         (Method::GET, true) => list(server, &target, query, &request),
@@ -86,10 +86,7 @@ fn wants_table(accept: &str) -> bool {
     accept.split(',').next().is_some_and(|first| first.contains("as=Table"))
 }
 
-pub(super) fn options(request: &Request<Incoming>, query: &Query, user: &User) -> Result<WriteOptions, Status> {
-    let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let default = agent.split('/').next().unwrap_or_default();
-    let manager = query.get("fieldManager").unwrap_or(if default.is_empty() { &user.name } else { default });
+pub(super) fn options(query: &Query) -> Result<WriteOptions, Status> {
     let mut dry_run = false;
     for value in query.all("dryRun") {
         if value != "All" {
@@ -109,8 +106,7 @@ pub(super) fn options(request: &Request<Incoming>, query: &Query, user: &User) -
             return Err(Status::bad_request(text));
         }
     };
-    let force = query.flag("force");
-    Ok(WriteOptions { manager: manager.to_owned(), dry_run, field_validation, subresource: None, force })
+    Ok(WriteOptions { dry_run, field_validation, subresource: None })
 }
 
 pub(super) fn patch_type(request: &Request<Incoming>) -> Result<PatchType, Status> {
@@ -398,7 +394,7 @@ async fn subresource(
         return Err(Status::no_such_path());
     }
     let user = User { name: String::new(), groups: Vec::new() };
-    let mut options = options(&request, query, &user)?;
+    let mut options = options(query)?;
     options.subresource = Some(name.to_owned());
     match (name, request.method().clone()) {
         ("scale", _) => scale::answer(server, target, &options, request).await,

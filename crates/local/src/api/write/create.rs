@@ -47,7 +47,6 @@ pub(crate) fn create(api: &Api, target: &Target, body: Value, options: &WriteOpt
         admission::create(api, target, &mut object, options)?;
         model::default(definition, &mut object);
         model::validate_create(definition, &object)?;
-        model::track(definition, None, &mut object, options);
         let target = Target { name: name.clone(), ..target.clone() };
         if options.dry_run {
             if api.store.get(&definition.table, &target.namespace, &name).is_some() {

@@ -34,12 +34,9 @@ pub(crate) enum FieldValidation {
 /// Who writes, and how.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WriteOptions {
-    pub(crate) manager: String,
     pub(crate) dry_run: bool,
     pub(crate) field_validation: FieldValidation,
     pub(crate) subresource: Option<String>,
-    /// Apply patches take over fields of others.
-    pub(crate) force: bool,
 }
 
 /// The object that a request is about.

@@ -34,7 +34,7 @@ pub(crate) fn patch(
             return create_by_apply(api, target, body, options);
         }
         return mutate(api, target, options, |old| {
-            model::apply(definition, Some(old), body, options).map(|new| (new, Vec::new()))
+            model::apply(definition, Some(old), body).map(|new| (new, Vec::new()))
         });
     }
     mutate(api, target, options, |old| {
@@ -67,7 +67,7 @@ fn create_by_apply(api: &Api, target: &Target, body: &Value, options: &WriteOpti
             "the object does not exist, but a resourceVersion was given",
         ));
     }
-    let mut object = model::apply(&target.definition, None, body, options)?;
+    let mut object = model::apply(&target.definition, None, body)?;
     metadata_mut(&mut object).insert("name".into(), json!(target.name));
     create(api, target, object, options)
 }

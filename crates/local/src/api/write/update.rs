@@ -86,7 +86,6 @@ pub(crate) fn mutate(
         model::default(definition, &mut new);
         model::validate_update(definition, &old, &new)?;
         count_generation(definition, &old, &mut new);
-        model::track(definition, Some(&old), &mut new, options);
         let ends = is_deleting(&new)
             && finalizers(&new).next().is_none()
             && new["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
