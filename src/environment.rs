@@ -64,9 +64,9 @@ impl Request {
             Some(source)
         };
         let Some(main) = find(profile) else { return Err(unknown_profile(profile)) };
-        let resolved = Profile::load(&main, &sets, &find).map_err(|errors| profile_failure(profile, &errors))?;
+        let checked = Profile::load(&main, &sets, &find).map_err(|errors| profile_failure(profile, &errors))?;
         let sources = sources.into_inner();
-        Ok((Self { profile: profile.to_owned(), sources, sets, target, speed, seed }, resolved))
+        Ok((Self { profile: profile.to_owned(), sources, sets, target, speed, seed }, checked))
     }
 
     /// The profile, from the remembered texts.

@@ -14,7 +14,7 @@ pub(super) struct LocalClusterArgs {
     dir: PathBuf,
 }
 
-pub(super) fn run(args: LocalClusterArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &LocalClusterArgs) -> Result<(), Failure> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_max_level(tracing::Level::INFO).init();
     let path = args.dir.join("cluster.json");
     let what = || format!("cannot read {}", path.display());

@@ -156,7 +156,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     // What pods and the background process run has no user, no home and no terminal.
     let command = match cli.command {
         Command::App(args) => return app::run(args),
-        Command::LocalCluster(args) => return local_cluster::run(args),
+        Command::LocalCluster(args) => return local_cluster::run(&args),
         command => command,
     };
     let settings = Settings::resolve(cli.global)?;

@@ -17,14 +17,13 @@ pub fn line(event: &Event) -> Option<String> {
         Fact::Pods { workload, ready, pending, total } if *pending > 0 => {
             format!("{workload}: {ready} of {total} pods ready, {pending} Pending")
         }
-        Fact::Pods { .. } => return None,
+        Fact::Pods { .. } | Fact::Sample { .. } => return None,
         Fact::FailedScheduling { pod, message, .. } => format!("{pod} Pending: {message}"),
         Fact::Nodes { change, .. } if change == "listed" => return None,
         Fact::Nodes { ready, node, change, reason, .. } => {
             let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
             format!("node {node} {change} ({ready} ready){because}")
         }
-        Fact::Sample { .. } => return None,
         // Every pod that starts fails its first probes.
         Fact::Kubernetes { reason, .. } if reason == "Unhealthy" => return None,
         Fact::Kubernetes { object, reason, message, .. } => format!("{object} {reason}: {message}"),

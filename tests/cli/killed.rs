@@ -4,6 +4,9 @@ use std::fs;
 
 use crate::environment::{TestEnvironment, kill, kill_child, serves};
 
+/// Whether a command has come so far.
+type Reached = fn(&TestEnvironment) -> bool;
+
 fn address(environment: &TestEnvironment) -> String {
     let status = environment.json(&["status", "--output", "json"]);
     status[0]["address"].as_str().unwrap_or_default().to_owned()
@@ -47,7 +50,7 @@ fn a_killed_pod_is_started_again() {
 #[test]
 fn a_killed_setup_goes_on() {
     let environment = TestEnvironment::new();
-    let steps: [(&str, fn(&TestEnvironment) -> bool); 3] = [
+    let steps: [(&str, Reached); 3] = [
         ("the ledger", |it| it.environment_dir().join("ledger.jsonl").exists()),
         ("the cluster's process", |it| it.cluster_pid().is_some()),
         ("the first pod", |it| it.processes().len() > 1),

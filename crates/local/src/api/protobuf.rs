@@ -30,6 +30,7 @@ pub(crate) enum ProtobufError {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a mark of its own in the table")]
 struct Field {
     name: &'static str,
     kind: &'static str,

@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Server, Status, User, read,
+    Answer, Server, Status, read,
     respond::{json as answer_json, json_bytes, stream as stream_answer, warn},
     route::{Query, Route},
     scale, watching,
@@ -25,7 +25,6 @@ use crate::runtime::logs::LogOptions;
 /// Handles a request on a resource.
 pub(super) async fn handle(
     server: &Server,
-    user: &User,
     route: &Route,
     query: &Query,
     request: Request<Incoming>,
@@ -393,7 +392,6 @@ async fn subresource(
     if target.definition.subresource(name).is_none() {
         return Err(Status::no_such_path());
     }
-    let user = User { name: String::new(), groups: Vec::new() };
     let mut options = options(query)?;
     options.subresource = Some(name.to_owned());
     match (name, request.method().clone()) {
