@@ -255,7 +255,7 @@ _democtl() {
                     return 0
                     ;;
                 --engine)
-                    COMPREPLY=($(compgen -W "builtin" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "builtin k6" -- "${cur}"))
                     return 0
                     ;;
                 --test)
@@ -847,7 +847,7 @@ _democtl() {
                     return 0
                     ;;
                 --engine)
-                    COMPREPLY=($(compgen -W "builtin" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "builtin k6" -- "${cur}"))
                     return 0
                     ;;
                 --junit)

@@ -49,7 +49,7 @@ impl Cloud {
             deleting: BTreeSet::new(),
             random: StdRng::seed_from_u64(config.seed),
         };
-        Self { client: client.clone(), clock, config, state: Arc::new(Mutex::new(state)) }
+        Self { client: client.as_manager("cloud-provider"), clock, config, state: Arc::new(Mutex::new(state)) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -53,7 +53,7 @@ pub(crate) fn bootstrap(api: &Api) -> Result<(), Status> {
 fn make(api: &Api, resource: &super::Resource, namespace: &str, object: Value) -> Result<(), Status> {
     let definition = api.definition(resource)?;
     let target = Target { definition, namespace: namespace.to_owned(), name: String::new() };
-    let options = WriteOptions::default();
+    let options = WriteOptions { manager: "kube-apiserver".into(), ..WriteOptions::default() };
     match create_object(api, &target, object, &options) {
         Err(status) if !status.is_conflict() => Err(status),
         _ => Ok(()),

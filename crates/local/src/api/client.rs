@@ -27,12 +27,19 @@ const REMEMBERED: usize = 8192;
 #[derive(Debug, Clone)]
 pub struct Client {
     api: Arc<Api>,
+    manager: Arc<str>,
     recorded: Arc<Mutex<Recorded>>,
 }
 
 impl Client {
     pub(crate) fn new(api: Arc<Api>) -> Self {
-        Self { api, recorded: Arc::default() }
+        Self { api, manager: "democtl".into(), recorded: Arc::default() }
+    }
+
+    /// The same client under another field manager.
+    #[must_use]
+    pub fn as_manager(&self, name: &str) -> Self {
+        Self { manager: name.into(), ..self.clone() }
     }
 
     /// One object. 404 when it is not there.
@@ -71,7 +78,7 @@ impl Client {
     /// Creates an object; its name is in its metadata (or drawn from `generateName`).
     pub fn create(&self, resource: &Resource, namespace: &str, object: Value) -> Result<Arc<Value>, Status> {
         let target = self.target(resource, namespace, "")?;
-        write::create(&self.api, &target, object, &options(None)).map(|w| w.object)
+        write::create(&self.api, &target, object, &self.options(None)).map(|w| w.object)
     }
 
     /// Replaces an object; 409 when it names a version that is not the present one.
@@ -83,7 +90,7 @@ impl Client {
         object: &Value,
     ) -> Result<Arc<Value>, Status> {
         let target = self.target(resource, namespace, name)?;
-        write::update(&self.api, &target, object, &options(None)).map(|w| w.object)
+        write::update(&self.api, &target, object, &self.options(None)).map(|w| w.object)
     }
 
     /// Replaces an object's status.
@@ -95,7 +102,7 @@ impl Client {
         object: &Value,
     ) -> Result<Arc<Value>, Status> {
         let target = self.target(resource, namespace, name)?;
-        write::update(&self.api, &target, object, &options(Some("status"))).map(|w| w.object)
+        write::update(&self.api, &target, object, &self.options(Some("status"))).map(|w| w.object)
     }
 
     /// Merges a patch (RFC 7396) into an object or its subresource.
@@ -108,10 +115,10 @@ impl Client {
         patch: &Value,
     ) -> Result<Arc<Value>, Status> {
         let target = self.target(resource, namespace, name)?;
-        write::patch(&self.api, &target, PatchType::Merge, patch, &options(subresource)).map(|w| w.object)
+        write::patch(&self.api, &target, PatchType::Merge, patch, &self.options(subresource)).map(|w| w.object)
     }
 
-    /// Server-side apply: makes the object have these fields.
+    /// Server-side apply: makes the object have these fields, and takes them over from others.
     pub fn apply(
         &self,
         resource: &Resource,
@@ -120,7 +127,8 @@ impl Client {
         object: &Value,
     ) -> Result<Arc<Value>, Status> {
         let target = self.target(resource, namespace, name)?;
-        write::patch(&self.api, &target, PatchType::Apply, object, &options(None)).map(|w| w.object)
+        let options = WriteOptions { force: true, ..self.options(None) };
+        write::patch(&self.api, &target, PatchType::Apply, object, &options).map(|w| w.object)
     }
 
     /// Deletes an object, or marks it when grace or finalizers hold it; answers its state after that.
@@ -140,7 +148,7 @@ impl Client {
     /// Replaces a namespace's finalizers; one that ends and has none left goes.
     pub fn finalize_namespace(&self, name: &str, object: &Value) -> Result<Arc<Value>, Status> {
         let target = self.target(&NAMESPACES, "", name)?;
-        write::update(&self.api, &target, object, &options(Some("finalize"))).map(|w| w.object)
+        write::update(&self.api, &target, object, &self.options(Some("finalize"))).map(|w| w.object)
     }
 
     /// The resource of a kind, where the cluster serves it.
@@ -152,7 +160,7 @@ impl Client {
     /// Binds a pod to a node, once.
     pub fn bind(&self, namespace: &str, pod: &str, node: &str) -> Result<Arc<Value>, Status> {
         let target = self.target(&PODS, namespace, pod)?;
-        admission::bind(&self.api, &target, node, None, &options(Some("binding")))
+        admission::bind(&self.api, &target, node, None, &self.options(Some("binding")))
     }
 
     /// Records an Event about an object; the same reason and message again are counted in the first one.
@@ -214,8 +222,12 @@ impl Client {
         let namespace = if definition.resource.namespaced { namespace.to_owned() } else { String::new() };
         Ok(Target { definition, namespace, name: name.to_owned() })
     }
-}
 
-fn options(subresource: Option<&str>) -> WriteOptions {
-    WriteOptions { subresource: subresource.map(str::to_owned), ..WriteOptions::default() }
+    fn options(&self, subresource: Option<&str>) -> WriteOptions {
+        WriteOptions {
+            manager: self.manager.to_string(),
+            subresource: subresource.map(str::to_owned),
+            ..WriteOptions::default()
+        }
+    }
 }

@@ -27,7 +27,7 @@ pub(crate) fn install(api: &Api) -> Result<(), Status> {
         let name = super::meta::name(&crd).to_owned();
         if api.store.get(&definition.table, "", &name).is_none() {
             let target = Target { definition: definition.clone(), namespace: String::new(), name };
-            create(api, &target, crd, &WriteOptions::default())?;
+            create(api, &target, crd, &WriteOptions { manager: "democtl".into(), ..WriteOptions::default() })?;
         }
     }
     Ok(())

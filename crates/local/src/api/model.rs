@@ -178,17 +178,3 @@ pub(crate) fn patch(definition: &Definition, kind: PatchType, old: &Value, body:
     }
     Ok(new)
 }
-
-/// Makes an object have the fields of an applied configuration. Fields have no owners here: nothing is a conflict, and a
-/// field that is no longer applied stays.
-pub(crate) fn apply(definition: &Definition, old: Option<&Value>, body: &Value) -> Result<Value, Status> {
-    let Some(old) = old else { return Ok(body.clone()) };
-    if definition.custom.is_some() {
-        let mut new = old.clone();
-        json_patch::merge(&mut new, body);
-        return Ok(new);
-    }
-    let mut new = old.clone();
-    strategic::merge(&definition.resource, &mut new, body)?;
-    Ok(new)
-}

@@ -99,6 +99,11 @@ impl Status {
         Self::conflict(resource, name, why)
     }
 
+    /// 409: others own fields that were to be applied.
+    pub fn apply_conflict(message: impl Into<String>, causes: Vec<Cause>) -> Self {
+        Self::new(409, "Conflict", message).with_details(Details { causes, ..Details::default() })
+    }
+
     /// 403: not allowed, by authorisation or admission.
     pub fn forbidden(resource: &Resource, name: &str, why: &str) -> Self {
         let subject =

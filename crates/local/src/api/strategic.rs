@@ -2,41 +2,24 @@
 //!
 //! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md>
 
-use std::{collections::HashMap, sync::LazyLock};
-
 use serde_json::{Map, Value};
 
-use super::{resource::Resource, status::Status};
-
-/// Recorded `OpenAPI` schemas of kube-apiserver 1.33.
-static SCHEMAS: LazyLock<Value> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("../../data/schemas.json")).expect("the recorded schemas are JSON")
-});
-
-/// Names of schemas by group, version, kind.
-static BY_KIND: LazyLock<HashMap<(String, String, String), &'static Value>> = LazyLock::new(|| {
-    let mut out = HashMap::new();
-    for schema in SCHEMAS["schemas"].as_object().into_iter().flat_map(Map::values) {
-        for gvk in schema["x-kubernetes-group-version-kind"].as_array().into_iter().flatten() {
-            let part = |key: &str| gvk[key].as_str().unwrap_or_default().to_owned();
-            out.insert((part("group"), part("version"), part("kind")), schema);
-        }
-    }
-    out
-});
+use super::{
+    resource::Resource,
+    schemas::{self, member, resolve},
+    status::Status,
+};
 
 /// Merges a patch into an object of a built-in kind.
 pub(crate) fn merge(resource: &Resource, object: &mut Value, patch: &Value) -> Result<(), Status> {
-    let key = (resource.group.to_string(), resource.version.to_string(), resource.kind.to_string());
-    let schema = BY_KIND.get(&key).copied().unwrap_or(&Value::Null);
-    merge_value(schema, object, patch)
+    merge_value(schemas::of(resource), object, patch)
 }
 
 /// Paths of the fields of a built-in kind's object that its schema does not know.
 pub(crate) fn unknown_fields(resource: &Resource, object: &Value) -> Vec<String> {
-    let key = (resource.group.to_string(), resource.version.to_string(), resource.kind.to_string());
     let mut unknown = Vec::new();
-    if let Some(schema) = BY_KIND.get(&key) {
+    let schema = schemas::of(resource);
+    if !schema.is_null() {
         find_unknown(schema, object, "", &mut unknown);
     }
     unknown
@@ -63,23 +46,6 @@ fn find_unknown(schema: &'static Value, value: &Value, path: &str, unknown: &mut
             }
         }
         _ => {}
-    }
-}
-
-/// Follows `$ref`, also inside a single `allOf`.
-fn resolve(schema: &'static Value) -> &'static Value {
-    let one = schema["allOf"].get(0).unwrap_or(schema);
-    match one["$ref"].as_str().and_then(|r| r.rsplit('/').next()) {
-        Some(name) => &SCHEMAS["schemas"][name],
-        None => one,
-    }
-}
-
-fn member(schema: &'static Value, key: &str) -> &'static Value {
-    let schema = resolve(schema);
-    match schema["properties"].get(key) {
-        Some(found) => found,
-        None => &schema["additionalProperties"],
     }
 }
 

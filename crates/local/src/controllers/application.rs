@@ -23,7 +23,7 @@ const PERIOD: Duration = Duration::from_secs(15);
 const COMPONENT: &str = "argocd-application-controller";
 
 pub(super) async fn run(context: Context) {
-    let client = context.client.clone();
+    let client = context.client.as_manager("argocd-controller");
     let mut attempts = BTreeMap::<String, Attempts>::new();
     let (mut version, mut due) = (0, Duration::ZERO);
     loop {

@@ -36,7 +36,7 @@ pub(super) async fn run(context: Context) {
         ..Options::default()
     };
     let mut brain = Autoscaler::new(options, context.config.seed);
-    let client = context.client.clone();
+    let client = context.client.as_manager(COMPONENT);
     let mut ticks = context.clock.interval(settings.scan_interval);
     let mut removals = tokio::task::JoinSet::new();
     loop {

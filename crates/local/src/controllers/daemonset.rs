@@ -18,7 +18,7 @@ use crate::api::{
 };
 
 pub(super) async fn run(context: Context) {
-    let client = context.client.clone();
+    let client = context.client.as_manager("kube-controller-manager");
     let lister = client.clone();
     let all = move |_: &Value| lister.list(&DAEMONSETS, "").0.iter().map(|set| work::key(set)).collect();
     let sources = vec![

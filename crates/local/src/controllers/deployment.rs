@@ -24,7 +24,7 @@ const HASH: &str = "pod-template-hash";
 const COMPONENT: &str = "deployment-controller";
 
 pub(super) async fn run(context: Context) {
-    let client = context.client.clone();
+    let client = context.client.as_manager("kube-controller-manager");
     let sources = vec![Source::itself(DEPLOYMENTS), Source::owned(REPLICASETS, "Deployment")];
     let reconciler = client.clone();
     work::run(client, sources, move |key| reconcile(&reconciler, key).map(|()| None)).await;

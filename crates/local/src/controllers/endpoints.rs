@@ -15,7 +15,7 @@ use crate::api::{
 };
 
 pub(super) async fn run(context: Context) {
-    let client = context.client.clone();
+    let client = context.client.as_manager("kube-controller-manager");
     let lister = client.clone();
     let selecting = move |pod: &Value| {
         let services = lister.list(&SERVICES, namespace(pod)).0;

@@ -46,7 +46,7 @@ const CONTENT: [&Resource; 17] = [
 ];
 
 pub(super) async fn run(context: Context) {
-    let client = context.client.clone();
+    let client = context.client.as_manager("kube-controller-manager");
     let mut sources: Vec<Source> = OWNERS.iter().map(|resource| Source::everything((*resource).clone())).collect();
     sources.push(Source::itself(NAMESPACES));
     let collector = client.clone();

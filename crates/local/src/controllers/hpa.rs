@@ -37,7 +37,7 @@ const COMPONENT: &str = "horizontal-pod-autoscaler";
 pub(super) async fn run(context: Context) {
     let mut controller = Controller {
         readers: Readers::new(context.directory.clone()),
-        context: Context { client: context.client.clone(), ..context },
+        context: Context { client: context.client.as_manager("kube-controller-manager"), ..context },
         states: BTreeMap::new(),
     };
     let mut ticks = controller.context.clock.interval(SYNC);

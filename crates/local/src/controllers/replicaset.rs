@@ -22,7 +22,7 @@ const COMPONENT: &str = "replicaset-controller";
 const BURST: usize = 500;
 
 pub(super) async fn run(context: Context) {
-    let client = context.client.clone();
+    let client = context.client.as_manager("kube-controller-manager");
     let sources = vec![Source::itself(REPLICASETS), Source::owned(PODS, "ReplicaSet")];
     let reconciler = client.clone();
     work::run(client, sources, move |key| reconcile(&reconciler, key).map(|()| None)).await;

@@ -27,7 +27,7 @@ const TICK: Duration = Duration::from_secs(1);
 pub(super) async fn run(context: Context) {
     let mut operator = Operator {
         readers: Readers::new(context.directory.clone()),
-        context: Context { client: context.client.clone(), ..context },
+        context: Context { client: context.client.as_manager("keda"), ..context },
         known: BTreeMap::new(),
     };
     let mut ticks = operator.context.clock.interval(TICK);

@@ -19,7 +19,7 @@ use crate::api::{
 const COMPONENT: &str = "default-scheduler";
 
 pub(super) async fn run(context: Context) {
-    let client = context.client.clone();
+    let client = context.client.as_manager("kube-scheduler");
     let sources = vec![Source::everything(PODS), Source::everything(NODES)];
     let scheduler = client.clone();
     let mut random = StdRng::seed_from_u64(context.config.seed);

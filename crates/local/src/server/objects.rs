@@ -21,7 +21,7 @@ pub(super) struct ApiObjects {
 
 impl ApiObjects {
     pub(super) fn new(client: &Client) -> Self {
-        Self { client: client.clone() }
+        Self { client: client.as_manager("kubelet") }
     }
 }
 

@@ -186,7 +186,7 @@ async fn dispatch(server: &Server, user: &User, path: &str, request: Request<Inc
         let body = read(request).await?;
         return review::answer(server, user, &route, &body);
     }
-    verbs::handle(server, &route, &query, request).await
+    verbs::handle(server, user, &route, &query, request).await
 }
 
 /// A request's body, which is JSON, YAML or protobuf.

@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Server, Status, read,
+    Answer, Server, Status, User, read,
     respond::{json as answer_json, json_bytes, stream as stream_answer, warn},
     route::{Query, Route},
     scale, watching,
@@ -25,6 +25,7 @@ use crate::runtime::logs::LogOptions;
 /// Handles a request on a resource.
 pub(super) async fn handle(
     server: &Server,
+    user: &User,
     route: &Route,
     query: &Query,
     request: Request<Incoming>,
@@ -38,7 +39,7 @@ pub(super) async fn handle(
     if !route.subresource.is_empty() {
         return subresource(server, &target, route, query, request).await;
     }
-    let options = options(query)?;
+    let options = options(&request, query, user)?;
     match (request.method().clone(), route.name.is_empty()) {
         (Method::GET, _) if query.flag("watch") || route.watch => watch(server, &target, query, &request),
         (Method::GET, true) => list(server, &target, query, &request),
@@ -85,7 +86,10 @@ fn wants_table(accept: &str) -> bool {
     accept.split(',').next().is_some_and(|first| first.contains("as=Table"))
 }
 
-pub(super) fn options(query: &Query) -> Result<WriteOptions, Status> {
+pub(super) fn options(request: &Request<Incoming>, query: &Query, user: &User) -> Result<WriteOptions, Status> {
+    let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let default = agent.split('/').next().unwrap_or_default();
+    let manager = query.get("fieldManager").unwrap_or(if default.is_empty() { &user.name } else { default });
     let mut dry_run = false;
     for value in query.all("dryRun") {
         if value != "All" {
@@ -105,7 +109,8 @@ pub(super) fn options(query: &Query) -> Result<WriteOptions, Status> {
             return Err(Status::bad_request(text));
         }
     };
-    Ok(WriteOptions { dry_run, field_validation, subresource: None })
+    let force = query.flag("force");
+    Ok(WriteOptions { manager: manager.to_owned(), dry_run, field_validation, force, ..WriteOptions::default() })
 }
 
 pub(super) fn patch_type(request: &Request<Incoming>) -> Result<PatchType, Status> {
@@ -392,7 +397,8 @@ async fn subresource(
     if target.definition.subresource(name).is_none() {
         return Err(Status::no_such_path());
     }
-    let mut options = options(query)?;
+    let user = User { name: String::new(), groups: Vec::new() };
+    let mut options = options(&request, query, &user)?;
     options.subresource = Some(name.to_owned());
     match (name, request.method().clone()) {
         ("scale", _) => scale::answer(server, target, &options, request).await,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Target, WriteOptions, Written, check_namespace, check_type, refused};
 use crate::api::{
-    Api, admission,
+    Api, admission, managed,
     meta::{metadata_mut, name, now},
     model,
     resource::resources::NODES,
@@ -47,6 +47,7 @@ pub(crate) fn create(api: &Api, target: &Target, body: Value, options: &WriteOpt
         admission::create(api, target, &mut object, options)?;
         model::default(definition, &mut object);
         model::validate_create(definition, &object)?;
+        managed::track(definition, None, &mut object, options);
         let target = Target { name: name.clone(), ..target.clone() };
         if options.dry_run {
             if api.store.get(&definition.table, &target.namespace, &name).is_some() {

@@ -31,12 +31,34 @@ pub(crate) enum FieldValidation {
     Strict,
 }
 
+/// How fields come to be owned.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Operation {
+    #[default]
+    Update,
+    Apply,
+}
+
+impl Operation {
+    /// As `managedFields` names it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Update => "Update",
+            Self::Apply => "Apply",
+        }
+    }
+}
+
 /// Who writes, and how.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WriteOptions {
+    pub(crate) manager: String,
+    pub(crate) operation: Operation,
     pub(crate) dry_run: bool,
     pub(crate) field_validation: FieldValidation,
     pub(crate) subresource: Option<String>,
+    /// Apply patches take over fields of others.
+    pub(crate) force: bool,
 }
 
 /// The object that a request is about.

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Target, WriteOptions, Written, create, mutate};
+use super::{Operation, Target, WriteOptions, Written, create, mutate};
 use crate::api::{
-    Api,
+    Api, managed,
     meta::{metadata_mut, name},
     model,
     status::Status,
@@ -29,12 +29,13 @@ pub(crate) fn patch(
 ) -> Result<Written, Status> {
     let definition = &target.definition;
     if kind == PatchType::Apply {
+        let options = &WriteOptions { operation: Operation::Apply, ..options.clone() };
         if options.subresource.is_none() && api.store.get(&definition.table, &target.namespace, &target.name).is_none()
         {
             return create_by_apply(api, target, body, options);
         }
         return mutate(api, target, options, |old| {
-            model::apply(definition, Some(old), body).map(|new| (new, Vec::new()))
+            managed::apply(definition, Some(old), body, options).map(|new| (new, Vec::new()))
         });
     }
     mutate(api, target, options, |old| {
@@ -67,7 +68,7 @@ fn create_by_apply(api: &Api, target: &Target, body: &Value, options: &WriteOpti
             "the object does not exist, but a resourceVersion was given",
         ));
     }
-    let mut object = model::apply(&target.definition, None, body)?;
+    let mut object = managed::apply(&target.definition, None, body, options)?;
     metadata_mut(&mut object).insert("name".into(), json!(target.name));
     create(api, target, object, options)
 }

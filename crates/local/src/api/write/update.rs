@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Target, WriteOptions, Written, check_namespace, check_type, refused};
 use crate::api::{
-    Api, admission, convert,
+    Api, admission, convert, managed,
     meta::{finalizers, is_deleting, metadata_mut, name, set_or_remove, uid},
     model,
     registry::Definition,
@@ -86,6 +86,7 @@ pub(crate) fn mutate(
         model::default(definition, &mut new);
         model::validate_update(definition, &old, &new)?;
         count_generation(definition, &old, &mut new);
+        managed::track(definition, Some(&old), &mut new, options);
         let ends = is_deleting(&new)
             && finalizers(&new).next().is_none()
             && new["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
