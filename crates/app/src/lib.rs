@@ -10,7 +10,7 @@ mod supervise;
 mod web;
 mod worker;
 
-use std::{io, process::ExitStatus};
+use std::io;
 
 pub use config::{ConfigError, Pattern, WebConfig, WorkerConfig};
 
@@ -47,14 +47,6 @@ pub enum AppError {
     /// Redis does not do what is asked.
     #[error("redis")]
     Redis(#[from] redis::RedisError),
-    /// A supervised program ended with an error.
-    #[error("{program} ended with {status}")]
-    Supervised {
-        /// Program.
-        program: String,
-        /// How it ended.
-        status: ExitStatus,
-    },
 }
 
 impl Command {
@@ -91,7 +83,7 @@ pub fn main(command: Command) -> Result<(), AppError> {
             Command::Web => web::run(WebConfig::read(&variable)?).await,
             Command::Worker => worker::run(WorkerConfig::read(&variable)?).await,
             Command::Redis => redis_server::run(config::bind_address(&variable, "APP_BIND")?).await,
-            Command::Supervise(command) => supervise::run(&command).await,
+            Command::Supervise(command) => Err(supervise::become_program(&command)),
         }
     })
 }

@@ -1,8 +1,12 @@
 //! Ending with the parent: a process whose standard input ends has lost the one that held its other end.
 
-use std::{io::Read as _, process::Stdio};
+use std::{
+    io::Read as _,
+    os::unix::process::CommandExt as _,
+    process::{Command, Stdio},
+};
 
-use crate::{AppError, terminated};
+use crate::AppError;
 
 /// Ends this process at once when standard input does. The parent holds the other end and never writes, so this works
 /// however the parent dies, SIGKILL included.
@@ -20,36 +24,16 @@ fn wait_for_eof() {
     while stdin.read(&mut buffer).is_ok_and(|read| read > 0) {}
 }
 
-/// Runs a program, passes SIGTERM on to it, and kills it when standard input ends.
-pub(crate) async fn run(command: &[String]) -> Result<(), AppError> {
+/// Becomes a program that the kernel kills when the parent dies: the attribute survives `exec`, and nothing stands between
+/// parent and program whose own death would leave the program behind.
+///
+/// <https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html>: the parent is the thread that started this
+/// process, so it must be one that lives as long as its process, such as a worker of the runtime.
+pub(crate) fn become_program(command: &[String]) -> AppError {
     let program = &command[0];
     let io_error = |what: &str, source| AppError::Io { what: format!("{what} {program}"), source };
-    let mut child = tokio::process::Command::new(program)
-        .args(&command[1..])
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| io_error("starting", error))?;
-    let eof = tokio::task::spawn_blocking(wait_for_eof);
-    let status = tokio::select! {
-        status = child.wait() => status,
-        _ = eof => {
-            child.start_kill().map_err(|error| io_error("killing", error))?;
-            child.wait().await
-        }
-        () = terminated() => {
-            if let Some(pid) = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
-                // It may have ended just now, which is what is wanted.
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-            }
-            child.wait().await
-        }
-    };
-    let status = status.map_err(|error| io_error("waiting for", error))?;
-    // The runtime would wait for the thread that reads standard input, which ends only with the parent.
-    if status.success() {
-        #[expect(clippy::exit, reason = "a blocking read cannot be cancelled")]
-        std::process::exit(0);
+    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)) {
+        return io_error("binding to the parent's life", error.into());
     }
-    Err(AppError::Supervised { program: program.clone(), status })
+    io_error("starting", Command::new(program).args(&command[1..]).stdin(Stdio::null()).exec())
 }
