@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::common::{Process, Redis, app, free_address, wait_for};
+use crate::common::{Process, Redis, app, wait_for};
 use redis::Commands as _;
 
 /// How many; `DEMOCTL_TEST_MESSAGES=200000` for the long one.
@@ -12,7 +12,7 @@ fn messages() -> usize {
 
 fn worker(redis: &str) -> Process {
     let mut command = app("worker");
-    command.env("APP_REDIS_URL", redis).env("APP_METRICS_BIND", free_address().to_string()).env("APP_BATCH_MS", "20");
+    command.env("APP_REDIS_URL", redis).env("APP_METRICS_BIND", "127.0.0.1:0").env("APP_BATCH_MS", "20");
     Process(command.spawn().expect("a worker starts"))
 }
 
