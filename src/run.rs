@@ -57,7 +57,7 @@ pub async fn run(session: &Session, options: &Options, cancel: &CancellationToke
         .or_fail(Kind::Other, || format!("cannot write into {}", dir.display()))?;
     reset(&session.subject.address).await?;
     let observer = Observer::start(&session.subject, &recorder);
-    wait_for_baseline(&recorder).await;
+    wait_for_baseline(&recorder, &profile, session.request.speed).await;
     recorder.record(Fact::RunStarted {
         environment: session.environment.name.clone(),
         profile: profile.name.clone(),
@@ -112,13 +112,24 @@ async fn reset(address: &str) -> Result<(), Failure> {
 }
 
 /// The first lists of the watches have been taken in once nodes and pods are known.
-pub async fn wait_for_baseline(recorder: &Recorder) {
-    let end = Instant::now() + Duration::from_secs(5);
-    while Instant::now() < end {
-        let now = recorder.moment().now;
-        if now.nodes > 0 && !now.pods.is_empty() {
-            return;
-        }
+pub async fn wait_until_known(recorder: &Recorder) {
+    wait_for(recorder, Duration::from_secs(5), |now| now.nodes > 0 && !now.pods.is_empty()).await;
+}
+
+/// Every workload has the replicas that the profile starts with: an autoscaler raises a new Deployment to its minimum only
+/// at its first sync. Pods that no node can hold are not waited for long.
+async fn wait_for_baseline(recorder: &Recorder, profile: &Profile, speed: f64) {
+    let deadline = Duration::from_secs(5) + Duration::from_secs(45).div_f64(speed);
+    let ready = |now: &Counts, name: &str| now.pods.get(name).copied().unwrap_or(0);
+    wait_for(recorder, deadline, |now| {
+        now.nodes > 0 && profile.workloads.iter().all(|workload| ready(now, &workload.name) >= workload.replicas as i32)
+    })
+    .await;
+}
+
+async fn wait_for(recorder: &Recorder, deadline: Duration, condition: impl Fn(&Counts) -> bool) {
+    let end = Instant::now() + deadline;
+    while Instant::now() < end && !condition(&recorder.moment().now) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

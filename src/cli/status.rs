@@ -96,7 +96,7 @@ async fn status_of(environment: &Environment) -> Result<Status, Failure> {
     if let (State::Running { .. }, Ok(subject)) = (&status.cluster, session::look(environment).await) {
         let recorder = Recorder::new(None, request.speed)?;
         let observer = Observer::start(&subject, &recorder);
-        crate::run::wait_for_baseline(&recorder).await;
+        crate::run::wait_until_known(&recorder).await;
         let moment = recorder.moment();
         observer.stop().await;
         status.queue = app_status(&http_client(), &subject.address).await.ok().map(|app| app.queue_depth);
