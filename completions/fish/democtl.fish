@@ -24,7 +24,7 @@ function __fish_democtl_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c democtl -n "__fish_democtl_needs_command" -l home -d 'Where environments are kept [default: $`XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_needs_command" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_needs_command" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -50,7 +50,7 @@ complete -c democtl -n "__fish_democtl_using_subcommand demo" -l engine -d 'Whic
 k6\t'The k6 on PATH, with a script rendered from the same suite'"
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l test -d 'Only this test; may be repeated' -r
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l junit -d 'Write a `JUnit` report' -r -F
-complete -c democtl -n "__fish_democtl_using_subcommand demo" -l home -d 'Where environments are kept [default: $`XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand demo" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l keep -d 'Leave the environments up'
@@ -62,7 +62,7 @@ complete -c democtl -n "__fish_democtl_using_subcommand setup" -s n -l name -d '
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l target -d 'Where it runs' -r -f -a "local\t'A cluster embedded in this binary, on this machine'"
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l speed -d 'Divide every duration of the suite and of the controllers by this; requests keep their own time' -r
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l seed -d 'Seed of every draw' -r
-complete -c democtl -n "__fish_democtl_using_subcommand setup" -l home -d 'Where environments are kept [default: $`XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand setup" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -s y -l yes -d 'Do not ask (the local target never does)'
@@ -73,26 +73,26 @@ complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -l test -d 'O
 complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -l engine -d 'Which load engine' -r -f -a "builtin\t'The one in this binary'
 k6\t'The k6 on PATH, with a script rendered from the same suite'"
 complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -l junit -d 'Write a `JUnit` report' -r -F
-complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -l home -d 'Where environments are kept [default: $`XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -l settle -d 'Afterwards watch until pods and nodes are back at the baseline'
 complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand status" -s n -l name -d 'The environment\'s name; the only one there is when left out' -r
-complete -c democtl -n "__fish_democtl_using_subcommand status" -l home -d 'Where environments are kept [default: $`XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand status" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand status" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand status" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand watch" -s n -l name -d 'The environment\'s name; the only one there is when left out' -r
-complete -c democtl -n "__fish_democtl_using_subcommand watch" -l home -d 'Where environments are kept [default: $`XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand watch" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand watch" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand watch" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -s n -l name -d 'The environment\'s name; the only one there is when left out' -r
-complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -l home -d 'Where environments are kept [default: $`XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -l all -d 'Every environment'
@@ -101,7 +101,7 @@ complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -s h -l help -d
 complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -s p -l profile -d 'A built-in profile\'s name or a file\'s path' -r
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -l set -d 'Override a value of the profile, such as workload.web.scaling.max=6' -r
-complete -c democtl -n "__fish_democtl_using_subcommand plan" -l home -d 'Where environments are kept [default: $`XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand plan" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -109,12 +109,12 @@ complete -c democtl -n "__fish_democtl_using_subcommand plan" -s V -l version -d
 complete -c democtl -n "__fish_democtl_using_subcommand render" -s p -l profile -d 'A built-in profile\'s name or a file\'s path' -r
 complete -c democtl -n "__fish_democtl_using_subcommand render" -l set -d 'Override a value of the profile, such as workload.web.scaling.max=6' -r
 complete -c democtl -n "__fish_democtl_using_subcommand render" -l out -d 'Write one file for each object into this directory; YAML on standard output when left out' -r -F
-complete -c democtl -n "__fish_democtl_using_subcommand render" -l home -d 'Where environments are kept [default: $`XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand render" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand render" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand render" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand render" -s V -l version -d 'Print version'
-complete -c democtl -n "__fish_democtl_using_subcommand profile; and not __fish_seen_subcommand_from list show check help" -l home -d 'Where environments are kept [default: $`XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand profile; and not __fish_seen_subcommand_from list show check help" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and not __fish_seen_subcommand_from list show check help" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and not __fish_seen_subcommand_from list show check help" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -123,19 +123,19 @@ complete -c democtl -n "__fish_democtl_using_subcommand profile; and not __fish_
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and not __fish_seen_subcommand_from list show check help" -f -a "show" -d 'A profile with every default filled in'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and not __fish_seen_subcommand_from list show check help" -f -a "check" -d 'Check a profile: errors and warnings with line, column and hint'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and not __fish_seen_subcommand_from list show check help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from list" -l home -d 'Where environments are kept [default: $`XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from list" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from list" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from list" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from show" -l set -d 'Override a value of the profile, such as workload.web.scaling.max=6' -r
-complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from show" -l home -d 'Where environments are kept [default: $`XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from show" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from show" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from show" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from check" -l set -d 'Override a value of the profile, such as workload.web.scaling.max=6' -r
-complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from check" -l home -d 'Where environments are kept [default: $`XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from check" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from check" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -145,23 +145,23 @@ complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from help" -f -a "check" -d 'Check a profile: errors and warnings with line, column and hint'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c democtl -n "__fish_democtl_using_subcommand kubeconfig" -s n -l name -d 'The environment\'s name; the only one there is when left out' -r
-complete -c democtl -n "__fish_democtl_using_subcommand kubeconfig" -l home -d 'Where environments are kept [default: $`XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand kubeconfig" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand kubeconfig" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand kubeconfig" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand kubeconfig" -s V -l version -d 'Print version'
-complete -c democtl -n "__fish_democtl_using_subcommand completions" -l home -d 'Where environments are kept [default: $`XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand completions" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand completions" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand completions" -s V -l version -d 'Print version'
-complete -c democtl -n "__fish_democtl_using_subcommand app" -l home -d 'Where environments are kept [default: $`XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand app" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand app" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand app" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand app" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand local-cluster" -l dir -d 'The cluster\'s directory; its cluster.json tells the rest' -r -F
-complete -c democtl -n "__fish_democtl_using_subcommand local-cluster" -l home -d 'Where environments are kept [default: $`XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand local-cluster" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand local-cluster" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand local-cluster" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -43,7 +43,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done and passed, 2 wrong usage or profil
 
 #[derive(Debug, Args)]
 struct GlobalArgs {
-    /// Where environments are kept [default: $`XDG_STATE_HOME/democtl` or ~/.local/state/democtl]
+    /// Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]
     #[arg(long, global = true, env = "DEMOCTL_HOME", value_name = "DIR")]
     home: Option<PathBuf>,
     /// How results are written to standard output
