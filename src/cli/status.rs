@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use super::{NameArgs, Settings, session};
 use crate::{
+    demo_app::DemoApp,
     environment::Environment,
     failure::{Failure, Kind, OrFail as _},
     ledger::{Effect, Step},
-    observe::{Counts, Observer, Recorder, app_status, http_client},
+    observe::{Counts, Observer, Recorder},
     target::{Infra, State},
 };
 
@@ -99,7 +100,7 @@ async fn status_of(environment: &Environment) -> Result<Status, Failure> {
         crate::run::wait_until_known(&recorder).await;
         let moment = recorder.moment();
         observer.stop().await;
-        status.queue = app_status(&http_client(), &subject.address).await.ok().map(|app| app.queue_depth);
+        status.queue = DemoApp::default().status(&subject.address).await.ok().map(|app| app.queue_depth);
         status.usd_per_hour = subject.profile.prices.per_hour(&moment.billed_nodes());
         status.counts = Some(moment.now);
         status.address = Some(subject.address);
