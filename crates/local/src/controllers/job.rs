@@ -105,15 +105,12 @@ impl Jobs {
             return self.finish_round(&job, &pods, status, &tally).map(|()| None);
         }
         if status["startTime"].is_null() {
-            status["startTime"] = json!(now());
+            self.start(&job, &mut status);
         }
-        let again = match end(&job, &status, &tally, self.speed) {
+        let again = match announced(&job).or_else(|| end(&job, &status, &tally, self.speed)) {
             Some(end) => {
                 self.delete_all(&job, &mut tally)?;
-                conclude(&mut status, end);
-                let (kind, reason) = end.event;
-                let message = if reason == "Completed" { "Job completed" } else { end.message };
-                self.client.record_event(&job, kind, reason, message, COMPONENT);
+                self.conclude(&job, &mut status, &tally, end);
                 None
             }
             None => self.fill(&job, &status, &mut tally)?,
@@ -134,6 +131,33 @@ impl Jobs {
         write_status(&self.client, &JOBS, job, &status)?;
         let listed = uncounted(&status);
         pods.iter().filter(|pod| listed.contains(uid(pod))).try_for_each(|pod| self.untrack(pod))
+    }
+
+    /// The end is announced at once, and declared when all pods have ended and are counted.
+    fn conclude(&self, job: &Value, status: &mut Value, tally: &Tally, end: &End) {
+        let mut conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+        let (last, first) = end.kind;
+        set_condition(&mut conditions, first, "True", end.reason, end.message);
+        if tally.active.is_empty() && tally.terminating == 0 && uncounted(status).is_empty() {
+            set_condition(&mut conditions, last, "True", end.reason, end.message);
+            if last == "Complete" {
+                status["completionTime"] = json!(now());
+            }
+            let (kind, reason) = end.event;
+            let message = if last == "Complete" { "Job completed" } else { end.message };
+            self.client.record_event(job, kind, reason, message, COMPONENT);
+        }
+        status["conditions"] = json!(conditions);
+    }
+
+    fn start(&self, job: &Value, status: &mut Value) {
+        status["startTime"] = json!(now());
+        if condition_is_true(job, "Suspended") {
+            let mut conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+            set_condition(&mut conditions, "Suspended", "False", "JobResumed", "Job resumed");
+            status["conditions"] = json!(conditions);
+            self.client.record_event(job, "Normal", "Resumed", "Job resumed", COMPONENT);
+        }
     }
 
     fn suspend(&self, job: &Value, status: &mut Value, tally: &mut Tally) -> Result<(), Status> {
@@ -349,16 +373,12 @@ fn end(job: &Value, status: &Value, tally: &Tally, speed: f64) -> Option<&'stati
     complete.then_some(&COMPLETE)
 }
 
-fn conclude(status: &mut Value, end: &End) {
-    let mut conditions = status["conditions"].as_array().cloned().unwrap_or_default();
-    let (last, first) = end.kind;
-    for kind in [first, last] {
-        set_condition(&mut conditions, kind, "True", end.reason, end.message);
-    }
-    status["conditions"] = json!(conditions);
-    if last == "Complete" {
-        status["completionTime"] = json!(now());
-    }
+/// The end that was announced before.
+fn announced(job: &Value) -> Option<&'static End> {
+    [&COMPLETE, &TOO_MANY_FAILURES, &TOO_LATE].into_iter().find(|end| {
+        items(job, "/status/conditions")
+            .any(|c| c["type"] == end.kind.1 && c["status"] == "True" && c["reason"] == end.reason)
+    })
 }
 
 /// Real time until the Job has been active for too long.
