@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde::Serialize;
 
-use super::{NameArgs, Settings, session};
+use super::{Settings, session};
 use crate::{
     demo_app::DemoApp,
     environment::Environment,
@@ -17,8 +17,9 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
-    #[command(flatten)]
-    name: NameArgs,
+    /// The environment's name; all of them when left out
+    #[arg(long, short, env = "DEMOCTL_NAME", value_name = "NAME")]
+    name: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -37,7 +38,7 @@ struct Status {
 }
 
 pub(super) async fn run(args: StatusArgs, settings: &Settings) -> Result<(), Failure> {
-    let names = match args.name.name {
+    let names = match args.name {
         Some(name) => vec![settings.home.pick(Some(&name))?.name],
         None => settings.home.names().or_fail(Kind::Other, || "cannot list the environments".to_owned())?,
     };

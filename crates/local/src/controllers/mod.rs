@@ -5,6 +5,7 @@ mod application;
 mod autoscaler;
 mod daemonset;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod garbage;
 mod hpa;
@@ -59,6 +60,7 @@ pub fn start(context: &Context) -> JoinSet<()> {
     tasks.spawn(namespaces::run(context.clone()));
     tasks.spawn(node_lifecycle::run(context.clone()));
     tasks.spawn(job::run(context.clone()));
+    tasks.spawn(disruption::run(context.clone()));
     tasks.spawn(hpa::run(context.clone()));
     tasks.spawn(scaled_object::run(context.clone()));
     tasks.spawn(application::run(context.clone()));

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Jobs run to their end, and what they own goes with them.
+# What controllers do: Jobs, garbage, taints, disruption budgets.
 
 expect "create jobs" 0 "job.batch/five created" kubectl create -f "$OBJECTS/jobs.yaml"
 expect "a job completes" 0 "=job.batch/five condition met" kubectl wait --for=condition=Complete job/five --timeout=20s
@@ -35,3 +35,16 @@ eventually "it leaves" "^[^ ]+ [^ ]+$" bash -c "kubectl get pods -l app=guest -o
 expect "the event says why" 0 "TaintManagerEviction" kubectl get events --field-selector reason=TaintManagerEviction
 expect "untaint it" 0 "=node/$node untainted" kubectl taint node "$node" maintenance=now:NoExecute-
 expect "the guest goes" 0 'deployment.apps "guest" deleted' kubectl delete deployment guest
+
+kubectl create deployment pair --image=nginx --replicas=2 >/dev/null
+expect "two of them" 0 "successfully rolled out" kubectl rollout status deploy/pair --timeout=15s
+expect "a budget" 0 "=poddisruptionbudget.policy/pair created" kubectl create pdb pair --selector=app=pair --min-available=50%
+eventually "one may go" "=2 1 1" kubectl get pdb pair -o jsonpath='{.status.expectedPods} {.status.desiredHealthy} {.status.disruptionsAllowed}'
+expect "none may go" 0 "poddisruptionbudget.policy/pair patched" kubectl patch pdb pair --type=merge -p '{"spec":{"minAvailable":"100%"}}'
+eventually "the budget is used up" "=0" kubectl get pdb pair -o jsonpath='{.status.disruptionsAllowed}'
+node=$(kubectl get pods -l app=pair -o jsonpath='{.items[0].spec.nodeName}')
+expect "a drain waits for it" 1 "Cannot evict pod as it would violate the pod's disruption budget" \
+    kubectl drain "$node" --ignore-daemonsets --delete-emptydir-data --force --pod-selector=app=pair --timeout=2s
+expect "uncordon" 0 "node/$node uncordoned" kubectl uncordon "$node"
+expect "the budget goes" 0 'poddisruptionbudget.policy "pair" deleted' kubectl delete pdb pair
+expect "the pair goes" 0 'deployment.apps "pair" deleted' kubectl delete deployment pair
