@@ -8,6 +8,7 @@
 //! ```
 
 mod backend;
+mod forward;
 mod objects;
 
 use std::{
@@ -118,7 +119,12 @@ pub async fn serve_until(config: Config, shutdown: CancellationToken) -> Result<
     let logs = LogStore::new(dir.join("logs"));
     let cloud = Cloud::new(&client, clock, config.clone());
     cloud.bootstrap()?;
-    let backend = Arc::new(Backend { client: client.clone(), logs: logs.clone(), metrics: metrics.clone() });
+    let backend = Arc::new(Backend {
+        client: client.clone(),
+        logs: logs.clone(),
+        metrics: metrics.clone(),
+        shutdown: shutdown.clone(),
+    });
     let context = controllers::Context {
         client,
         clock,

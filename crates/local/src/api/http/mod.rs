@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Api, Status, protobuf, tls::Identity};
 use crate::runtime::logs::{LogOptions, LogStream};
+pub use respond::empty;
 use respond::{plain, status};
 use route::{Query, Route};
 
