@@ -157,6 +157,16 @@ impl Client {
         Some(self.api.registry.find_kind(group, version, kind)?.resource.clone())
     }
 
+    /// Every resource whose objects are kept, custom ones too.
+    pub fn kept(&self) -> Vec<Resource> {
+        self.api.registry.kept()
+    }
+
+    /// A signal that fires when an object of any resource goes, is to go, or comes to other owners.
+    pub fn lives(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.api.store.subscribe_lives()
+    }
+
     /// Binds a pod to a node, once.
     pub fn bind(&self, namespace: &str, pod: &str, node: &str) -> Result<Arc<Value>, Status> {
         let target = self.target(&PODS, namespace, pod)?;

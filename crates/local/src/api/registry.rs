@@ -154,6 +154,17 @@ impl Registry {
         served.definitions.values().filter(fits).cloned().collect()
     }
 
+    /// Every resource whose objects are kept, once, in the version in which they are.
+    pub(crate) fn kept(&self) -> Vec<Resource> {
+        let served = self.served();
+        let kept = |definition: &&Arc<Definition>| {
+            let verbs = &definition.verbs;
+            definition.stored_as == definition.resource.api_version()
+                && ["list", "delete"].iter().all(|verb| verbs.iter().any(|known| known == verb))
+        };
+        served.definitions.values().filter(kept).map(|definition| definition.resource.clone()).collect()
+    }
+
     /// Serves the established CRDs among these, instead of those before.
     pub(crate) fn set_custom<'a>(&self, crds: impl Iterator<Item = &'a Value>) {
         let mut served = Served { groups: self.builtin_groups.clone(), definitions: self.builtin.clone() };

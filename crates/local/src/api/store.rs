@@ -147,12 +147,14 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Store {
     state: RwLock<State>,
+    /// Counts objects that went, are to go, or came to other owners.
+    lives: watch::Sender<u64>,
 }
 
 impl Store {
     /// An empty store that forgets everything with the process.
     pub(crate) fn in_memory() -> Self {
-        Self { state: RwLock::new(State { version: 1, tables: HashMap::new(), journal: None }) }
+        Self::of(State { version: 1, tables: HashMap::new(), journal: None })
     }
 
     /// A store that goes on where its journal ends.
@@ -163,7 +165,11 @@ impl Store {
             let table = tables.entry(table).or_insert_with(|| Table::new(version));
             table.objects.insert(key, Arc::new(Entry::new(value, own)));
         }
-        Self { state: RwLock::new(State { version: version.max(1), tables, journal: Some(journal) }) }
+        Self::of(State { version: version.max(1), tables, journal: Some(journal) })
+    }
+
+    fn of(state: State) -> Self {
+        Self { state: RwLock::new(state), lives: watch::Sender::new(0) }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -232,6 +238,9 @@ impl Store {
         state.version = version;
         let table = state.table(table);
         table.objects.insert(key.clone(), entry.clone());
+        if lives_otherwise(previous.as_deref(), &entry) {
+            self.lives.send_modify(|count| *count += 1);
+        }
         let kind = if previous.is_some() { ChangeKind::Modified } else { ChangeKind::Added };
         table.record(Change { kind, key, entry: entry.clone(), previous });
         state.compact_journal();
@@ -251,6 +260,7 @@ impl Store {
         let entry = Arc::new(Entry::new(last, version));
         let table = state.table(table);
         table.objects.remove(key);
+        self.lives.send_modify(|count| *count += 1);
         table.record(Change { kind: ChangeKind::Deleted, key: key.clone(), entry: entry.clone(), previous });
         state.compact_journal();
         Ok(entry)
@@ -265,6 +275,11 @@ impl Store {
     /// A signal that fires at each change of a table.
     pub(crate) fn subscribe(&self, table: &str) -> watch::Receiver<u64> {
         self.write().table_from_start(table).wake.subscribe()
+    }
+
+    /// A signal that fires when an object of any table goes, is to go, or comes to other owners.
+    pub(crate) fn subscribe_lives(&self) -> watch::Receiver<u64> {
+        self.lives.subscribe()
     }
 
     /// Up to `most` changes after a version.
@@ -312,6 +327,13 @@ fn check(previous: Option<&Arc<Entry>>, expect: Expect) -> Result<(), CommitErro
         Expect::Version(version) => previous.is_some_and(|p| p.version == version),
     };
     if fits { Ok(()) } else { Err(CommitError::Unexpected) }
+}
+
+fn lives_otherwise(previous: Option<&Entry>, now: &Entry) -> bool {
+    let metadata = &now.value["metadata"];
+    let owners = &metadata["ownerReferences"];
+    let before = previous.map_or(&Value::Null, |previous| &previous.value["metadata"]["ownerReferences"]);
+    metadata.get("deletionTimestamp").is_some() || owners != before
 }
 
 fn deeper_than(levels: usize, value: &Value) -> bool {

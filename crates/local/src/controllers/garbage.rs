@@ -1,8 +1,12 @@
-//! Garbage collection: what has lost its owners goes; namespaces that end are emptied.
+//! Garbage collection: what has lost its owners goes, of whatever kind both are; namespaces that end are emptied.
 //!
 //! Upstream: `pkg/controller/garbagecollector`, `pkg/controller/namespace`.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -14,80 +18,75 @@ use super::{
 use crate::api::{
     Client, DeleteOptions, Resource, Status,
     resources::{
-        APPLICATIONS, CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, ENDPOINTS, ENDPOINTSLICES, EVENTS, HPAS, JOBS, LEASES,
-        NAMESPACES, NODES, PDBS, PODS, REPLICASETS, SCALEDOBJECTS, SECRETS, SERVICE_ACCOUNTS, SERVICES, STATEFULSETS,
+        APPLICATIONS, DAEMONSETS, DEPLOYMENTS, EVENTS, HPAS, JOBS, NAMESPACES, REPLICASETS, SCALEDOBJECTS, STATEFULSETS,
     },
 };
 
-/// Kinds that can own others.
-const OWNERS: [&Resource; 9] =
-    [&DEPLOYMENTS, &REPLICASETS, &DAEMONSETS, &STATEFULSETS, &JOBS, &SERVICES, &SCALEDOBJECTS, &NODES, &PODS];
-/// Kinds that are collected.
-const DEPENDENTS: [&Resource; 7] = [&REPLICASETS, &PODS, &HPAS, &ENDPOINTS, &ENDPOINTSLICES, &JOBS, &CONFIGMAPS];
-/// Kinds that go with their namespace.
-const CONTENT: [&Resource; 17] = [
-    &APPLICATIONS,
-    &SCALEDOBJECTS,
-    &HPAS,
-    &DEPLOYMENTS,
-    &DAEMONSETS,
-    &STATEFULSETS,
-    &JOBS,
-    &REPLICASETS,
-    &PODS,
-    &SERVICES,
-    &ENDPOINTS,
-    &ENDPOINTSLICES,
-    &PDBS,
-    &LEASES,
-    &CONFIGMAPS,
-    &SECRETS,
-    &SERVICE_ACCOUNTS,
-];
+/// Kinds that make others: they go first of a namespace.
+const MAKERS: [Resource; 8] =
+    [APPLICATIONS, SCALEDOBJECTS, HPAS, DEPLOYMENTS, DAEMONSETS, STATEFULSETS, JOBS, REPLICASETS];
+/// A failed collection is tried again after this.
+const RETRY: Duration = Duration::from_millis(50);
 
 pub(super) async fn run(context: Context) {
     let client = context.client.as_manager("kube-controller-manager");
-    let mut sources: Vec<Source> = OWNERS.iter().map(|resource| Source::everything((*resource).clone())).collect();
-    sources.push(Source::itself(NAMESPACES));
-    let collector = client.clone();
-    work::run(client, sources, move |(_, wanted)| {
-        if wanted.is_empty() { collect(&collector).map(|()| None) } else { end_namespace(&collector, wanted) }
-    })
-    .await;
+    let namespaces = client.clone();
+    let ends = move |(_, wanted): &work::Key| end_namespace(&namespaces, wanted);
+    tokio::join!(follow(&client), work::run(client.clone(), vec![Source::itself(NAMESPACES)], ends));
+}
+
+/// Collects at the start and after all that may have left something behind.
+async fn follow(client: &Client) {
+    let mut lives = client.lives();
+    loop {
+        lives.borrow_and_update();
+        if let Err(status) = collect(client) {
+            tracing::debug!(%status, "garbage collection");
+            tokio::time::sleep(RETRY).await;
+            continue;
+        }
+        if lives.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// All objects but Events, which own nothing and are owned by nobody.
+fn everything(client: &Client) -> Vec<(Resource, Vec<Arc<Value>>)> {
+    let kept = client.kept().into_iter().filter(|resource| *resource != EVENTS);
+    kept.map(|resource| (resource.clone(), client.list(&resource, "").0)).collect()
 }
 
 /// Deletes what names only owners that are gone; lets go of owners that wait for their dependents.
 fn collect(client: &Client) -> Result<(), Status> {
-    for resource in OWNERS {
-        for owner in client.list(resource, "").0.iter().filter(|owner| waits(owner, "orphan")) {
+    for (resource, owners) in everything(client) {
+        for owner in owners.iter().filter(|owner| waits(owner, "orphan")) {
             orphan(client, uid(owner))?;
-            release(client, resource, owner, "orphan")?;
+            release(client, &resource, owner, "orphan")?;
         }
     }
-    let owners: Vec<Arc<Value>> = OWNERS.iter().flat_map(|resource| client.list(resource, "").0).collect();
-    let alive: BTreeSet<&str> = owners.iter().map(|owner| uid(owner)).collect();
-    let applications = client.list(&APPLICATIONS, "").0;
+    let all = everything(client);
+    let objects = || all.iter().flat_map(|(_, objects)| objects);
+    let alive: HashSet<&str> = objects().map(|owner| uid(owner)).collect();
     let foreground: BTreeSet<&str> =
-        owners.iter().filter(|owner| waits(owner, "foregroundDeletion")).map(|owner| uid(owner)).collect();
+        objects().filter(|owner| waits(owner, "foregroundDeletion")).map(|owner| uid(owner)).collect();
     let mut blocked = BTreeSet::new();
-    for resource in DEPENDENTS {
-        for object in client.list(resource, "").0 {
-            let mut references = items(&object, "/metadata/ownerReferences").peekable();
-            if references.peek().is_none() {
-                continue;
-            }
-            let owners: Vec<&str> = references.filter_map(|reference| reference["uid"].as_str()).collect();
-            blocked.extend(owners.iter().filter(|owner| foreground.contains(*owner)).map(|owner| (*owner).to_owned()));
-            let known = |owner: &&str| alive.contains(*owner) || applications.iter().any(|app| uid(app) == *owner);
-            let orphan = !owners.iter().any(known);
-            let going = owners.iter().any(|owner| foreground.contains(owner));
-            if (orphan || going) && !is_deleting(&object) {
-                ignore_missing(client.delete(resource, namespace(&object), name(&object), &DeleteOptions::default()))?;
-            }
+    for (resource, object) in all.iter().flat_map(|(resource, objects)| objects.iter().map(move |o| (resource, o))) {
+        let references: Vec<&Value> = items(object, "/metadata/ownerReferences").collect();
+        if references.is_empty() {
+            continue;
+        }
+        let going: Vec<&str> = references.iter().filter_map(|reference| reference["uid"].as_str()).collect();
+        let going: Vec<&str> = going.into_iter().filter(|owner| foreground.contains(owner)).collect();
+        blocked.extend(going.iter().copied());
+        let lost = || !references.iter().any(|reference| lives(client, &alive, namespace(object), reference));
+        if !is_deleting(object) && (!going.is_empty() || lost()) {
+            let options = DeleteOptions { uid: Some(uid(object).to_owned()), ..DeleteOptions::default() };
+            ignore_missing(client.delete(resource, namespace(object), name(object), &options))?;
         }
     }
-    for resource in OWNERS {
-        for owner in client.list(resource, "").0.iter().filter(|owner| waits(owner, "foregroundDeletion")) {
+    for (resource, owners) in &all {
+        for owner in owners.iter().filter(|owner| waits(owner, "foregroundDeletion")) {
             if !blocked.contains(uid(owner)) {
                 release(client, resource, owner, "foregroundDeletion")?;
             }
@@ -96,16 +95,30 @@ fn collect(client: &Client) -> Result<(), Status> {
     Ok(())
 }
 
+/// Whether an owner is there. One that was not listed may have come since; of a kind that is not served nothing is
+/// known.
+fn lives(client: &Client, alive: &HashSet<&str>, space: &str, reference: &Value) -> bool {
+    let text = |key: &str| reference[key].as_str().unwrap_or_default();
+    if alive.contains(text("uid")) {
+        return true;
+    }
+    let Some(resource) = client.resource_of(text("apiVersion"), text("kind")) else { return true };
+    match client.get(&resource, space, text("name")) {
+        Ok(owner) => uid(&owner) == text("uid"),
+        Err(status) => !status.is_not_found(),
+    }
+}
+
 /// Takes an owner out of its dependents, which stay.
 fn orphan(client: &Client, owner: &str) -> Result<(), Status> {
-    for resource in DEPENDENTS {
-        for object in client.list(resource, "").0 {
+    for (resource, objects) in everything(client) {
+        for object in objects {
             let references = || items(&object, "/metadata/ownerReferences");
             if references().any(|reference| reference["uid"] == owner) {
                 let left: Vec<&Value> = references().filter(|reference| reference["uid"] != owner).collect();
                 let left = if left.is_empty() { Value::Null } else { json!(left) };
                 let patch = json!({ "metadata": { "ownerReferences": left } });
-                ignore_missing(client.merge_patch(resource, namespace(&object), name(&object), None, &patch))?;
+                ignore_missing(client.merge_patch(&resource, namespace(&object), name(&object), None, &patch))?;
             }
         }
     }
@@ -137,7 +150,9 @@ fn end_namespace(client: &Client, wanted: &str) -> Result<Option<Duration>, Stat
         return Ok(None);
     }
     let mut left = 0;
-    for resource in CONTENT {
+    let kept = client.kept().into_iter().filter(|resource| resource.namespaced && *resource != EVENTS);
+    let (makers, others): (Vec<_>, Vec<_>) = kept.partition(|resource| MAKERS.contains(resource));
+    for resource in makers.iter().chain(&others) {
         for object in client.list(resource, wanted).0 {
             left += 1;
             if !is_deleting(&object) {

@@ -52,7 +52,7 @@ pub(super) async fn serve(socket: &mut WebSocket, pod: &Pod, ports: &[u16]) -> i
         while let Some(bytes) = messages.recv().await {
             sink.send(Message::Binary(bytes)).await.map_err(io::Error::other)?;
         }
-        sink.close().await.map_err(io::Error::other)
+        Ok(())
     };
     let read = async {
         while let Some(next) = source.next().await {

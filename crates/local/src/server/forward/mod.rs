@@ -11,7 +11,7 @@ mod streams;
 use std::{io, net::IpAddr};
 
 use bytes::Bytes;
-use futures::{SinkExt as _, StreamExt as _, future};
+use futures::{SinkExt, StreamExt as _, future};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
@@ -84,10 +84,18 @@ pub(super) fn answer(pod: Pod, mut request: Request<Incoming>, shutdown: Cancell
         let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()));
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept.map_err(|error| Status::plain(error.to_string()))?);
         if chosen == TUNNEL {
-            spawn(shutdown, tunnel(on, pod));
+            spawn(shutdown, async move {
+                let mut socket = websocket(on).await?;
+                let served = tunnel(&mut socket, pod).await;
+                served.and(close(socket).await)
+            });
         } else {
             let ports = channels::ports(request.uri().query().unwrap_or_default())?;
-            spawn(shutdown, async move { channels::serve(&mut websocket(on).await?, &pod, &ports).await });
+            spawn(shutdown, async move {
+                let mut socket = websocket(on).await?;
+                let served = channels::serve(&mut socket, &pod, &ports).await;
+                served.and(close(socket).await)
+            });
         }
     } else if upgrade.iter().any(|token| token.eq_ignore_ascii_case(SPDY)) && request.method() == Method::POST {
         let chosen = choose(&tokens(request.headers(), &PROTOCOL_HEADER), &[PROTOCOL])?;
@@ -152,8 +160,8 @@ async fn plain(on: OnUpgrade, pod: Pod) -> io::Result<()> {
 }
 
 /// SPDY in binary messages of a WebSocket, cut anywhere.
-async fn tunnel(on: OnUpgrade, pod: Pod) -> io::Result<()> {
-    let (mut sink, messages) = websocket(on).await?.split();
+async fn tunnel(socket: &mut WebSocket, pod: Pod) -> io::Result<()> {
+    let (mut sink, messages) = socket.split();
     let bytes = messages.filter_map(|message| {
         future::ready(match message {
             Ok(Message::Binary(bytes)) => Some(Ok(bytes)),
@@ -166,9 +174,16 @@ async fn tunnel(on: OnUpgrade, pod: Pod) -> io::Result<()> {
         while let Some(frame) = outgoing.recv().await {
             sink.send(Message::Binary(frame)).await.map_err(io::Error::other)?;
         }
-        sink.close().await.map_err(io::Error::other)
+        Ok(())
     };
     both(streams::serve(StreamReader::new(bytes), frames, pod), write).await
+}
+
+/// Says that this side has ended, on the WebSocket and below it.
+async fn close(mut socket: WebSocket) -> io::Result<()> {
+    // As a sink: the socket's own `close` would not send the answer to a peer that closed first.
+    let _ = SinkExt::close(&mut socket).await;
+    socket.get_mut().shutdown().await
 }
 
 /// Until the reader has ended and what it left is written, or the writer has failed.
