@@ -57,7 +57,10 @@ pub async fn run(session: &Session, options: &Options, cancel: &CancellationToke
         .or_fail(Kind::Other, || format!("cannot write into {}", dir.display()))?;
     reset(&session.subject.address).await?;
     let observer = Observer::start(&session.subject, &recorder);
-    wait_for_baseline(&recorder, &profile, session.request.speed).await;
+    tokio::select! {
+        () = wait_for_baseline(&recorder, &profile, session.request.speed) => {}
+        () = cancel.cancelled() => return Err(cancelled(session)),
+    }
     recorder.record(Fact::RunStarted {
         environment: session.environment.name.clone(),
         profile: profile.name.clone(),
