@@ -51,7 +51,7 @@ async fn pod(client: &Client) -> Api<Pod> {
         let conditions = pod.and_then(|pod| pod.status.as_ref()?.conditions.as_deref()).unwrap_or_default();
         conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
     };
-    within("the pod", await_condition(pods.clone(), "app", ready)).await.expect("the watch goes well");
+    within("the pod", Box::pin(await_condition(pods.clone(), "app", ready))).await.expect("the watch goes well");
     pods
 }
 

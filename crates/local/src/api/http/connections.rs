@@ -9,6 +9,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustix::process::{Resource, getrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -55,7 +56,14 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) {
-    serve_within(Limits::default(), api, identity, backend, listener, shutdown).await;
+    let usual = Limits::default();
+    let limits = Limits { connections: usual.connections.min(descriptors() / 2), ..usual };
+    serve_within(limits, api, identity, backend, listener, shutdown).await;
+}
+
+/// Descriptors that the process may have; the rest of them is for pods, Services and files.
+fn descriptors() -> usize {
+    getrlimit(Resource::Nofile).current.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
 }
 
 /// The same with other limits.

@@ -229,11 +229,9 @@ async fn what_is_nested_deeply_is_refused() {
         reply.refused(400, "BadRequest", "recursion limit exceeded");
     }
     // Aliases of aliases: ten thousand million words.
-    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-    for level in 1..10 {
-        let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
-        bomb += &format!("a{level}: &a{level} [{aliases}]\n");
-    }
+    let level = |n: usize| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(", "));
+    let first = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    let bomb: String = std::iter::once(first).chain((1..10).map(level)).collect();
     let reply = server.send(&format!("POST {MAPS}"), "application/yaml", bomb.as_bytes()).await;
     reply.refused(400, "BadRequest", "error decoding YAML");
     server.works().await;

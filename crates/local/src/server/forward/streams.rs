@@ -38,7 +38,9 @@ pub(super) async fn serve(reader: impl AsyncRead + Send, frames: mpsc::Sender<By
                 Some(frame) => session.heed(frame).await?,
             },
             Some(ended) = session.forwards.join_next() => if let Ok(ids) = ended {
-                ids.iter().for_each(|id| drop(session.streams.remove(id)));
+                for id in ids {
+                    session.streams.remove(&id);
+                }
             },
         }
     }
@@ -98,7 +100,7 @@ impl Session {
     }
 
     async fn open(&mut self, id: u32, headers: &HeaderBlock, fin: bool) -> io::Result<()> {
-        if id % 2 == 0 || self.streams.contains_key(&id) {
+        if id.is_multiple_of(2) || self.streams.contains_key(&id) {
             return self.say(spdy::reset(id, Reset::ProtocolError)).await;
         }
         if self.streams.len() >= MOST_STREAMS {
