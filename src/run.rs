@@ -61,7 +61,10 @@ pub async fn run(session: &Session, options: &Options, cancel: &CancellationToke
     let address = &session.subject.address;
     app.reset(address).await.or_fail(Kind::Infrastructure, || format!("the app at {address} does not take a reset"))?;
     let observer = Observer::start(&session.subject, &recorder);
-    wait_for_baseline(&recorder, &profile, session.request.speed).await;
+    tokio::select! {
+        () = wait_for_baseline(&recorder, &profile, session.request.speed) => {}
+        () = cancel.cancelled() => return Err(cancelled(session)),
+    }
     recorder.record(Fact::RunStarted {
         environment: session.environment.name.clone(),
         profile: profile.name.clone(),

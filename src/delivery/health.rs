@@ -43,8 +43,7 @@ pub async fn wait_until_serving(client: &Client, deadline: Duration) -> Result<S
             Err(error) => format!("the API does not answer: {error}"),
         };
         if Instant::now() > end {
-            let mut failure =
-                Failure::msg(Kind::Delivery, format!("not healthy within {} s: {missing}", deadline.as_secs()));
+            let mut failure = Failure::msg(Kind::Delivery, format!("not healthy within {deadline:?}: {missing}"));
             for line in warnings(client).await {
                 failure = failure.hint(line);
             }
