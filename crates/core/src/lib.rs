@@ -13,6 +13,7 @@ pub mod plan;
 pub mod profile;
 pub mod promql;
 pub mod render;
+pub mod sim;
 pub mod suite;
 pub mod timeline;
 pub mod units;

@@ -23,7 +23,7 @@ pub struct Counts {
 }
 
 /// Where a run stands, as far as it was observed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Moment {
     /// Seconds since the run began, profile time.
     pub at_s: f64,
@@ -45,6 +45,15 @@ pub struct Moment {
 
 fn node_counts(billed: &BTreeMap<String, u32>) -> Vec<NodeCount> {
     billed.iter().map(|(vm_size, count)| NodeCount { vm_size: vm_size.clone(), count: *count }).collect()
+}
+
+/// How far a metric is from its target: their ratio, and the words, such as `in-flight 41/pod > 6`.
+pub fn metric_words(label: &str, value: f64, target: f64, unit: &str) -> (f64, String) {
+    let short = |value: f64| {
+        if value >= 10.0 || value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.1}") }
+    };
+    let sign = if value > target { '>' } else { '<' };
+    (value / target, format!("{label} {}{unit} {sign} {}", short(value), short(target)))
 }
 
 impl Moment {
