@@ -142,6 +142,11 @@ impl Store {
     }
 }
 
+/// Seconds from one claim of a busy worker to the next.
+pub(super) fn batch_s(worker: &Worker) -> f64 {
+    (nanos(worker.batch_time) + BATCH_HANDLING) as f64 / 1e9
+}
+
 impl World<'_> {
     /// Whether the store answers.
     pub(super) fn store_is_up(&self) -> bool {
@@ -178,7 +183,7 @@ impl World<'_> {
     /// A worker claims up to a batch, or waits.
     pub(super) fn claim(&mut self, pod: u32) {
         let Some(worker) = self.worker_of(pod) else { return };
-        let (most, takes) = (worker.batch as usize, nanos(worker.batch_time) + BATCH_HANDLING);
+        let (most, takes) = (worker.batch as usize, (nanos(worker.batch_time) + BATCH_HANDLING));
         let process = &mut self.pods[pod as usize].process;
         if !process.up || !process.batch.is_empty() {
             return;

@@ -12,6 +12,7 @@ mod app;
 mod book;
 mod cluster;
 mod fault;
+mod fluid;
 mod load;
 mod machines;
 mod monitoring;
@@ -26,6 +27,8 @@ use app::Store;
 use book::Book;
 use cluster::{Phase, Pod, Workload, daemons};
 pub use fault::{Fault, FaultError};
+use fluid::Flow;
+pub use fluid::{TrafficForecast, TrafficStep, traffic};
 use load::Load;
 use machines::{Machine, PoolState, Scanner};
 use monitoring::{Monitoring, SYNC};
@@ -122,7 +125,7 @@ pub fn forecast(profile: &Profile, options: &Options) -> Result<Forecast, Foreca
 /// Monitoring and autoscalers have run for so long before the first test.
 const WARM_UP: Duration = Duration::from_secs(180);
 /// What `run-tests` takes from a cluster that is ready to its first request, undivided, and how much that varies.
-const LAUNCH: (Nanos, Nanos) = (250_000_000, 450_000_000);
+const LAUNCH: (Nanos, Nanos) = (100_000_000, 250_000_000);
 /// How often it is looked whether everything is back at the baseline.
 const SETTLE_TICK: Duration = Duration::from_secs(3);
 /// How often it is looked whether the queue is empty after a test, undivided.
@@ -190,6 +193,9 @@ struct World<'a> {
     changed: Nanos,
     /// Traffic flows in rates; no request is simulated.
     flows: bool,
+    flow: Flow,
+    /// Time that was passed over because nothing changed in it.
+    skipped: Nanos,
     warned: BTreeSet<(String, String)>,
     tests: Vec<&'a Test>,
     results: Vec<TestResult>,
@@ -271,6 +277,8 @@ impl<'a> World<'a> {
             dirty: false,
             changed: 0,
             flows: false,
+            flow: Flow::default(),
+            skipped: 0,
             warned: BTreeSet::new(),
             tests,
             results: Vec::new(),
@@ -341,7 +349,7 @@ impl<'a> World<'a> {
 
     /// Profile time since the run began; what is before it counts as its beginning.
     fn at_s(&self) -> f64 {
-        self.origin.map_or(0.0, |origin| (self.now - origin) as f64 / 1e9 * self.speed)
+        self.origin.map_or(0.0, |origin| (self.now - origin + self.skipped) as f64 / 1e9 * self.speed)
     }
 
     fn tell(&mut self, fact: Fact) {
@@ -396,7 +404,7 @@ impl<'a> World<'a> {
             Happening::Settled => self.settled(),
             Happening::Begin => self.begin(),
             Happening::Fault { index, part } => self.fault(index, part),
-            Happening::Flow => {}
+            Happening::Flow => self.flow_step(),
         }
     }
 

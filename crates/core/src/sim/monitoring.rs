@@ -59,8 +59,9 @@ pub(super) struct Monitoring {
     written: BTreeMap<u32, Vec<Labels>>,
 }
 
+/// Metrics that expressions name, and the longest range that they look back.
 #[derive(Default)]
-struct Names(BTreeSet<String>);
+struct Names(BTreeSet<String>, Duration);
 
 impl ExprVisitor for Names {
     type Error = std::convert::Infallible;
@@ -68,7 +69,11 @@ impl ExprVisitor for Names {
     fn pre_visit(&mut self, expr: &Expr) -> Result<bool, Self::Error> {
         match expr {
             Expr::VectorSelector(selector) => self.0.extend(selector.name.clone()),
-            Expr::MatrixSelector(selector) => self.0.extend(selector.vs.name.clone()),
+            Expr::MatrixSelector(selector) => {
+                self.0.extend(selector.vs.name.clone());
+                self.1 = self.1.max(selector.range);
+            }
+            Expr::Subquery(subquery) => self.1 = self.1.max(subquery.range * 2),
             _ => {}
         }
         Ok(true)
@@ -77,18 +82,7 @@ impl ExprVisitor for Names {
 
 impl Monitoring {
     pub(super) fn new(profile: &Profile, server: Option<usize>, speed: f64) -> Self {
-        let mut queries = BTreeMap::new();
-        let mut names = Names::default();
-        for trigger in profile.workloads.iter().filter_map(|w| w.scaling.as_ref()).flat_map(|s| &s.triggers) {
-            // A profile's queries were parsed when it was loaded.
-            if let Trigger::Prometheus { query, .. } = trigger
-                && let Ok(expr) = promql::parse(query)
-            {
-                let walked = walk_expr(&mut names, &expr);
-                debug_assert!(walked.is_ok(), "visiting names cannot fail");
-                queries.insert(query.clone(), expr);
-            }
-        }
+        let (queries, names) = queries(profile);
         let interval = profile.workloads.iter().find_map(|workload| match &workload.role {
             Role::Prometheus(settings) => Some(settings.scrape_interval),
             _ => None,
@@ -108,6 +102,27 @@ impl Monitoring {
     }
 }
 
+fn queries(profile: &Profile) -> (BTreeMap<String, Expr>, Names) {
+    let mut queries = BTreeMap::new();
+    let mut names = Names::default();
+    for trigger in profile.workloads.iter().filter_map(|w| w.scaling.as_ref()).flat_map(|s| &s.triggers) {
+        // A profile's queries were parsed when it was loaded.
+        if let Trigger::Prometheus { query, .. } = trigger
+            && let Ok(expr) = promql::parse(query)
+        {
+            let walked = walk_expr(&mut names, &expr);
+            debug_assert!(walked.is_ok(), "visiting names cannot fail");
+            queries.insert(query.clone(), expr);
+        }
+    }
+    (queries, names)
+}
+
+/// The longest range that any query of a profile looks back.
+pub(super) fn longest_range(profile: &Profile) -> Duration {
+    queries(profile).1.1
+}
+
 fn labels(name: &str, fixed: &Labels, more: &[(&str, &str)]) -> Labels {
     let mut labels = fixed.clone();
     labels.insert(METRIC_NAME.to_owned(), name.to_owned());
@@ -124,8 +139,9 @@ impl World<'_> {
     /// Prometheus scrapes every running pod of the app.
     pub(super) fn scrape(&mut self) {
         let Some(interval) = self.monitoring.scrape_interval else { return };
-        let interval = if self.flows { SYNC } else { interval };
-        self.agenda.plan(self.now + self.real(interval), Happening::Scrape);
+        if !self.flows {
+            self.agenda.plan(self.now + self.real(interval), Happening::Scrape);
+        }
         if !self.server_is_up() {
             return;
         }
