@@ -8,7 +8,7 @@ use democtl_core::{
     event::{Event, Fact},
     profile::{Profile, Source},
     sim::{Fault, Forecast, Options, TrafficForecast, forecast, traffic},
-    verdict::Verdict,
+    verdict::{Figures, Verdict},
 };
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 
@@ -20,7 +20,8 @@ fn builtin(name: &str, sets: &[(&str, &str)]) -> Profile {
 /// m3demo2 with more TOML, and a suite of one test.
 fn with_suite(toml: &str, test: &str) -> Profile {
     let source = Source { name: "trial.toml".into(), text: format!("extends = \"m3demo2\"\nsuite = \"one\"\n{toml}") };
-    let suite = format!("name = \"one\"\n[[test]]\nname = \"only\"\n{test}");
+    let suite =
+        format!("name = \"one\"\n[[test]]\nname = \"only\"\nthresholds = [\"http_req_failed: rate<0.05\"]\n{test}");
     let find =
         |name: &str| name.ends_with("one").then(|| Source { name: "suites/one.toml".into(), text: suite.clone() });
     Profile::load(&source, &[], &find).unwrap()
@@ -46,7 +47,8 @@ fn within(value: f64, measured: f64, share: f64) -> bool {
     (value / measured - 1.0).abs() <= share
 }
 
-/// Figures of docs/benchmarks.md, measured at speed 15: p95 in milliseconds, failed share, verdict.
+/// Means of what docs/benchmarks.md tells of local runs at speed 15: p95 in milliseconds, failed share, verdict. One run's
+/// p95 lies up to a tenth beside the mean, measured or forecast: a run has no more than 12,000 requests.
 #[test]
 fn forecasts_agree_with_measured_spikes() {
     let max_3 = [("workload.web.scaling.max", "3")];
@@ -56,21 +58,23 @@ fn forecasts_agree_with_measured_spikes() {
         ("workload.web.requests.memory", "1Gi"),
     ];
     let rows = [
-        ("m3demo1", &[][..], 909.0, 0.0, Verdict::Fail),
-        ("m3demo1", &[("workload.web.replicas", "12")][..], 709.0, 0.0, Verdict::Fail),
+        ("m3demo1", &[][..], 887.0, 0.0, Verdict::Fail),
+        ("m3demo1", &small[..1], 709.0, 0.0, Verdict::Fail),
         ("m3demo1", &small[..], 200.0, 0.0, Verdict::Pass),
-        ("m3demo2", &[][..], 341.0, 0.010, Verdict::Pass),
+        ("m3demo2", &[][..], 340.0, 0.010, Verdict::Pass),
         ("m3demo2", &max_3[..], 1218.0, 0.384, Verdict::Fail),
         ("m3demo2-as-written", &[][..], 1210.0, 0.230, Verdict::Fail),
     ];
-    for (name, sets, p95_ms, failed, verdict) in rows {
-        for seed in 1..=3 {
-            let outcome = spike(&builtin(name, sets), seed);
-            let total = &outcome.tests[0].total;
-            assert_eq!(outcome.verdict(), verdict, "{name} {sets:?} seed {seed}: {total:?}");
-            assert!(within(total.p95_ms, p95_ms, 0.15), "{name} {sets:?} seed {seed}: p95 {} ms", total.p95_ms);
-            assert!((total.failed_rate - failed).abs() < 0.03, "{name} {sets:?} seed {seed}: {}", total.failed_rate);
+    for (name, sets, measured_ms, failed, verdict) in rows {
+        let outcomes: Vec<_> = (1..=4).map(|seed| spike(&builtin(name, sets), seed)).collect();
+        let mean =
+            |of: fn(&Figures) -> f64| outcomes.iter().map(|outcome| of(&outcome.tests[0].total)).sum::<f64>() / 4.0;
+        for outcome in &outcomes {
+            assert_eq!(outcome.verdict(), verdict, "{name} {sets:?}: {:?}", outcome.tests[0].total);
         }
+        let (p95_ms, failed_rate) = (mean(|total| total.p95_ms), mean(|total| total.failed_rate));
+        assert!(within(p95_ms, measured_ms, 0.15), "{name} {sets:?}: p95 {p95_ms} ms, measured {measured_ms}");
+        assert!((failed_rate - failed).abs() < 0.03, "{name} {sets:?}: {failed_rate} failed, measured {failed}");
     }
 }
 
@@ -148,7 +152,7 @@ fn other_faults_show_where_they_strike() {
 
 /// A steady crowd at the level of requests, and the same crowd as a rate.
 fn both(vus: u32) -> (Forecast, TrafficForecast) {
-    let test = format!("vus = {vus}\nduration = \"20m\"\njourney = [{CREATE}, {{ think = \"500ms\" }}]\n");
+    let test = format!("vus = {vus}\nduration = \"8m\"\njourney = [{CREATE}, {{ think = \"0s..1s\" }}]\n");
     let day = "[traffic]\nday = [{ at = \"00:00\", load = 1.0 }]\n";
     let profile = with_suite(day, &test);
     let options = Options { settle: false, ..Options::default() };
@@ -157,18 +161,18 @@ fn both(vus: u32) -> (Forecast, TrafficForecast) {
 
 #[test]
 fn requests_and_rates_agree_on_a_steady_crowd() {
-    for vus in [20, 200] {
+    for vus in [10, 100, 300] {
         let (requests, rates) = both(vus);
         let flow = rates.steps.last().unwrap();
-        let late: Vec<_> = requests.tests[0].seconds.iter().filter(|second| second.at_s > 900).collect();
+        let late: Vec<_> = requests.tests[0].seconds.iter().filter(|second| second.at_s > 300).collect();
         let rps = late.iter().map(|second| second.requests).sum::<u64>() as f64 / late.len() as f64;
         assert!(within(flow.rps, rps, 0.03), "{vus} VUs: {} and {rps} requests/s", flow.rps);
-        let sums = |events: &[Event]| {
-            let last = |of| replicas(events, of).last().map(|(_, to)| *to);
-            (last("web"), last("worker"))
-        };
-        assert_eq!(sums(&requests.events), sums(&rates.events), "{vus} VUs: replicas");
-        assert_eq!(requests.after.now.nodes, flow.counts.nodes, "{vus} VUs: nodes");
+        let (now, flows) = (&requests.after.now, &flow.counts);
+        assert_eq!(now.nodes, flows.nodes, "{vus} VUs: {now:?} and {flows:?}");
+        for workload in ["web", "worker"] {
+            let apart = now.pods[workload] - flows.pods[workload];
+            assert!(apart.abs() <= 1, "{vus} VUs, {workload}: {now:?} and {flows:?}");
+        }
     }
 }
 

@@ -109,6 +109,22 @@ pub fn traffic(profile: &Profile, options: &Options, days: u32) -> Result<Traffi
     Ok(world.close_flow(days))
 }
 
+/// An autoscaler sees no means: its window of scaling down keeps the greatest of so many readings.
+const READINGS: f64 = 20.0;
+/// That lies so many standard deviations above the mean (of a normal distribution).
+const GREATEST_OF_READINGS: f64 = 1.87;
+
+/// The root of that degree of a number above 1, by bisection: what `powf` gives differs from machine to machine.
+fn root(number: f64, degree: u32) -> f64 {
+    let power = |base: f64| (0..degree).fold(1.0, |product, _| product * base);
+    let (mut low, mut high) = (1.0, number);
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        if power(middle) > number { high = middle } else { low = middle }
+    }
+    low
+}
+
 /// Polls of a journey: the first comes too early, the second finds the message stored.
 const POLLS: f64 = 2.0;
 
@@ -254,13 +270,16 @@ impl World<'_> {
         // Who is refused pauses as others do and comes back.
         flow.refused = (inside - flow.in_flight) / flow.pause_s.max(1e-3);
         let (in_flight, written) = (flow.in_flight, flow.journeys * flow.writes);
+        let share = if vus > 0.0 { inside / vus } else { 0.0 };
+        let seen = (in_flight + GREATEST_OF_READINGS * (inside * (1.0 - share)).max(0.0).sqrt()).min(vus);
         for pod in self.endpoints.clone() {
-            self.pods[pod as usize].process.flowing = in_flight / pods;
+            self.pods[pod as usize].process.flowing = seen / pods;
         }
         let workers = self.ready_workers();
-        // Between two claims the list holds what came since; so many workers claim so often.
+        // Between two claims the list holds what came since; of so many workers one claims early, but not always.
         let batch = workers.first().and_then(|pod| self.workloads[self.pods[*pod as usize].workload].worker.as_ref());
-        let standing = batch.map_or(0.0, |worker| written * super::app::batch_s(worker) / (workers.len() as f64 + 1.0));
+        let age = 1.0 - 1.0 / root(READINGS, workers.len() as u32);
+        let standing = batch.map_or(0.0, |worker| written * super::app::batch_s(worker) * age);
         self.store.backlog = self.flow.carry + standing;
         self.flow.queue_max = self.flow.queue_max.max(self.store.backlog);
     }
