@@ -1,9 +1,9 @@
-//! Forecasts a profile as JSON lines: `forecast PROFILE [SPEED] [SEED] [TEST] [PATH=VALUE]`.
+//! Forecasts a profile as JSON lines: `forecast PROFILE [SPEED] [SEED] [TEST|days:N] [PATH=VALUE]`.
 #![expect(clippy::print_stdout, reason = "an example's result")]
 
 use democtl_core::{
     profile::Profile,
-    sim::{Options, forecast},
+    sim::{Options, forecast, traffic},
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -18,6 +18,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         tests: argument(3).filter(|test| *test != "all").map(ToOwned::to_owned).into_iter().collect(),
         ..Options::default()
     };
+    if let Some(days) = argument(3).and_then(|text| text.strip_prefix("days:")) {
+        let options = Options { tests: Vec::new(), ..options };
+        println!("{}", serde_json::to_string_pretty(&traffic(&profile, &options, days.parse()?)?)?);
+        return Ok(());
+    }
     let outcome = forecast(&profile, &options)?;
     for event in outcome.events.iter().filter(|event| !matches!(event.fact, democtl_core::event::Fact::Sample { .. })) {
         println!("{}", serde_json::to_string(event)?);
