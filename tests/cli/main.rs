@@ -2,6 +2,7 @@
 
 mod bad_usage;
 mod environment;
+mod forecast;
 mod generated;
 mod help;
 mod killed;

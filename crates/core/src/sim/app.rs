@@ -13,7 +13,7 @@ use super::{
 use crate::profile::Worker;
 
 /// Bounds in seconds of the app's histograms.
-const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+pub(super) const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 /// Bytes that a request in flight adds to the modelled memory.
 const MEMORY_PER_REQUEST: i64 = 256 << 10;
 /// How often a worker without messages looks for some.
@@ -43,13 +43,13 @@ impl Buckets {
         }
     }
 
-    /// Upper bounds with cumulated counts, without the last one.
-    pub(super) fn cumulated(&self) -> impl Iterator<Item = (f64, u64)> {
+    /// Cumulated counts, that of all last.
+    pub(super) fn cumulated(&self) -> impl Iterator<Item = u64> {
         let sums = self.counts.iter().scan(0, |sum, count| {
             *sum += count;
             Some(*sum)
         });
-        BUCKETS.into_iter().zip(sums)
+        sums.chain([self.count])
     }
 }
 

@@ -22,8 +22,8 @@ use crate::{
 
 /// A group whose scale-up failed is left alone for so long (upstream's `--initial-node-group-backoff-duration`).
 const BACKOFF: Duration = Duration::from_secs(300);
-/// Longer than a node that could not be removed is left alone: what has not changed since then stays as it is.
-const RECHECK: Duration = Duration::from_secs(400);
+/// A node that could not be removed is looked at again after so long (upstream's `--unremovable-node-recheck-timeout`).
+const RECHECK: Duration = Duration::from_secs(300);
 /// How often a drain looks whether its pods are gone.
 const DRAIN_TICK: Duration = Duration::from_secs(1);
 const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
@@ -52,8 +52,13 @@ pub(super) struct PoolState {
 pub(super) struct Scanner {
     brain: Autoscaler,
     pub(super) interval: Duration,
-    /// When it last found nothing to do and had nothing to wait for.
-    at_rest: Option<Nanos>,
+    /// When it last looked.
+    last: Option<Nanos>,
+    /// When one of its timers runs out, milliseconds of profile time. While nothing changes it would find nothing before.
+    timers: BTreeSet<u64>,
+    delay_after_add: Duration,
+    unneeded: Duration,
+    waits: bool,
     told: BTreeSet<(String, String)>,
 }
 
@@ -67,7 +72,38 @@ impl Scanner {
             ..Options::default()
         };
         let brain = Autoscaler::new(options, seed);
-        Self { brain, interval: settings.scan_interval, at_rest: None, told: BTreeSet::new() }
+        Self {
+            brain,
+            interval: settings.scan_interval,
+            last: None,
+            timers: BTreeSet::new(),
+            delay_after_add: settings.scale_down_delay_after_add,
+            unneeded: settings.scale_down_unneeded_time,
+            waits: false,
+            told: BTreeSet::new(),
+        }
+    }
+}
+
+impl Scanner {
+    fn is_due(&mut self, changed: Nanos, now_s: f64) -> bool {
+        let now = (now_s * 1000.0) as u64;
+        let run_out = self.timers.first().is_some_and(|timer| *timer <= now);
+        self.timers.retain(|timer| *timer > now);
+        run_out || self.waits || self.last.is_none_or(|last| changed >= last)
+    }
+
+    /// Remembers when it must look again though nothing changes.
+    fn note(&mut self, now: Nanos, now_s: f64, actions: &[Action]) {
+        let mut timer = |after_s: f64| self.timers.insert((after_s * 1000.0) as u64);
+        for since in self.brain.unneeded().values() {
+            timer(since + self.unneeded.as_secs_f64() + 0.001);
+        }
+        if actions.iter().any(|action| matches!(action, Action::Increase { .. })) {
+            timer(now_s + self.delay_after_add.as_secs_f64());
+        }
+        timer(now_s + RECHECK.as_secs_f64());
+        self.last = Some(now);
     }
 }
 
@@ -199,12 +235,12 @@ impl World<'_> {
     /// One loop of the cluster autoscaler.
     pub(super) fn scan(&mut self) {
         let Some(mut scanner) = self.scanner.take() else { return };
-        if scanner.at_rest.is_none_or(|since| self.changed > since) {
+        if scanner.is_due(self.changed, self.profile_s()) {
             let seen = self.seen();
-            let actions = scanner.brain.run_once(&seen, self.profile_s());
-            let quiet = self.now - self.changed > self.real(RECHECK);
-            let rests = quiet && actions.is_empty() && scanner.brain.unneeded().is_empty() && seen.pending.is_empty();
-            scanner.at_rest = rests.then_some(self.now);
+            let now_s = self.profile_s();
+            let actions = scanner.brain.run_once(&seen, now_s);
+            scanner.note(self.now, now_s, &actions);
+            scanner.waits = !seen.pending.is_empty();
             for action in actions {
                 self.act(action, &mut scanner.told);
             }

@@ -14,6 +14,7 @@ use promql_parser::{
 use super::{
     World,
     agenda::{Happening, Nanos},
+    app::BUCKETS,
     cluster::Phase,
 };
 use crate::{
@@ -40,6 +41,18 @@ pub(super) struct Usage {
     pub(super) at: Nanos,
 }
 
+/// A pod's series: its metric, and which counter or bucket.
+type Key = (&'static str, u32);
+
+/// Names of the app's histograms.
+const DURATIONS: [&str; 3] = [
+    "http_request_duration_seconds_bucket",
+    "http_request_duration_seconds_sum",
+    "http_request_duration_seconds_count",
+];
+/// See above.
+const WAITS: [&str; 3] = ["queue_wait_seconds_bucket", "queue_wait_seconds_sum", "queue_wait_seconds_count"];
+
 /// Both servers.
 #[derive(Debug)]
 pub(super) struct Monitoring {
@@ -56,7 +69,7 @@ pub(super) struct Monitoring {
     readings: BTreeMap<u32, (Nanos, f64)>,
     pub(super) usage: BTreeMap<u32, Usage>,
     /// Series of each pod that were written last.
-    written: BTreeMap<u32, Vec<Labels>>,
+    written: BTreeMap<u32, BTreeMap<Key, Labels>>,
 }
 
 /// Metrics that expressions name, and the longest range that they look back.
@@ -123,13 +136,6 @@ pub(super) fn longest_range(profile: &Profile) -> Duration {
     queries(profile).1.1
 }
 
-fn labels(name: &str, fixed: &Labels, more: &[(&str, &str)]) -> Labels {
-    let mut labels = fixed.clone();
-    labels.insert(METRIC_NAME.to_owned(), name.to_owned());
-    labels.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-    labels
-}
-
 impl World<'_> {
     /// Prometheus' time.
     fn millis(&self) -> i64 {
@@ -146,28 +152,38 @@ impl World<'_> {
             return;
         }
         let at = self.millis();
-        let mut gone = std::mem::take(&mut self.monitoring.written);
+        let mut before = std::mem::take(&mut self.monitoring.written);
+        let mut page = Vec::new();
         for workload in 0..self.workloads.len() {
             let is_web = self.web.is_some_and(|web| web.deployment == workload);
             if !is_web && self.workloads[workload].worker.is_none() {
                 continue;
             }
-            for pod in self.workloads[workload].pods.clone() {
+            for index in 0..self.workloads[workload].pods.len() {
+                let pod = self.workloads[workload].pods[index];
                 if self.pods[pod as usize].phase != Phase::Running {
                     continue;
                 }
-                let samples = self.page(pod, is_web);
-                for (labels, value) in &samples {
+                page.clear();
+                self.page(pod, is_web, &mut page);
+                let mut series = before.remove(&pod).unwrap_or_default();
+                for (key, value) in &page {
+                    let labels = series.entry(*key).or_insert_with(|| self.labels(pod, *key));
                     self.monitoring.storage.append(labels, Sample { at, value: *value });
                 }
-                let now: Vec<Labels> = samples.into_iter().map(|(labels, _)| labels).collect();
-                for labels in gone.remove(&pod).into_iter().flatten().filter(|labels| !now.contains(labels)) {
-                    self.monitoring.storage.end(&labels, at);
+                if series.len() > page.len() {
+                    series.retain(|key, labels| {
+                        let kept = page.iter().any(|(other, _)| other == key);
+                        if !kept {
+                            self.monitoring.storage.end(labels, at);
+                        }
+                        kept
+                    });
                 }
-                self.monitoring.written.insert(pod, now);
+                self.monitoring.written.insert(pod, series);
             }
         }
-        for labels in gone.into_values().flatten() {
+        for labels in before.into_values().flat_map(BTreeMap::into_values) {
             self.monitoring.storage.end(&labels, at);
         }
         self.monitoring.storage.forget(at);
@@ -178,12 +194,12 @@ impl World<'_> {
         self.monitoring.server.is_some_and(ready)
     }
 
-    /// What a pod exposes, as far as anybody asks for it.
-    fn page(&self, pod: u32, is_web: bool) -> Vec<(Labels, f64)> {
+    /// The labels of a pod's series.
+    fn labels(&self, pod: u32, (metric, detail): Key) -> Labels {
         let entry = &self.pods[pod as usize];
-        let process = &entry.process;
         let name = &entry.object.name;
-        let fixed: Labels = [
+        let mut labels: Labels = [
+            (METRIC_NAME, metric),
             ("app", self.workloads[entry.workload].name.as_str()),
             ("instance", name),
             ("job", "kubernetes-pods"),
@@ -193,45 +209,54 @@ impl World<'_> {
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into();
+        let mut put = |key: &str, value: String| labels.insert(key.to_owned(), value);
+        if metric == "http_requests_total" {
+            let (method, path, status) = &self.counters[detail as usize];
+            put("method", method.clone());
+            put("path", (*path).to_owned());
+            put("status", status.to_string());
+        } else if metric.ends_with("_bucket") {
+            let bound = BUCKETS.get(detail as usize).copied().unwrap_or(f64::INFINITY);
+            put("le", promql::series::text(bound));
+        }
+        labels
+    }
+
+    /// What a pod exposes, as far as anybody asks for it.
+    fn page(&self, pod: u32, is_web: bool, page: &mut Vec<(Key, f64)>) {
+        let process = &self.pods[pod as usize].process;
         let base = self.workload_of(pod).map_or(0, |workload| workload.base_memory.0);
-        let mut out = Vec::new();
-        let mut put = |metric: &str, more: &[(&str, &str)], value: f64| {
+        let mut put = |metric: &'static str, detail: usize, value: f64| {
             if self.monitoring.wanted.contains(metric) {
-                out.push((labels(metric, &fixed, more), value));
+                page.push(((metric, detail as u32), value));
             }
         };
-        put("up", &[], f64::from(u8::from(process.up)));
-        put("scrape_duration_seconds", &[], 0.002);
+        put("up", 0, f64::from(u8::from(process.up)));
+        put("scrape_duration_seconds", 0, 0.002);
         if !process.up {
-            return out;
+            return;
         }
-        put("app_cpu_seconds_total", &[], process.cpu_s);
-        put("app_memory_bytes", &[], process.memory(base) as f64);
+        put("app_cpu_seconds_total", 0, process.cpu_s);
+        put("app_memory_bytes", 0, process.memory(base) as f64);
         if !is_web {
-            put("customers_processed_total", &[], process.processed as f64);
-            return out;
+            return put("customers_processed_total", 0, process.processed as f64);
         }
-        put("http_requests_in_flight", &[], process.gauge());
-        put("http_requests_executing", &[], f64::from(process.executing));
-        put("queue_depth", &[], self.store.length());
-        for (index, (method, path, status)) in self.counters.iter().enumerate() {
-            let count = process.answers.get(index).copied().unwrap_or(0.0);
-            if count > 0.0 {
-                let status = status.to_string();
-                put("http_requests_total", &[("method", method), ("path", path), ("status", &status)], count);
+        put("http_requests_in_flight", 0, process.gauge());
+        put("http_requests_executing", 0, f64::from(process.executing));
+        put("queue_depth", 0, self.store.length());
+        for (counter, count) in process.answers.iter().enumerate().filter(|(_, count)| **count > 0.0) {
+            put("http_requests_total", counter, *count);
+        }
+        if !self.monitoring.histograms {
+            return;
+        }
+        for ([bucket, sum, count], histogram) in [(DURATIONS, &process.durations), (WAITS, &process.waits)] {
+            for (index, cumulated) in histogram.cumulated().enumerate() {
+                put(bucket, index, cumulated as f64);
             }
+            put(sum, 0, histogram.sum_s);
+            put(count, 0, histogram.count as f64);
         }
-        for (metric, histogram) in
-            [("http_request_duration_seconds", &process.durations), ("queue_wait_seconds", &process.waits)]
-        {
-            for (bound, count) in histogram.cumulated() {
-                put(&format!("{metric}_bucket"), &[("le", &promql::series::text(bound))], count as f64);
-            }
-            put(&format!("{metric}_bucket"), &[("le", "+Inf")], histogram.count as f64);
-            put(&format!("{metric}_sum"), &[], histogram.sum_s);
-            put(&format!("{metric}_count"), &[], histogram.count as f64);
-        }
-        out
     }
 
     /// A query's one number, as KEDA reads it: nothing is 0.
