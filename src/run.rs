@@ -7,9 +7,9 @@ use std::{
 };
 
 use democtl_core::{
-    capacity, cost,
     event::Fact,
     profile::Profile,
+    sim,
     suite::Test,
     verdict::{TestResult, Verdict},
 };
@@ -211,7 +211,7 @@ async fn settle(
     cancel: &CancellationToken,
 ) -> Result<Option<f64>, Failure> {
     let begun = recorder.at_s();
-    let limit = settle_limit(&session.subject.profile).as_secs_f64();
+    let limit = sim::settle_limit(&session.subject.profile).as_secs_f64();
     let mut events = recorder.subscribe();
     let mut ticks = tokio::time::interval(Duration::from_millis(200));
     if options.style.bars || recorder.moment().now != *baseline {
@@ -234,15 +234,6 @@ async fn settle(
     }
 }
 
-/// Pods go after the HPA's window, nodes after the autoscaler's two timers; twice that is never.
-fn settle_limit(profile: &Profile) -> Duration {
-    let nodes = profile
-        .autoscaler
-        .as_ref()
-        .map_or(Duration::ZERO, |settings| settings.scale_down_delay_after_add.max(settings.scale_down_unneeded_time));
-    (Duration::from_secs(600) + nodes) * 2
-}
-
 fn summarise(
     session: &Session,
     results: &[TestResult],
@@ -253,11 +244,6 @@ fn summarise(
     dir: &Path,
 ) -> RunSummary {
     let profile = &session.subject.profile;
-    let end = Duration::from_secs_f64(after.at_s);
-    let spent = cost::run(&profile.prices, &after.node_steps, Duration::ZERO, end);
-    let peak = capacity::spread(profile, after.peak.nodes.max(0) as u32);
-    let month = cost::project(profile, Some(&peak));
-    let dollars = |of: fn(&cost::RunCost) -> f64| spent.as_ref().map_or(f64::NAN, of);
     let passed = results.iter().all(|result| result.verdict == Verdict::Pass);
     RunSummary {
         environment: session.environment.name.clone(),
@@ -274,14 +260,7 @@ fn summarise(
         settled_s,
         scaling_events: after.scaling_events,
         unschedulable: after.unschedulable.clone(),
-        cost: Cost {
-            run_usd: dollars(|cost| cost.run_usd),
-            hourly_before_usd: dollars(|cost| cost.before_per_hour),
-            hourly_peak_usd: dollars(|cost| cost.peak_per_hour),
-            hourly_after_usd: dollars(|cost| cost.after_per_hour),
-            monthly_usd: month.as_ref().map_or(f64::NAN, |month| month.monthly_usd),
-            assumption: month.map_or_else(String::new, |month| month.assumption),
-        },
+        cost: Cost::of(profile, after),
         notes: vec![
             "CPU and memory are modelled by request as the profile says; latencies and failures are measured".into(),
         ],

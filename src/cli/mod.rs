@@ -4,6 +4,7 @@ mod app;
 mod cleanup;
 mod completions;
 mod demo;
+mod forecast;
 mod kubeconfig;
 mod local_cluster;
 mod plan;
@@ -71,6 +72,8 @@ enum Command {
     Setup(setup::SetupArgs),
     /// Run the load suite against an environment and give a verdict
     RunTests(run_tests::RunTestsArgs),
+    /// The suite, or days of traffic, in virtual time: verdicts before anything runs
+    Forecast(forecast::ForecastArgs),
     /// How environments stand
     Status(status::StatusArgs),
     /// The timeline as it happens: replicas, nodes, and why
@@ -165,6 +168,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match command {
         Command::App(_) | Command::LocalCluster(_) => Ok(()),
         Command::Plan(args) => plan::run(&args, &settings),
+        Command::Forecast(args) => forecast::run(args, &settings),
         Command::Render(args) => render::run(&args, &settings),
         Command::Profile(command) => profile::run(command, &settings),
         Command::Kubeconfig(args) => kubeconfig::run(&args, &settings),

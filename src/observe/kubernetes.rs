@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use democtl_core::{event::Fact, profile::Profile};
+use democtl_core::{event::Fact, profile::Profile, timeline::metric_words};
 use futures::{StreamExt as _, stream::BoxStream};
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -125,8 +125,7 @@ fn metric_figure(spec: &serde_json::Value, current: &serde_json::Value, profile:
             let number = |of: &serde_json::Value, at: &str| of.pointer(&format!("/{at}/averageUtilization"))?.as_f64();
             Some((number(spec, "target")?, number(current, "current")?, " %"))
         })?;
-    let sign = if value > target { '>' } else { '<' };
-    Some((value / target, format!("{} {}{unit} {sign} {}", trigger_name(name, profile), short(value), short(target))))
+    Some(metric_words(&trigger_name(name, profile), value, target, unit))
 }
 
 /// KEDA names an external metric `sINDEX-...`; the profile knows the trigger by a name that people understand.
@@ -140,10 +139,6 @@ fn trigger_name(metric: &str, profile: &Profile) -> String {
         base.starts_with(trigger.kind()).then(|| trigger.label().to_owned())
     });
     found.unwrap_or_else(|| metric.to_owned())
-}
-
-fn short(value: f64) -> String {
-    if value >= 10.0 || value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.1}") }
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]

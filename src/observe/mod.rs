@@ -2,18 +2,18 @@
 //!
 //! Everything is read through the Kubernetes API and the app's own address, so that it works on every target alike.
 
-mod causes;
 mod kubernetes;
 mod poll;
 mod recorder;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use democtl_core::profile::Profile;
 use kube::Client;
 use tokio::task::JoinSet;
 
-pub use recorder::{Moment, Recorder};
+pub use democtl_core::timeline::{Counts, Moment};
+pub use recorder::Recorder;
 
 /// What is observed.
 #[derive(Clone)]
@@ -35,16 +35,6 @@ impl std::fmt::Debug for Subject {
             .field("profile", &self.profile.name)
             .finish_non_exhaustive()
     }
-}
-
-/// Counts that a person compares: nodes, and pods by workload.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Counts {
-    /// Ready nodes.
-    pub nodes: i32,
-    /// Ready pods by workload.
-    #[serde(flatten)]
-    pub pods: BTreeMap<String, i32>,
 }
 
 /// Observation that runs until it is dropped.

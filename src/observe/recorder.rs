@@ -1,42 +1,18 @@
 //! Numbers, stamps, writes and passes on the events of a run.
 
 use std::{
-    collections::BTreeMap,
     fs::File,
     io::{BufWriter, Write as _},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use democtl_core::{
-    cost::{NodeCount, NodeStep},
     event::{Event, EventId, Fact},
+    timeline::{Causes, Moment},
 };
 use tokio::sync::broadcast;
-
-use super::{Counts, causes::Causes};
-
-/// Where a run stands, as far as it was observed.
-#[derive(Debug, Clone, Default)]
-pub struct Moment {
-    /// Seconds since the run began, profile time.
-    pub at_s: f64,
-    /// Ready nodes and pods now.
-    pub now: Counts,
-    /// Greatest numbers so far.
-    pub peak: Counts,
-    /// Machines that cost money, by VM size, starting ones included.
-    pub billed: BTreeMap<String, u32>,
-    /// The same at each change, for the cost.
-    pub node_steps: Vec<NodeStep>,
-    /// Changes of replicas or nodes so far.
-    pub scaling_events: u32,
-    /// Depth of the queue, last seen.
-    pub queue: Option<u64>,
-    /// Messages of pods that could not be scheduled, by workload, last seen.
-    pub unschedulable: BTreeMap<String, String>,
-}
 
 /// The one writer of a run's timeline. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -103,44 +79,5 @@ impl Recorder {
     pub fn moment(&self) -> Moment {
         let state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         Moment { at_s: self.at_s(), ..state.moment.clone() }
-    }
-}
-
-fn node_counts(billed: &BTreeMap<String, u32>) -> Vec<NodeCount> {
-    billed.iter().map(|(vm_size, count)| NodeCount { vm_size: vm_size.clone(), count: *count }).collect()
-}
-
-impl Moment {
-    /// What is paid for now, as the cost functions take it.
-    pub fn billed_nodes(&self) -> Vec<NodeCount> {
-        node_counts(&self.billed)
-    }
-
-    fn take(&mut self, at_s: f64, fact: &Fact) {
-        match fact {
-            Fact::Pods { workload, ready, .. } => {
-                self.now.pods.insert(workload.clone(), *ready);
-                let peak = self.peak.pods.entry(workload.clone()).or_default();
-                *peak = (*peak).max(*ready);
-            }
-            Fact::Nodes { ready, billed, change, .. } => {
-                self.now.nodes = *ready;
-                self.peak.nodes = self.peak.nodes.max(*ready);
-                if *billed != self.billed {
-                    self.billed.clone_from(billed);
-                    let at = Duration::from_secs_f64(at_s.max(0.0));
-                    self.node_steps.push(NodeStep { at, nodes: node_counts(billed) });
-                }
-                if change == "provisioning" || change == "removed" {
-                    self.scaling_events += 1;
-                }
-            }
-            Fact::Replicas { .. } => self.scaling_events += 1,
-            Fact::FailedScheduling { workload, message, .. } => {
-                self.unschedulable.insert(workload.clone(), message.clone());
-            }
-            Fact::Sample { queue, .. } => self.queue = *queue,
-            _ => {}
-        }
     }
 }

@@ -76,7 +76,9 @@ pub fn run(summary: &RunSummary, style: Style) -> String {
     for note in &summary.notes {
         let _ = writeln!(text, "  note     {note}");
     }
-    let _ = writeln!(text, "  files    {}", summary.directory);
+    if !summary.directory.is_empty() {
+        let _ = writeln!(text, "  files    {}", summary.directory);
+    }
     text
 }
 

@@ -1,11 +1,14 @@
 //! The summary of a run and of a whole demo: every figure, serialised as `--output json` gives it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use democtl_core::verdict::{TestResult, ThresholdResult, Verdict};
+use democtl_core::{
+    capacity, cost,
+    profile::Profile,
+    timeline::{Counts, Moment},
+    verdict::{TestResult, ThresholdResult, Verdict},
+};
 use serde::{Deserialize, Serialize};
-
-use crate::observe::Counts;
 
 /// One test in short.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,6 +65,25 @@ pub struct Cost {
     pub hourly_after_usd: f64,
     /// What the month assumes.
     pub assumption: String,
+}
+
+impl Cost {
+    /// What a run cost that stands at `after`, and a month whose peak is the run's.
+    pub fn of(profile: &Profile, after: &Moment) -> Self {
+        let end = Duration::from_secs_f64(after.at_s);
+        let spent = cost::run(&profile.prices, &after.node_steps, Duration::ZERO, end);
+        let peak = capacity::spread(profile, after.peak.nodes.max(0) as u32);
+        let month = cost::project(profile, Some(&peak));
+        let dollars = |of: fn(&cost::RunCost) -> f64| spent.as_ref().map_or(f64::NAN, of);
+        Self {
+            run_usd: dollars(|cost| cost.run_usd),
+            hourly_before_usd: dollars(|cost| cost.before_per_hour),
+            hourly_peak_usd: dollars(|cost| cost.peak_per_hour),
+            hourly_after_usd: dollars(|cost| cost.after_per_hour),
+            monthly_usd: month.as_ref().map_or(f64::NAN, |month| month.monthly_usd),
+            assumption: month.map_or_else(String::new, |month| month.assumption),
+        }
+    }
 }
 
 /// One run of a suite on one environment.

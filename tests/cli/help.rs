@@ -5,11 +5,12 @@ use crate::environment::{TestEnvironment, finish};
 #[test]
 fn every_command_explains_itself() {
     let environment = TestEnvironment::new();
-    let commands: [&[&str]; 15] = [
+    let commands: [&[&str]; 16] = [
         &[],
         &["demo"],
         &["setup"],
         &["run-tests"],
+        &["forecast"],
         &["status"],
         &["watch"],
         &["cleanup"],

@@ -4,6 +4,7 @@ mod bad_usage;
 mod cancelled;
 mod environment;
 mod full_disk;
+mod forecast;
 mod generated;
 mod help;
 mod killed;

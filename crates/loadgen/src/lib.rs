@@ -5,9 +5,7 @@
 //! time or a request.
 
 mod client;
-mod executor;
 mod figures;
-mod threshold;
 mod vu;
 
 use std::{
@@ -19,9 +17,10 @@ use democtl_core::{suite::Test, verdict::TestResult};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-pub use executor::Plan;
-pub use figures::Tally;
-pub use threshold::evaluate;
+pub use democtl_core::{
+    figures::{Tally, evaluate},
+    plan::Plan,
+};
 
 /// How to run a test.
 #[derive(Debug)]

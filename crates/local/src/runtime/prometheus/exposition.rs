@@ -1,8 +1,7 @@
 //! The text exposition format: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
 
+use democtl_core::promql::series::{Labels, number};
 use promql_parser::label::METRIC_NAME;
-
-use super::series::Labels;
 
 /// A line that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,16 +36,6 @@ fn sample(line: &str) -> Result<(Labels, f64), &'static str> {
     };
     let value = rest.split_whitespace().next().ok_or("no value")?;
     Ok((labels, number(value)?))
-}
-
-/// A value as the format writes it.
-pub fn number(text: &str) -> Result<f64, &'static str> {
-    match text {
-        "+Inf" | "Inf" => Ok(f64::INFINITY),
-        "-Inf" => Ok(f64::NEG_INFINITY),
-        "NaN" => Ok(f64::NAN),
-        text => text.parse().map_err(|_| "value is not a number"),
-    }
 }
 
 /// Reads `name="value",...}` and returns what follows.

@@ -13,14 +13,14 @@ use axum::{
     routing::get,
 };
 use chrono::{DateTime, SecondsFormat, Utc};
+use democtl_core::promql::{
+    self, Answer, Evaluator, MOST_POINTS, QueryError, Window,
+    series::{Labels, Series, text},
+};
 use promql_parser::parser::Expr;
 use serde_json::{Value, json};
 
-use super::{
-    Prometheus, now,
-    promql::{self, Answer, Evaluator, MOST_POINTS, QueryError, Window},
-    series::{Labels, Series},
-};
+use super::{Prometheus, now};
 
 /// An error answer.
 #[derive(Debug)]
@@ -257,22 +257,11 @@ fn matrix(windows: &[Window]) -> Value {
 }
 
 fn point(at: i64, value: f64) -> Value {
-    json!([seconds(at), number(value)])
+    json!([seconds(at), text(value)])
 }
 
 fn seconds(at: i64) -> f64 {
     at as f64 / 1000.0
-}
-
-/// A value as Prometheus writes it.
-pub(super) fn number(value: f64) -> String {
-    if value.is_nan() {
-        "NaN".to_owned()
-    } else if value.is_infinite() {
-        if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned()
-    } else {
-        value.to_string()
-    }
 }
 
 /// A Unix time in seconds or RFC 3339, in milliseconds.

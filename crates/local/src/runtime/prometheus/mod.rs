@@ -2,13 +2,11 @@
 //!
 //! Stands in for the image `prom/prometheus`. Its
 //! configuration tells only the scrape interval, in profile time; targets are found by the pods' annotations. Range durations in queries are
-//! profile time too (divided by the speed), while rates are per real second: see `promql`.
+//! profile time too (divided by the speed), while rates are per real second: see `democtl_core::promql`.
 
 pub mod exposition;
 pub mod http;
-pub mod promql;
 pub mod scrape;
-pub mod series;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,13 +16,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use democtl_core::promql::series::{Labels, Sample, Storage};
 use futures::future::join_all;
 use promql_parser::label::METRIC_NAME;
 
-use self::{
-    scrape::{Scraper, Target, stored, targets},
-    series::{Labels, Sample, Storage},
-};
+use self::scrape::{Scraper, Target, stored, targets};
 use super::objects::Objects;
 use crate::clock::Clock;
 

@@ -6,6 +6,7 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use bytes::Bytes;
+use democtl_core::promql::series::Labels;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -13,10 +14,7 @@ use hyper_util::{
 };
 use serde_json::Value;
 
-use super::{
-    exposition::{self, ExpositionError},
-    series::Labels,
-};
+use super::exposition::{self, ExpositionError};
 use crate::runtime::objects::{Kind, Objects, ObjectsError, meta};
 
 /// A page may not be larger.

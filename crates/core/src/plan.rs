@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use democtl_core::suite::Executor;
+use crate::suite::Executor;
 
 /// An executor with its durations divided by the speed.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,14 +73,15 @@ impl Plan {
         format!("stage {}/{}", (passed.count() + 1).min(self.stages.len()), self.stages.len())
     }
 
-    pub(crate) fn graceful_ramp_down(&self) -> Duration {
+    /// How long an iteration may go on when its VU is taken away.
+    pub fn graceful_ramp_down(&self) -> Duration {
         self.graceful_ramp_down
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use democtl_core::suite::Stage;
+    use crate::suite::Stage;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 //!
 //! Follows Prometheus 3: ranges are open on the left, `rate` extrapolates, matching and aggregation as documented in
 //! <https://prometheus.io/docs/prometheus/latest/querying/>. Durations of a query (`[2m]`, `offset`, the lookback) are
-//! profile time and are divided by the cluster's speed: at speed 10 `[2m]` looks at 12 s of samples. Values, and so
+//! profile time and are divided by the speed of the cluster or forecast: at speed 10 `[2m]` looks at 12 s of samples. Values, and so
 //! rates, stay per REAL second, because requests are served in real time.
 
 mod aggregate;
@@ -10,6 +10,7 @@ mod binary;
 mod functions;
 mod histogram;
 mod range;
+pub mod series;
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -18,7 +19,7 @@ use promql_parser::{
     parser::{AtModifier, Expr, MatrixSelector, Offset, SubqueryExpr, VectorSelector},
 };
 
-use super::series::{Labels, Sample, Storage};
+use series::{Labels, Sample, Storage};
 
 /// How old a sample may be to count as a series's present value, profile time.
 const LOOKBACK: Duration = Duration::from_secs(300);

@@ -83,7 +83,7 @@ fn count_values(groups: BTreeMap<Labels, Vec<Element>>, label: &str) -> Vec<Elem
     for (labels, elements) in groups {
         for element in elements {
             let mut labels = labels.clone();
-            labels.insert(label.to_owned(), super::super::http::number(element.value));
+            labels.insert(label.to_owned(), super::series::text(element.value));
             *counts.entry(labels).or_default() += 1.0;
         }
     }

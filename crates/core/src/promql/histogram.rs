@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 
 use promql_parser::label::METRIC_NAME;
 
-use super::{Element, Labels};
-use crate::runtime::prometheus::exposition::number;
+use super::{Element, Labels, series::number};
 
 /// Label of a bucket's upper bound.
 const BOUND: &str = "le";

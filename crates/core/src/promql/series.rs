@@ -1,7 +1,7 @@
 //! Time series in memory: labels, samples, bounded retention, selection by matchers.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
@@ -36,7 +36,7 @@ pub struct Series {
 #[derive(Debug)]
 pub struct Storage {
     series: Vec<Series>,
-    index: HashMap<Labels, usize>,
+    index: BTreeMap<Labels, usize>,
     retention: i64,
 }
 
@@ -48,7 +48,7 @@ pub fn is_stale(value: f64) -> bool {
 impl Storage {
     /// Keeps samples for `retention` of real time.
     pub fn new(retention: Duration) -> Self {
-        Self { series: Vec::new(), index: HashMap::new(), retention: retention.as_millis() as i64 }
+        Self { series: Vec::new(), index: BTreeMap::new(), retention: retention.as_millis() as i64 }
     }
 
     /// Adds a sample; one that is not newer than the series's last is dropped.
@@ -121,6 +121,30 @@ impl Series {
     /// Its name.
     pub fn name(&self) -> &str {
         self.labels.get(METRIC_NAME).map_or("", String::as_str)
+    }
+}
+
+/// A value as Prometheus writes it.
+pub fn text(value: f64) -> String {
+    if value.is_nan() {
+        "NaN".to_owned()
+    } else if value.is_infinite() {
+        if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned()
+    } else {
+        value.to_string()
+    }
+}
+
+/// Reads a value that Prometheus wrote.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn number(text: &str) -> Result<f64, &'static str> {
+    match text {
+        "+Inf" | "Inf" => Ok(f64::INFINITY),
+        "-Inf" => Ok(f64::NEG_INFINITY),
+        "NaN" => Ok(f64::NAN),
+        text => text.parse().map_err(|_| "value is not a number"),
     }
 }
 

@@ -1,0 +1,42 @@
+//! How long forecasts take: `cargo bench -p democtl-core --bench forecast`.
+#![expect(missing_docs, reason = "criterion's macros make public functions")]
+
+use std::{hint::black_box, time::Duration};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use democtl_core::{
+    profile::Profile,
+    sim::{Options, forecast, traffic},
+};
+
+fn profile(name: &str) -> Profile {
+    let loaded = Profile::load_builtin(name, &[]).expect("built in");
+    loaded.expect("valid")
+}
+
+fn run_of_suite(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("suite");
+    group.sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(3));
+    for name in ["m3demo1", "m3demo2", "m3demo2-as-written"] {
+        let profile = profile(name);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| forecast(black_box(&profile), &Options::default()).expect("a forecast"));
+        });
+    }
+    group.finish();
+}
+
+fn traffic_of_days(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("traffic");
+    group.sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(3));
+    let profile = profile("m3demo2");
+    for (name, days) in [("day", 1), ("month", 30)] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| traffic(black_box(&profile), &Options::default(), days).expect("a forecast"));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, run_of_suite, traffic_of_days);
+criterion_main!(benches);

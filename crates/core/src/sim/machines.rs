@@ -1,0 +1,365 @@
+//! Machines: pools with targets, boots that take their time, drains. Deciding is `autoscale::nodes`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{
+    World,
+    agenda::{Happening, NEVER, Nanos, nanos},
+    cluster::Phase,
+};
+use crate::{
+    autoscale::{
+        nodes::{Action, Autoscaler, Budget, Expander, Group, Options, World as Seen},
+        schedule::{Node, NodeState, Pod, Resources, Selector, Taint},
+    },
+    event::Fact,
+    profile::{self, Pool, PoolMode},
+    render,
+};
+
+/// A group whose scale-up failed is left alone for so long (upstream's `--initial-node-group-backoff-duration`).
+const BACKOFF: Duration = Duration::from_secs(300);
+/// A node that could not be removed is looked at again after so long (upstream's `--unremovable-node-recheck-timeout`).
+const RECHECK: Duration = Duration::from_secs(300);
+/// How often a drain looks whether its pods are gone.
+const DRAIN_TICK: Duration = Duration::from_secs(1);
+const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
+
+/// A machine that is a node.
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) number: u32,
+    pub(super) name: String,
+    pub(super) pool: usize,
+    pub(super) images: BTreeSet<String>,
+    deleting: bool,
+    evicting: Vec<u32>,
+}
+
+/// A pool as the cloud has it.
+#[derive(Debug, Default)]
+pub(super) struct PoolState {
+    pub(super) target: u32,
+    next: u32,
+    pub(super) backed_off_until: Nanos,
+}
+
+/// The cluster autoscaler with what it saw last.
+#[derive(Debug)]
+pub(super) struct Scanner {
+    brain: Autoscaler,
+    pub(super) interval: Duration,
+    /// When it last looked.
+    last: Option<Nanos>,
+    /// When one of its timers runs out, milliseconds of profile time. While nothing changes it would find nothing before.
+    timers: BTreeSet<u64>,
+    delay_after_add: Duration,
+    unneeded: Duration,
+    waits: bool,
+    told: BTreeSet<(String, String)>,
+}
+
+impl Scanner {
+    pub(super) fn new(settings: &profile::Autoscaler, seed: u64) -> Self {
+        let options = Options {
+            scale_down_delay_after_add_s: settings.scale_down_delay_after_add.as_secs_f64(),
+            scale_down_unneeded_s: settings.scale_down_unneeded_time.as_secs_f64(),
+            utilization_threshold: settings.scale_down_utilization_threshold,
+            expander: Expander::parse(&settings.expander).unwrap_or_default(),
+            ..Options::default()
+        };
+        let brain = Autoscaler::new(options, seed);
+        Self {
+            brain,
+            interval: settings.scan_interval,
+            last: None,
+            timers: BTreeSet::new(),
+            delay_after_add: settings.scale_down_delay_after_add,
+            unneeded: settings.scale_down_unneeded_time,
+            waits: false,
+            told: BTreeSet::new(),
+        }
+    }
+}
+
+impl Scanner {
+    fn is_due(&mut self, changed: Nanos, now_s: f64) -> bool {
+        let now = (now_s * 1000.0) as u64;
+        let run_out = self.timers.first().is_some_and(|timer| *timer <= now);
+        self.timers.retain(|timer| *timer > now);
+        run_out || self.waits || self.last.is_none_or(|last| changed >= last)
+    }
+
+    /// Remembers when it must look again though nothing changes.
+    fn note(&mut self, now: Nanos, now_s: f64, actions: &[Action]) {
+        let mut timer = |after_s: f64| self.timers.insert((after_s * 1000.0) as u64);
+        for since in self.brain.unneeded().values() {
+            timer(since + self.unneeded.as_secs_f64() + 0.001);
+        }
+        if actions.iter().any(|action| matches!(action, Action::Increase { .. })) {
+            timer(now_s + self.delay_after_add.as_secs_f64());
+        }
+        timer(now_s + RECHECK.as_secs_f64());
+        self.last = Some(now);
+    }
+}
+
+fn labels(pool: &Pool) -> BTreeMap<String, String> {
+    let mode = if pool.mode == PoolMode::System { "system" } else { "user" };
+    let fixed = [
+        ("kubernetes.azure.com/agentpool", pool.name.as_str()),
+        ("agentpool", &pool.name),
+        ("kubernetes.azure.com/mode", mode),
+        ("node.kubernetes.io/instance-type", pool.vm_size.name),
+        ("kubernetes.io/os", "linux"),
+        ("kubernetes.io/arch", "amd64"),
+        ("type", "virtual"),
+    ];
+    fixed.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().chain(pool.labels.clone()).collect()
+}
+
+fn template(pool: &Pool) -> Node {
+    let resources = |cpu: i64, memory: i64| Resources {
+        cpu_milli: Some(cpu),
+        memory_bytes: Some(memory / 1024 * 1024),
+        pods: Some(i64::from(pool.max_pods)),
+        ..Resources::default()
+    };
+    let allocatable = pool.allocatable();
+    let taint = |taint: &profile::Taint| Taint {
+        key: taint.key.clone(),
+        value: taint.value.clone(),
+        effect: taint.effect.clone(),
+    };
+    Node {
+        name: format!("template-{}", pool.name),
+        labels: labels(pool),
+        taints: pool.taints.iter().map(taint).collect(),
+        allocatable: resources(allocatable.cpu.0, allocatable.memory.0),
+        capacity: Some(resources(pool.vm_size.cpu().0, pool.vm_size.memory.0)),
+        ready: Some(true),
+        ..Node::default()
+    }
+}
+
+/// The last six characters of a machine's name are its number in base 36, as in scale sets.
+fn base36(mut number: u32) -> String {
+    let mut digits = [b'0'; 6];
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize];
+        number /= 36;
+    }
+    digits.iter().map(|digit| char::from(*digit)).collect()
+}
+
+impl World<'_> {
+    /// Machines that cost money, by size, those that boot included.
+    pub(super) fn billed(&self) -> BTreeMap<String, u32> {
+        let mut billed = BTreeMap::new();
+        for (pool, state) in self.profile.pools.iter().zip(&self.pools) {
+            *billed.entry(pool.vm_size.name.to_owned()).or_default() += state.target;
+        }
+        billed
+    }
+
+    pub(super) fn tell_nodes(&mut self, node: String, change: &str, reason: String) {
+        let billed = self.billed();
+        let total = billed.values().sum::<u32>() as i32;
+        let ready = self.machines.len() as i32;
+        self.tell(Fact::Nodes { ready, total, billed, node, change: change.to_owned(), reason });
+    }
+
+    /// A machine of the pool is a node now, with its daemons.
+    pub(super) fn join(&mut self, pool: usize) -> String {
+        let settings = &self.profile.pools[pool];
+        let number = self.pools[pool].next;
+        self.pools[pool].next += 1;
+        let name = format!("aks-{}-vmss{}", settings.name, base36(number));
+        let mut node = template(settings);
+        node.name.clone_from(&name);
+        node.labels.insert("kubernetes.io/hostname".to_owned(), name.clone());
+        if let Some(zone) = settings.zones.get(number as usize % settings.zones.len().max(1)) {
+            let zone = format!("{}-{zone}", self.profile.azure.location);
+            node.labels.insert("topology.kubernetes.io/zone".to_owned(), zone);
+        }
+        let daemon = |daemon: &Pod| Pod {
+            name: format!("{}-{name}", daemon.name),
+            node: Some(name.clone()),
+            phase: Some("Running".to_owned()),
+            ..daemon.clone()
+        };
+        self.cluster.nodes.push(NodeState::new(node, self.daemons.iter().map(daemon).collect()));
+        self.machine_numbers += 1;
+        let (number, images) = (self.machine_numbers, BTreeSet::new());
+        let evicting = Vec::new();
+        self.machines.push(Machine { number, name: name.clone(), pool, images, deleting: false, evicting });
+        self.dirty = true;
+        name
+    }
+
+    /// A machine that was asked for has booted.
+    pub(super) fn joined(&mut self, pool: usize) {
+        let name = self.join(pool);
+        self.tell_nodes(name, "ready", String::new());
+    }
+
+    pub(super) fn take_off(&mut self, node: u32, pod: &str) {
+        let Some(at) = self.machines.iter().position(|machine| machine.number == node) else { return };
+        let state = &mut self.cluster.nodes[at];
+        if let Some(index) = state.pods.iter().position(|other| other.name == pod) {
+            state.take(index);
+        }
+    }
+
+    /// A node is gone with everything on it.
+    pub(super) fn remove_machine(&mut self, node: u32, change: &str, reason: &str) {
+        let Some(at) = self.machines.iter().position(|machine| machine.number == node) else { return };
+        for pod in 0..self.pods.len() {
+            if self.pods[pod].node == Some(node) && self.pods[pod].phase != Phase::Gone {
+                self.pods[pod].deleting = true;
+                self.kill(pod as u32);
+                self.exit(pod as u32);
+            }
+        }
+        let machine = self.machines.remove(at);
+        self.cluster.nodes.remove(at);
+        let pool = &mut self.pools[machine.pool];
+        pool.target = pool.target.saturating_sub(1);
+        self.dirty = true;
+        self.tell_nodes(machine.name, change, reason.to_owned());
+    }
+
+    /// One loop of the cluster autoscaler.
+    pub(super) fn scan(&mut self) {
+        let Some(mut scanner) = self.scanner.take() else { return };
+        if scanner.is_due(self.changed, self.profile_s()) {
+            let seen = self.seen();
+            let now_s = self.profile_s();
+            let actions = scanner.brain.run_once(&seen, now_s);
+            scanner.note(self.now, now_s, &actions);
+            scanner.waits = !seen.pending.is_empty();
+            for action in actions {
+                self.act(action, &mut scanner.told);
+            }
+        }
+        self.agenda.plan(self.now + self.real(scanner.interval), Happening::Scan);
+        self.scanner = Some(scanner);
+    }
+
+    fn seen(&self) -> Seen {
+        let group = |(pool, state): (&Pool, &super::machines::PoolState)| {
+            (pool.max > pool.min).then(|| Group {
+                id: pool.name.clone(),
+                min: pool.min,
+                max: pool.max,
+                target: state.target,
+                template: template(pool),
+                backed_off: state.backed_off_until > self.now,
+            })
+        };
+        let mut pending = Vec::new();
+        for workload in &self.workloads {
+            let waiting = workload.pods.iter().map(|pod| &self.pods[*pod as usize]);
+            let waiting = waiting.filter(|pod| pod.phase == Phase::Waiting && !pod.deleting);
+            pending.extend(waiting.map(|pod| pod.object.clone()));
+        }
+        let pool_of = |machine: &Machine| (machine.name.clone(), self.profile.pools[machine.pool].name.clone());
+        Seen {
+            groups: self.profile.pools.iter().zip(&self.pools).filter_map(group).collect(),
+            cluster: self.cluster.clone(),
+            group_of: self.machines.iter().map(pool_of).collect(),
+            pending,
+            budgets: self.budgets(),
+            deleting: self.machines.iter().filter(|machine| machine.deleting).map(|m| m.name.clone()).collect(),
+            ..Seen::default()
+        }
+    }
+
+    /// The app's budgets: one pod of a workload at a time.
+    fn budgets(&self) -> Vec<Budget> {
+        let budget = |budget: &(usize, Selector)| {
+            let workload = &self.workloads[budget.0];
+            let ready = workload.pods.iter().filter(|pod| self.pods[**pod as usize].ready).count() as i64;
+            Budget {
+                namespace: render::DEMO_NAMESPACE.to_owned(),
+                selector: Some(budget.1.clone()),
+                allowed: (ready - (i64::from(workload.wanted) - 1)).max(0),
+            }
+        };
+        self.budgets.iter().map(budget).collect()
+    }
+
+    fn act(&mut self, action: Action, told: &mut BTreeSet<(String, String)>) {
+        match action {
+            Action::Increase { group, from, to, .. } => self.increase(&group, from, to),
+            Action::NotTriggered { pod: (_, pod), message } => {
+                if told.insert((pod.clone(), message.clone())) {
+                    self.note("Pod", &pod, "NotTriggerScaleUp", &message, "Normal");
+                }
+            }
+            Action::Remove { node, pods, utilization } => self.drain(&node, &pods, utilization),
+            #[allow(unreachable_patterns, reason = "other actions need nothing of the world")]
+            _ => {}
+        }
+    }
+
+    fn increase(&mut self, group: &str, from: u32, to: u32) {
+        let Some(pool) = self.profile.pools.iter().position(|pool| pool.name == *group) else { return };
+        if self.short_until > self.now {
+            self.pools[pool].backed_off_until = self.now + self.real(BACKOFF);
+            let message = format!("{from}->{to}: the zones of pool {group} have no machines left");
+            return self.note("Pool", group, "FailedScaleUp", &message, "Warning");
+        }
+        self.pools[pool].target = to;
+        let (least, most) = (nanos(self.profile.local.vm_delay_min), nanos(self.profile.local.vm_delay_max));
+        for _ in from..to {
+            let delay = Duration::from_nanos(self.boots.between(least, most.max(least)));
+            let at = self.now + self.real(delay);
+            self.agenda.plan(at, Happening::Joined { pool: pool as u32 });
+        }
+        let reason = format!("pool {group} {from} -> {to}: pods do not fit (cluster autoscaler)");
+        self.tell_nodes(group.to_owned(), "provisioning", reason);
+        self.changed = self.now;
+    }
+
+    fn drain(&mut self, node: &str, pods: &[(String, String)], utilization: f64) {
+        let Some(at) = self.machines.iter().position(|machine| machine.name == *node) else { return };
+        let number = self.machines[at].number;
+        let on = |name: &str| self.pods.iter().position(|p| p.object.name == *name && p.node == Some(number));
+        let evicting: Vec<u32> = pods.iter().filter_map(|(_, name)| on(name)).map(|pod| pod as u32).collect();
+        let taint = Taint { key: TO_BE_DELETED.to_owned(), value: String::new(), effect: "NoSchedule".to_owned() };
+        self.cluster.nodes[at].node.taints.push(taint);
+        self.machines[at].deleting = true;
+        self.machines[at].evicting.clone_from(&evicting);
+        self.note("Node", node, "ScaleDown", "marked the node as toBeDeleted/unschedulable", "Normal");
+        if evicting.is_empty() {
+            let message = format!("Scale-down: removing empty node \"{node}\"");
+            self.note("Node", node, "ScaleDownEmpty", &message, "Normal");
+        } else {
+            let names: Vec<String> = pods.iter().map(|(space, pod)| format!("{space}/{pod}")).collect();
+            let names = names.join(",");
+            let what = format!("removing node {node}, utilization: {utilization:.3}, pods to reschedule: {names}");
+            self.note("Node", node, "ScaleDown", &format!("Scale-down: {what}"), "Normal");
+        }
+        for pod in evicting {
+            self.delete(pod);
+        }
+        self.changed = self.now;
+        self.agenda.plan(self.now, Happening::Draining { node: number });
+    }
+
+    /// A node whose pods are gone is given back.
+    pub(super) fn draining(&mut self, node: u32) {
+        let Some(machine) = self.machines.iter().find(|machine| machine.number == node) else { return };
+        if machine.evicting.iter().any(|pod| self.pods[*pod as usize].phase != Phase::Gone) {
+            let again = self.now + self.real(DRAIN_TICK);
+            return self.agenda.plan(again.min(NEVER - 1), Happening::Draining { node });
+        }
+        let name = machine.name.clone();
+        self.note("Node", &name, "ScaleDown", "nodes removed by cluster autoscaler", "Normal");
+        self.remove_machine(node, "removed", "not needed any more (cluster autoscaler)");
+    }
+}

@@ -1,0 +1,308 @@
+//! Autoscalers of workloads: gathers what the brain wants to see, and does what it says.
+//!
+//! Deciding is `autoscale::hpa` and `autoscale::keda`, as on the local cluster.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::Value;
+
+use super::{
+    World,
+    agenda::Happening,
+    cluster::{Phase, Pod, Workload},
+    monitoring::SYNC,
+};
+use crate::{
+    autoscale::{
+        hpa::{
+            Behavior, Config, Container, ContainerUsage, CurrentMetric, Input, Metric, Observed, Pod as Seen,
+            PodMetric, Policy, PolicyKind, Rules, Scale, SelectPolicy, State, Status, Target, default_behavior,
+            reconcile,
+        },
+        keda::{self, Observation, Source, Trigger},
+    },
+    profile::{self, Profile, Scaling},
+    render,
+    timeline::metric_words,
+};
+
+/// A workload's autoscalers with what they remember.
+#[derive(Debug)]
+pub(super) struct Scaler {
+    min: i32,
+    max: i32,
+    polling: Duration,
+    triggers: Vec<Trigger>,
+    /// Entries of `spec.metrics`: the trigger, what people call it, its target.
+    metrics: Vec<(usize, String, Target)>,
+    behavior: Option<Behavior>,
+    state: State,
+    status: Status,
+    object: keda::Object,
+    keda: keda::State,
+}
+
+/// A trigger that no target can evaluate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("trigger {index} of workload `{workload}` cannot be forecast: {why}")]
+pub struct TriggerFailure {
+    /// Workload.
+    pub workload: String,
+    /// Position among its triggers.
+    pub index: usize,
+    /// Why.
+    pub why: String,
+}
+
+impl Scaler {
+    fn new(workload: &profile::Workload, scaling: &Scaling, object: &Value) -> Result<Self, TriggerFailure> {
+        let mut triggers = Vec::new();
+        let listed = object["spec"]["triggers"].as_array().into_iter().flatten();
+        for (index, trigger) in listed.enumerate() {
+            let failed = |error: keda::TriggerError| TriggerFailure {
+                workload: workload.name.clone(),
+                index,
+                why: error.to_string(),
+            };
+            triggers.push(Trigger::parse(index, trigger).map_err(failed)?);
+        }
+        let metric = |(index, trigger): (usize, &profile::Trigger)| {
+            let mut target = Target::default();
+            match trigger {
+                profile::Trigger::Cpu { utilization } | profile::Trigger::Memory { utilization } => {
+                    target.average_utilization_percent = Some(i64::from(*utilization));
+                }
+                profile::Trigger::Prometheus { threshold, .. } => {
+                    target.average_value_milli = Some(keda::float_milli(*threshold));
+                }
+                profile::Trigger::Redis { length, .. } => target.average_value_milli = Some(i64::from(*length) * 1000),
+                profile::Trigger::Cron { .. } => target.average_value_milli = Some(1000),
+            }
+            (index, trigger.label().to_owned(), target)
+        };
+        let mut metrics: Vec<_> = scaling.triggers.iter().enumerate().map(metric).collect();
+        // KEDA sorts the metrics of its HPA by type: external ones first.
+        metrics.sort_by_key(|(index, ..)| matches!(triggers[*index].source, Source::Resource { .. }));
+        let object = keda::Object {
+            min: scaling.min as i32,
+            cooldown_s: scaling.cooldown.as_secs_f64(),
+            target: format!("apps/v1.Deployment {}/{}", render::DEMO_NAMESPACE, workload.name),
+            ..keda::Object::default()
+        };
+        Ok(Self {
+            min: scaling.min as i32,
+            max: scaling.max as i32,
+            polling: scaling.polling,
+            triggers,
+            metrics,
+            behavior: behavior(&scaling.behavior),
+            state: State::default(),
+            status: Status::default(),
+            object,
+            keda: keda::State::default(),
+        })
+    }
+
+    /// What made the autoscaler decide, with its figure: that which is furthest above its target.
+    fn reason(&self, words: &str) -> String {
+        let figure = |((_, label, target), current): (&(usize, String, Target), &Option<CurrentMetric>)| {
+            let current = current.as_ref()?;
+            let (value, target, unit) = match (current.average_value_milli, current.average_utilization_percent) {
+                (_, Some(percent)) => (percent as f64, target.average_utilization_percent? as f64, " %"),
+                (Some(milli), None) => (milli as f64 / 1e3, target.average_value_milli? as f64 / 1e3, "/pod"),
+                (None, None) => return None,
+            };
+            Some(metric_words(label, value, target, unit))
+        };
+        let figures = self.metrics.iter().zip(&self.status.current_metrics).filter_map(figure);
+        let greatest = figures.reduce(|best, next| if next.0 > best.0 { next } else { best });
+        greatest.map_or_else(|| words.to_owned(), |(_, text)| text)
+    }
+}
+
+fn behavior(given: &profile::Behavior) -> Option<Behavior> {
+    let rules = |rules: &profile::ScalingRules| Rules {
+        stabilization_window_s: rules.window.map(i64::from),
+        select_policy: rules.select.map(|select| match select {
+            profile::Select::Max => SelectPolicy::Max,
+            profile::Select::Min => SelectPolicy::Min,
+            profile::Select::Disabled => SelectPolicy::Disabled,
+        }),
+        tolerance: None,
+        policies: (!rules.policies.is_empty()).then(|| {
+            let policy = |policy: &profile::Policy| Policy {
+                kind: match policy.kind {
+                    profile::PolicyKind::Pods => PolicyKind::Pods,
+                    profile::PolicyKind::Percent => PolicyKind::Percent,
+                },
+                value: policy.value as i32,
+                period_s: i64::from(policy.period_seconds),
+            };
+            rules.policies.iter().map(policy).collect()
+        }),
+    };
+    if given.scale_up.is_none() && given.scale_down.is_none() {
+        return None;
+    }
+    let behavior =
+        Behavior { scale_up: given.scale_up.as_ref().map(rules), scale_down: given.scale_down.as_ref().map(rules) };
+    Some(default_behavior(&behavior))
+}
+
+/// Gives their autoscalers to those workloads that have them.
+pub(super) fn attach(workloads: &mut [Workload], profile: &Profile) -> Result<(), TriggerFailure> {
+    let parts = render::parts(profile, "forecast");
+    let objects: Vec<&Value> =
+        parts.iter().flat_map(|part| &part.manifests).filter(|o| o["kind"] == "ScaledObject").collect();
+    for workload in workloads {
+        let Some(settings) = workload.index.map(|index| &profile.workloads[index]) else { continue };
+        let object = objects.iter().find(|object| object["metadata"]["name"] == settings.name);
+        if let (Some(scaling), Some(object)) = (&settings.scaling, object) {
+            workload.scaler = Some(Box::new(Scaler::new(settings, scaling, object)?));
+        }
+    }
+    Ok(())
+}
+
+impl World<'_> {
+    /// One round of the horizontal pod autoscaler over all workloads.
+    pub(super) fn sync(&mut self) {
+        for workload in self.scaled.clone() {
+            let Some(mut scaler) = self.workloads[workload].scaler.take() else { continue };
+            self.sync_one(workload, &mut scaler);
+            self.workloads[workload].scaler = Some(scaler);
+        }
+        self.agenda.plan(self.now + self.real(SYNC), Happening::Sync);
+    }
+
+    fn sync_one(&mut self, workload: usize, scaler: &mut Scaler) {
+        let pods: Vec<Seen> = self.workloads[workload].pods.iter().map(|pod| self.seen_pod(*pod)).collect();
+        let mut metrics = Vec::with_capacity(scaler.metrics.len());
+        for (index, _, target) in &scaler.metrics {
+            metrics.push(self.observe(workload, &scaler.triggers[*index], target));
+        }
+        let entry = &self.workloads[workload];
+        let reference = format!("Deployment/{}/{}", render::DEMO_NAMESPACE, entry.name);
+        let existing = self.active(workload).count() as i32;
+        let input = Input {
+            namespace: render::DEMO_NAMESPACE,
+            reference: &reference,
+            min_replicas: Some(scaler.min.max(1)),
+            max_replicas: scaler.max,
+            behavior: scaler.behavior.as_ref(),
+            metrics: &metrics,
+            pods: &pods,
+            scale: Ok(Scale { spec_replicas: entry.wanted, status_replicas: existing, selector: Ok(()) }),
+            scale_update_error: None,
+        };
+        let now_s = self.profile_s();
+        let outcome = reconcile(&Config::default(), &input, &scaler.status, &mut scaler.state, now_s);
+        scaler.status = outcome.status;
+        if let Some(to) = outcome.scale_to {
+            let rescaled = outcome.events.iter().find(|event| event.reason == "SuccessfulRescale");
+            let words = rescaled.and_then(|event| Some(event.message.split_once("reason: ")?.1)).unwrap_or_default();
+            let reason = scaler.reason(words);
+            self.scale(workload, to, reason, "HPA");
+        }
+        for event in outcome.events.iter().filter(|event| event.warning) {
+            let name = format!("keda-hpa-{}", self.workloads[workload].name);
+            if self.warned.insert((name.clone(), event.message.clone())) {
+                self.note("HorizontalPodAutoscaler", &name, event.reason, &event.message, "Warning");
+            }
+        }
+    }
+
+    fn seen_pod(&self, pod: u32) -> Seen {
+        let pod: &Pod = &self.pods[pod as usize];
+        let first = pod.object.containers.first();
+        let requests = first.map(|container| {
+            let cpu = container.cpu_milli.map(|cpu| ("cpu".to_owned(), cpu));
+            let memory = container.memory_bytes.map(|bytes| ("memory".to_owned(), bytes * 1000));
+            cpu.into_iter().chain(memory).collect()
+        });
+        let at = |at| at as f64 / 1e9 * self.speed;
+        Seen {
+            name: pod.object.name.clone(),
+            labels: BTreeMap::new(),
+            deleted: pod.deleting,
+            phase: if pod.phase == Phase::Running { "Running" } else { "Pending" }.to_owned(),
+            start_time_s: pod.node.is_some().then(|| at(pod.bound)),
+            ready: Some(if pod.ready { "True" } else { "False" }.to_owned()),
+            ready_last_transition_s: Some(at(pod.ready_since)),
+            containers: vec![Container { name: "app".to_owned(), requests_milli: requests.unwrap_or_default() }],
+            init_containers: Vec::new(),
+        }
+    }
+
+    /// A trigger as a metric of the autoscaler, with what its source answers now.
+    fn observe(&mut self, workload: usize, trigger: &Trigger, target: &Target) -> (Metric, Observed) {
+        let now_s = self.profile_s();
+        if let Source::Resource { name, .. } = &trigger.source {
+            let usages = self.workloads[workload].pods.iter().filter_map(|pod| {
+                let usage = self.monitoring.usage.get(pod)?;
+                let usage_milli = if name == "cpu" { usage.cpu_milli } else { usage.memory * 1000 };
+                Some(PodMetric {
+                    pod: self.pods[*pod as usize].object.name.clone(),
+                    timestamp_s: usage.at as f64 / 1e9 * self.speed,
+                    window_s: SYNC.as_secs_f64(),
+                    value_milli: None,
+                    containers: vec![ContainerUsage { name: "app".to_owned(), usage_milli: Some(usage_milli) }],
+                })
+            });
+            let observed = Observed { pod_metrics: usages.collect(), timestamp_s: now_s, ..Observed::default() };
+            return (Metric::Resource { resource: name.clone(), container: None, target: target.clone() }, observed);
+        }
+        let observed = match self.read(trigger) {
+            Ok(value) => Observed { values_milli: vec![value.milli], timestamp_s: now_s, ..Observed::default() },
+            Err(error) => Observed { error: Some(error), ..Observed::default() },
+        };
+        let name = trigger.metric_name().unwrap_or_default();
+        (Metric::External { name, selector: None, target: target.clone() }, observed)
+    }
+
+    /// The value that a trigger has now.
+    fn read(&mut self, trigger: &Trigger) -> Result<keda::TriggerValue, String> {
+        let number = match &trigger.source {
+            Source::Prometheus { query, .. } => self.query(query)?,
+            Source::Redis { address, list, .. } => {
+                if !self.store_is_up() {
+                    return Err(format!("redis {address} does not answer"));
+                }
+                if *list == self.list { self.store.length() } else { 0.0 }
+            }
+            Source::Resource { name, .. } => return Err(format!("{name} is read by the autoscaler itself")),
+            #[allow(unreachable_patterns, reason = "other sources are for other targets")]
+            _ => return Err("this source is not simulated".to_owned()),
+        };
+        Ok(trigger.value(number))
+    }
+
+    /// KEDA looks whether a workload is to wake or to sleep.
+    pub(super) fn poll(&mut self, workload: usize) {
+        let Some(mut scaler) = self.workloads[workload].scaler.take() else { return };
+        let mut seen =
+            Observation { current: self.workloads[workload].wanted, age_s: self.profile_s(), ..Observation::default() };
+        let mut any = false;
+        for trigger in scaler.triggers.iter().filter(|trigger| !matches!(trigger.source, Source::Resource { .. })) {
+            any = true;
+            match self.read(trigger) {
+                Ok(value) if value.active => {
+                    seen.active = true;
+                    seen.active_triggers.extend(trigger.metric_name());
+                }
+                Ok(_) => {}
+                Err(_) => seen.error = true,
+            }
+        }
+        seen.active |= !any && !seen.error;
+        let pass = keda::execute(&scaler.object, &seen, &mut scaler.keda, self.profile_s());
+        // KEDA polls only on the way from and to zero at the profile's own interval.
+        let period = if scaler.min == 0 { scaler.polling } else { Duration::from_secs(30) };
+        self.workloads[workload].scaler = Some(scaler);
+        if let Some(to) = pass.scale_to {
+            let reason = pass.events.first().map_or_else(String::new, |event| event.message.clone());
+            self.scale(workload, to, reason, "KEDA");
+        }
+        self.agenda.plan(self.now + self.real(period), Happening::Poll { workload: workload as u32 });
+    }
+}

@@ -1,0 +1,140 @@
+//! `democtl forecast`: the suite, or days of traffic, in virtual time; exit 99 when a threshold fails.
+
+use std::num::NonZero;
+
+use clap::Args;
+use democtl_core::{
+    profile::Profile,
+    sim::{self, Fault, ForecastError, Options},
+    verdict::Verdict,
+};
+
+use super::{SetArgs, Settings};
+use crate::{
+    environment::Request,
+    failure::{Failure, Kind},
+    report::{
+        forecast::{self, ForecastSummary, Seeds},
+        summary::RunSummary,
+    },
+    target::Target,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct ForecastArgs {
+    /// A built-in profile's name or a file's path
+    #[arg(default_value = "m3demo2", env = "DEMOCTL_PROFILE", value_name = "PROFILE")]
+    profile: String,
+    #[command(flatten)]
+    sets: SetArgs,
+    /// Only this test; may be repeated
+    #[arg(long, value_name = "NAME")]
+    test: Vec<String>,
+    /// Seed of every draw
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// So many seeds, from --seed on: how probable each verdict is
+    #[arg(long, value_name = "N", conflicts_with_all = ["day", "month"])]
+    seeds: Option<NonZero<u32>>,
+    /// With --seeds: pass when this share of them does
+    #[arg(long, default_value_t = 0.95, value_name = "SHARE", requires = "seeds")]
+    probability: f64,
+    /// Divide every duration of the suite and of the controllers by this; requests keep their own time
+    #[arg(long, default_value_t = 1.0, value_name = "N")]
+    speed: f64,
+    /// Let the run begin at any moment of the autoscalers' rounds, not when a fresh environment would
+    #[arg(long)]
+    any_phase: bool,
+    /// What goes wrong, in time since the run's beginning; may be repeated
+    #[arg(long, value_name = "node-lost@T|zone-short@T+D|redis-pause@T+D|slow-registry=D")]
+    fault: Vec<Fault>,
+    /// A day of the profile's traffic instead of the suite
+    #[arg(long, conflicts_with_all = ["test", "month", "fault"])]
+    day: bool,
+    /// 30 days of the profile's traffic instead of the suite
+    #[arg(long, conflicts_with_all = ["test", "fault"])]
+    month: bool,
+}
+
+pub(super) fn run(args: ForecastArgs, settings: &Settings) -> Result<(), Failure> {
+    let (_, profile) = Request::resolve(&args.profile, args.sets.set, Target::Local, args.speed, args.seed)?;
+    let options = Options {
+        tests: args.test,
+        seed: args.seed,
+        speed: args.speed,
+        settle: true,
+        faults: args.fault,
+        any_phase: args.any_phase,
+    };
+    if args.day || args.month {
+        let days = if args.month { 30 } else { 1 };
+        let forecast = sim::traffic(&profile, &options, days).map_err(|error| refused(&error, &profile))?;
+        return settings.result(&forecast, || forecast::traffic(&profile, &forecast));
+    }
+    let (first, events) = one(&profile, &options)?;
+    let seeds = match args.seeds {
+        Some(count) if count.get() > 1 => {
+            let mut runs = vec![first.clone()];
+            runs.extend(others(&profile, &options, count.get())?);
+            Some(Seeds::of(&runs))
+        }
+        _ => None,
+    };
+    let summary = ForecastSummary { run: first, seeds, events };
+    settings.result(&summary, || forecast::human(&summary, settings.style))?;
+    judge(&summary, args.probability)
+}
+
+fn one(profile: &Profile, options: &Options) -> Result<(RunSummary, Vec<democtl_core::event::Event>), Failure> {
+    let forecast = sim::forecast(profile, options).map_err(|error| refused(&error, profile))?;
+    Ok((forecast::summary(profile, options, &forecast), forecast.events))
+}
+
+/// The other seeds, on all cores.
+fn others(profile: &Profile, options: &Options, count: u32) -> Result<Vec<RunSummary>, Failure> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get) as u32;
+    let share = |thread: u32| -> Result<Vec<(u32, RunSummary)>, Failure> {
+        let seeds = (1..count).filter(|number| number % threads == thread);
+        seeds
+            .map(|number| {
+                let seed = options.seed.wrapping_add(u64::from(number));
+                Ok((number, one(profile, &Options { seed, ..options.clone() })?.0))
+            })
+            .collect()
+    };
+    let shares: Vec<_> = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|thread| scope.spawn(move || share(thread))).collect();
+        running.into_iter().map(|thread| thread.join().expect("a forecast does not panic")).collect()
+    });
+    let mut runs = Vec::new();
+    for share in shares {
+        runs.extend(share?);
+    }
+    runs.sort_by_key(|(number, _)| *number);
+    Ok(runs.into_iter().map(|(_, run)| run).collect())
+}
+
+fn refused(error: &ForecastError, profile: &Profile) -> Failure {
+    let failure = Failure::msg(Kind::Usage, error.to_string());
+    if let ForecastError::UnknownTest(_) = error {
+        let known: Vec<_> = profile.suite.tests.iter().map(|test| test.name.as_str()).collect();
+        return failure.hint(format!("its tests are {}", known.join(", ")));
+    }
+    failure
+}
+
+fn judge(summary: &ForecastSummary, probability: f64) -> Result<(), Failure> {
+    match &summary.seeds {
+        Some(seeds) if seeds.passed >= probability => Ok(()),
+        Some(seeds) => {
+            let (passed, wanted) = (100.0 * seeds.passed, 100.0 * probability);
+            Err(Failure::msg(Kind::Threshold, format!("{passed:.0} % of the seeds pass, {wanted:.0} % were asked for")))
+        }
+        None if summary.run.verdict == Verdict::Pass => Ok(()),
+        None => {
+            let failed = summary.run.tests.iter().filter(|test| test.verdict == Verdict::Fail);
+            let names: Vec<_> = failed.map(|test| test.name.as_str()).collect();
+            Err(Failure::msg(Kind::Threshold, format!("thresholds failed in {}", names.join(", "))))
+        }
+    }
+}
