@@ -2,7 +2,12 @@
 
 mod hpa;
 mod keda;
+mod loops;
+mod nodes;
+mod removal;
+mod scale_up;
 mod scheduler;
+mod state;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -39,6 +44,8 @@ pub struct Failure {
     pub difference: String,
     /// The input.
     pub input: Value,
+    /// All that upstream answers.
+    pub expected: Value,
     /// The section of the algorithm's description that governs this kind.
     pub rule: &'static str,
 }
@@ -70,7 +77,8 @@ impl fmt::Display for Report {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} (rule: {})\n    {}\n    input: {}", self.row, self.rule, self.difference, self.input)
+        let Self { row, difference, input, expected, rule } = self;
+        writeln!(f, "{row} (rule: {rule})\n    {difference}\n    input: {input}\n    expected: {expected}")
     }
 }
 
@@ -94,8 +102,15 @@ pub fn judge_row(row: &Row) -> Result<(), Failure> {
     let (judgement, rule) = hpa::judge(row)
         .or_else(|| keda::judge(row))
         .or_else(|| scheduler::judge(row))
+        .or_else(|| nodes::judge(row))
         .unwrap_or_else(|| (Err(format!("no loader for kind {:?}", row.kind)), "none"));
-    judgement.map_err(|difference| Failure { row: row.full_name(), difference, input: row.input.clone(), rule })
+    judgement.map_err(|difference| Failure {
+        row: row.full_name(),
+        difference,
+        input: row.input.clone(),
+        expected: row.expect.clone(),
+        rule,
+    })
 }
 
 /// Judges all rows of a file.
