@@ -98,18 +98,15 @@ pub fn rows(text: &str) -> Result<Vec<Row>, String> {
 }
 
 /// Judges one row, whether the file skips it or not.
-pub fn judge_row(row: &Row) -> Result<(), Failure> {
+pub fn judge_row(row: &Row) -> Result<(), Box<Failure>> {
     let (judgement, rule) = hpa::judge(row)
         .or_else(|| keda::judge(row))
         .or_else(|| scheduler::judge(row))
         .or_else(|| nodes::judge(row))
         .unwrap_or_else(|| (Err(format!("no loader for kind {:?}", row.kind)), "none"));
-    judgement.map_err(|difference| Failure {
-        row: row.full_name(),
-        difference,
-        input: row.input.clone(),
-        expected: row.expect.clone(),
-        rule,
+    judgement.map_err(|difference| {
+        let (input, expected) = (row.input.clone(), row.expect.clone());
+        Box::new(Failure { row: row.full_name(), difference, input, expected, rule })
     })
 }
 
@@ -126,7 +123,7 @@ pub fn judge(text: &str) -> Result<Report, String> {
         *total += 1;
         match judgement {
             Ok(()) => *passed += 1,
-            Err(failure) => report.failures.push(failure),
+            Err(failure) => report.failures.push(*failure),
         }
     }
     Ok(report)

@@ -79,23 +79,20 @@ impl<'a> Reader<'a> {
             .find(|value| !value.is_empty())
     }
 
-    fn set<T>(&mut self, names: &[&str], value: &str, parsed: Result<T, String>) -> Option<T> {
-        parsed
-            .map_err(|detail| {
-                let names = names.join(",");
-                self.errors.push(format!("unable to set param {names:?} value {value:?}: {detail}"));
-            })
-            .ok()
-    }
-
-    fn parse<T>(
+    /// The value, the default where it is not given, or its zero where it cannot be read.
+    fn parse<T: Default>(
         &mut self,
         names: &[&str],
         places: &[Place],
+        default: T,
         read: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<Option<T>> {
-        let value = self.find(names, places)?;
-        Some(self.set(names, value, read(value)))
+    ) -> T {
+        let Some(value) = self.find(names, places) else { return default };
+        read(value).unwrap_or_else(|detail| {
+            let names = names.join(",");
+            self.errors.push(format!("unable to set param {names:?} value {value:?}: {detail}"));
+            T::default()
+        })
     }
 
     /// Says that a required one is missing.
@@ -117,7 +114,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn int(&mut self, name: &str, default: i64) -> i64 {
-        self.parse(&[name], META, json).map_or(default, Option::unwrap_or_default)
+        self.parse(&[name], META, default, json)
     }
 
     pub(super) fn required_int(&mut self, name: &str) -> i64 {
@@ -128,7 +125,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn float(&mut self, name: &str, default: f64) -> f64 {
-        self.parse(&[name], META, json).map_or(default, Option::unwrap_or_default)
+        self.parse(&[name], META, default, json)
     }
 
     pub(super) fn required_float(&mut self, name: &str) -> f64 {
@@ -139,8 +136,9 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn flag(&mut self, name: &str, default: bool) -> bool {
-        self.parse(&[name], META, |value| flag(value).ok_or_else(|| format!("unable to parse boolean value {value:?}")))
-            .map_or(default, Option::unwrap_or_default)
+        self.parse(&[name], META, default, |value| {
+            flag(value).ok_or_else(|| format!("unable to parse boolean value {value:?}"))
+        })
     }
 
     pub(super) fn list(&mut self, names: &[&str], places: &[Place]) -> Vec<String> {
@@ -179,11 +177,11 @@ impl<'a> Reader<'a> {
             };
             value.split(',').map(pair).collect()
         };
-        self.parse(&[name], META, pairs).flatten().unwrap_or_default()
+        self.parse(&[name], META, BTreeMap::new(), pairs)
     }
 
     pub(super) fn duration(&mut self, name: &str) -> Option<Duration> {
-        self.parse(&[name], META, duration).flatten()
+        self.parse(&[name], META, None, |value| duration(value).map(Some))
     }
 }
 

@@ -99,9 +99,8 @@ impl Redis {
 
 fn tls(in_metadata: &str, in_auth: &str) -> Result<bool, String> {
     match (in_metadata, in_auth) {
-        ("", "") => Ok(false),
+        ("", "" | "disable") => Ok(false),
         ("", "enable") => Ok(true),
-        ("", "disable") => Ok(false),
         ("", other) => Err(format!("error incorrect TLS value given, got {other}")),
         (text, "") => flag(text).ok_or_else(|| "EnableTLS parsing error".to_owned()),
         _ => Err("unable to set `tls` in both ScaledObject and TriggerAuthentication together".to_owned()),

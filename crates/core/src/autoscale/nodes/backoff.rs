@@ -98,10 +98,8 @@ mod tests {
     fn each_failure_after_the_last_back_off_doubles_it() {
         let mut backoff = Backoff::new(BackoffOptions::default());
         let mut fail = |now| backoff.failed("g", Failure::default(), now) - now;
-        assert_eq!(
-            [fail(0.0), fail(10.0), fail(311.0), fail(2000.0), fail(9000.0)],
-            [300.0, 300.0, 600.0, 1200.0, 1800.0]
-        );
+        let durations: Vec<f64> = [0.0, 10.0, 311.0, 2000.0, 9000.0].map(&mut fail).into();
+        assert_eq!(durations, [300.0, 300.0, 600.0, 1200.0, 1800.0]);
         assert!(backoff.status("g", 10_800.0).is_some() && backoff.status("g", 10_800.1).is_none());
         backoff.remove_stale(19_801.0);
         assert!(backoff.is_empty());

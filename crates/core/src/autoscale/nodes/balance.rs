@@ -100,13 +100,11 @@ pub fn is_similar(a: &NodeState, b: &NodeState, azure: bool, ratios: Ratios, ign
         amounts(&free).into_iter().filter(|(name, _)| names.contains_key(name)).collect::<BTreeMap<_, _>>()
     };
     let labels = |state: &NodeState| {
-        let kept = |label: &&String| {
-            let label = label.as_str();
-            !IGNORED.contains(&label)
-                && !(azure && AZURE_IGNORED.contains(&label))
-                && !ignored.iter().any(|ignored| ignored == label)
+        let dropped = |label: &str| {
+            let azure = azure && AZURE_IGNORED.contains(&label);
+            azure || IGNORED.contains(&label) || ignored.iter().any(|ignored| ignored == label)
         };
-        let labels = state.node.labels.iter().filter(|(label, _)| kept(label));
+        let labels = state.node.labels.iter().filter(|(label, _)| !dropped(label));
         labels.map(|(label, value)| (label.clone(), value.clone())).collect::<BTreeMap<_, _>>()
     };
     let memory = |name: &str| if name == "memory" { ratios.capacity_memory } else { 0.0 };

@@ -7,6 +7,7 @@ use super::{
 
 /// Settings; times are seconds.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of upstream's own")]
 pub struct Options {
     /// Nodes are removed at all.
     pub scale_down_enabled: bool,
