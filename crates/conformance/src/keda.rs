@@ -284,7 +284,11 @@ fn webhook(i: &Value, e: &Value) -> Judgement {
         .collect();
     let ranges = i["limitRanges"].as_array().into_iter().flatten();
     let ranges: Vec<Value> = ranges
-        .map(|range| if range.get("spec").is_some() { range.clone() } else { json!({ "spec": range }) })
+        .map(|range| match (range.get("spec"), range.get("limits")) {
+            (Some(_), _) => range.clone(),
+            (None, Some(limits)) => json!({ "spec": { "limits": limits } }),
+            (None, None) => json!({ "spec": { "limits": [range] } }),
+        })
         .collect();
     let reference = &i["scaleTargetRef"];
     let kind = reference["kind"].as_str().unwrap_or("Deployment");
@@ -312,7 +316,13 @@ fn annotations(i: &Value, e: &Value) -> Judgement {
         ("error", json!(matches!(got.paused_replicas, Some(Err(_))))),
         ("pausedReplicas", json!(got.paused_replicas.and_then(Result::ok))),
     ];
-    checks.iter().try_for_each(|(key, got)| e.get(key).map_or(Ok(()), |expected| same(key, expected, got)))
+    for (key, expected) in e.as_object().into_iter().flatten() {
+        let Some((_, got)) = checks.iter().find(|(known, _)| known == key) else {
+            return Err(format!("{key} is not known"));
+        };
+        same(key, expected, got)?;
+    }
+    Ok(())
 }
 
 fn polling(i: &Value, e: &Value) -> Judgement {

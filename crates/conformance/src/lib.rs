@@ -5,6 +5,7 @@ mod keda;
 mod loops;
 mod nodes;
 mod removal;
+mod scale_down;
 mod scale_up;
 mod scheduler;
 mod state;
@@ -78,7 +79,10 @@ impl fmt::Display for Report {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { row, difference, input, expected, rule } = self;
-        writeln!(f, "{row} (rule: {rule})\n    {difference}\n    input: {input}\n    expected: {expected}")
+        writeln!(
+            f,
+            "{row} (rule: {rule}, see docs/semantics.md)\n    {difference}\n    input: {input}\n    expected: {expected}"
+        )
     }
 }
 

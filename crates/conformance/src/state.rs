@@ -125,6 +125,11 @@ fn operate(state: &mut ClusterState, step: &Value) -> Result<Option<(Value, Valu
             state.recalculate(&groups()?);
             return Ok(None);
         }
+        "register_failed_scale_up" => {
+            let text = |key: &str| step[key].as_str().unwrap_or_default().to_owned();
+            state.fail(id, Failure { code: text("reason"), message: text("error_message") }, now);
+            return Ok(None);
+        }
         "cluster_healthy" => json!(state.is_cluster_healthy()),
         "group_healthy" => json!(state.is_group_healthy(id)),
         "scaling_up" => json!(state.is_scaling_up(id)),
