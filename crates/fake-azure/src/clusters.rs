@@ -10,10 +10,10 @@ use crate::{
     world::{Resource, World, kind_of},
 };
 
-type Accepted = Result<Told, Box<Answer>>;
+type Accepted = Result<Told, Answer>;
 
-fn refuse(code: &str, message: impl Into<String>) -> Box<Answer> {
-    Box::new(Answer::error(StatusCode::BAD_REQUEST, code, message))
+fn refuse(code: &str, message: impl Into<String>) -> Answer {
+    Answer::error(StatusCode::BAD_REQUEST, code, message)
 }
 
 impl World {
@@ -55,10 +55,10 @@ impl World {
     pub(crate) fn put_pool(&mut self, request: &Request, id: &str) -> Accepted {
         let cluster = parent(id);
         if !self.resources.contains_key(&cluster.to_lowercase()) {
-            return Err(Box::new(Answer::not_found(cluster)));
+            return Err(Answer::not_found(cluster));
         }
         if self.busy(&cluster.to_lowercase()) {
-            return Err(Box::new(crate::resources::in_progress(cluster)));
+            return Err(crate::resources::in_progress(cluster));
         }
         let pool = &request.body["properties"];
         self.check_pool(pool)?;
@@ -68,7 +68,7 @@ impl World {
         Ok(Told::AsyncOperation)
     }
 
-    fn check_pool(&self, pool: &Value) -> Result<(), Box<Answer>> {
+    fn check_pool(&self, pool: &Value) -> Result<(), Answer> {
         let size = vm_size(pool);
         let Some(sku) = self.facts.sku(size) else {
             return Err(refuse(
@@ -92,7 +92,7 @@ impl World {
         }
     }
 
-    fn check_quota(&self, needed: &[(String, u32)]) -> Result<(), Box<Answer>> {
+    fn check_quota(&self, needed: &[(String, u32)]) -> Result<(), Answer> {
         for usage in &self.facts.usages {
             let belongs =
                 |size: &str| self.facts.sku(size).filter(|sku| usage.name == "cores" || sku.family == usage.name);

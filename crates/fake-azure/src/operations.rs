@@ -97,6 +97,16 @@ impl World {
         }
     }
 
+    /// Operations that hang are given up, as Azure does after some hours.
+    pub fn give_up_stuck(&mut self) {
+        for operation in &mut self.operations {
+            if operation.fate == Fate::Hangs && !operation.ended {
+                operation.fate = Fate::Canceled;
+            }
+        }
+        self.settle();
+    }
+
     /// Whether something is being done to a resource (given by its lower-case id) or to what it lies in.
     pub(crate) fn busy(&self, resource: &str) -> bool {
         self.operations.iter().any(|operation| {

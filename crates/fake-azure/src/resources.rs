@@ -163,7 +163,7 @@ impl World {
         };
         let told = match made {
             Ok(told) => told,
-            Err(refused) => return *refused,
+            Err(refused) => return refused,
         };
         let new = !self.resources.contains_key(&key);
         let mut body = request.body.clone();

@@ -27,13 +27,14 @@ use crate::{
 pub struct FakeAzure {
     /// `http://127.0.0.1:PORT`.
     pub url: String,
+    base: Arc<Mutex<String>>,
     world: Arc<Mutex<World>>,
     task: JoinHandle<()>,
 }
 
 #[derive(Clone)]
 struct Shared {
-    base: String,
+    base: Arc<Mutex<String>>,
     world: Arc<Mutex<World>>,
 }
 
@@ -43,13 +44,14 @@ impl FakeAzure {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
         let world = Arc::new(Mutex::new(world));
-        let shared = Shared { base: url.clone(), world: world.clone() };
+        let base = Arc::new(Mutex::new(url.clone()));
+        let shared = Shared { base: base.clone(), world: world.clone() };
         let router = Router::new().fallback(handle).with_state(shared);
         let task = tokio::spawn(async move {
             // It serves until it is aborted; an accept error ends only the test that waits for it.
             let _ = axum::serve(listener, router).await;
         });
-        Ok(Self { url, world, task })
+        Ok(Self { url, base, world, task })
     }
 
     /// The world, to question it or to change it.
@@ -60,6 +62,11 @@ impl FakeAzure {
     /// The world, to be kept.
     pub fn shared(&self) -> Arc<Mutex<World>> {
         self.world.clone()
+    }
+
+    /// From now on addresses in answers begin with `base` instead of the fake's own address.
+    pub fn answer_as(&self, base: &str) {
+        base.clone_into(&mut self.base.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Puts real clusters behind the managed ones.
@@ -93,7 +100,7 @@ async fn handle(
         query: query.0,
         token,
         body: serde_json::from_slice(&body).unwrap_or_default(),
-        base: shared.base,
+        base: shared.base.lock().unwrap_or_else(PoisonError::into_inner).clone(),
     };
     let answer = shared.world.lock().unwrap_or_else(PoisonError::into_inner).answer(&request);
     match answer {
