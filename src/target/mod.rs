@@ -1,5 +1,6 @@
 //! The Infra seam: a target only makes a cluster and yields its kubeconfig; from there on all targets share one path.
 
+pub mod azure;
 pub mod local;
 
 use std::path::PathBuf;
