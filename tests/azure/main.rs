@@ -2,3 +2,4 @@
 
 mod arm;
 mod common;
+mod terraform;

@@ -1,3 +1,4 @@
 //! The azure target: AKS by Terraform, with Azure Resource Manager for everything around it.
 
 pub mod arm;
+pub mod terraform;
