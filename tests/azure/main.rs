@@ -2,4 +2,5 @@
 
 mod arm;
 mod common;
+mod preflight;
 mod terraform;
