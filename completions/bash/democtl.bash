@@ -590,7 +590,7 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__plan)
-            opts="-p -h -V --profile --set --home --output --help --version"
+            opts="-p -n -h -V --profile --set --target --name --subscription --module --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -605,6 +605,26 @@ _democtl() {
                     return 0
                     ;;
                 --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --target)
+                    COMPREPLY=($(compgen -W "local azure" -- "${cur}"))
+                    return 0
+                    ;;
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --subscription)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --module)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -870,7 +890,7 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__setup)
-            opts="-p -n -y -h -V --profile --set --name --target --speed --seed --yes --home --output --help --version"
+            opts="-p -n -y -h -V --profile --set --name --target --speed --seed --yes --subscription --module --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -897,7 +917,7 @@ _democtl() {
                     return 0
                     ;;
                 --target)
-                    COMPREPLY=($(compgen -W "local" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "local azure" -- "${cur}"))
                     return 0
                     ;;
                 --speed)
@@ -905,6 +925,14 @@ _democtl() {
                     return 0
                     ;;
                 --seed)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --subscription)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --module)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

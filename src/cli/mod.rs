@@ -1,6 +1,7 @@
 //! The command line: clap's tree, settings resolved once, dispatch, exit code. One file per subcommand.
 
 mod app;
+mod azure;
 mod cleanup;
 mod completions;
 mod demo;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     environment::Home,
     failure::{Failure, Kind},
+    target::Context,
     ui::{self, Style},
 };
 
@@ -105,6 +107,8 @@ pub struct Settings {
     pub style: Style,
     /// Cancelled by the first Ctrl-C or SIGTERM.
     pub cancel: CancellationToken,
+    /// How to reach Azure.
+    pub azure: crate::target::azure::Settings,
 }
 
 impl Settings {
@@ -120,7 +124,19 @@ impl Settings {
             })?;
         let home = std::path::absolute(&home)?;
         let style = Style::detect(std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()));
-        Ok(Self { home: Home::new(home), output: args.output, style, cancel: CancellationToken::new() })
+        Ok(Self {
+            home: Home::new(home),
+            output: args.output,
+            style,
+            cancel: CancellationToken::new(),
+            azure: azure::settings(),
+        })
+    }
+
+    /// What reaching a target takes.
+    fn context(&self) -> Context {
+        let progress = std::sync::Arc::new(|line: &str| ui::note(line));
+        Context { azure: self.azure.clone(), cancel: self.cancel.clone(), progress }
     }
 
     /// Writes a result: `human` for people, `value` as JSON.
@@ -162,7 +178,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let settings = Settings::resolve(cli.global)?;
     match command {
         Command::App(_) | Command::LocalCluster(_) => Ok(()),
-        Command::Plan(args) => plan::run(&args, &settings),
+        Command::Plan(args) => block_on(&settings, plan::run(args, &settings)),
         Command::Render(args) => render::run(&args, &settings),
         Command::Profile(command) => profile::run(command, &settings),
         Command::Kubeconfig(args) => kubeconfig::run(&args, &settings),

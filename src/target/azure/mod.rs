@@ -9,7 +9,7 @@ pub mod preflight;
 pub mod scan;
 pub mod terraform;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use arm::{Arm, ArmError, CONTAINER_SERVICE, Login, Patience, RealTime};
 use base64::Engine as _;
@@ -31,6 +31,9 @@ use crate::{
 
 /// ARM of Azure's public cloud.
 pub const PUBLIC_CLOUD: &str = "https://management.azure.com";
+
+/// A Terraform that outlived its democtl is waited for this long.
+const LONGEST_APPLY: Duration = Duration::from_secs(45 * 60);
 
 /// Where an environment lies; remembered with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +64,7 @@ pub type Consent<'a> = &'a (dyn Fn(&str) -> Result<bool, Failure> + Send + Sync)
 pub struct Azure {
     environment: Environment,
     place: Place,
+    profile: Profile,
     settings: Settings,
     cancel: CancellationToken,
     progress: Progress,
@@ -87,25 +91,20 @@ pub struct Prepared {
 
 impl Azure {
     /// The azure target of `environment`.
-    pub fn new(
-        environment: &Environment,
-        place: Place,
-        settings: Settings,
-        cancel: CancellationToken,
-        progress: Progress,
-    ) -> Self {
-        Self { environment: environment.clone(), place, settings, cancel, progress }
+    pub fn new(environment: &Environment, place: Place, profile: Profile, context: super::Context) -> Self {
+        let super::Context { azure: settings, cancel, progress } = context;
+        Self { environment: environment.clone(), place, profile, settings, cancel, progress }
     }
 
     /// Id of the resource group that holds everything.
-    pub fn id(&self, profile: &Profile) -> String {
-        let names = azure_names(profile, &self.environment.name);
+    pub fn id(&self) -> String {
+        let names = azure_names(&self.profile, &self.environment.name);
         format!("/subscriptions/{}/resourceGroups/{}", self.place.subscription, names.resource_group)
     }
 
-    fn cluster_id(&self, profile: &Profile) -> String {
-        let names = azure_names(profile, &self.environment.name);
-        format!("{}/providers/Microsoft.ContainerService/managedClusters/{}", self.id(profile), names.cluster)
+    fn cluster_id(&self) -> String {
+        let names = azure_names(&self.profile, &self.environment.name);
+        format!("{}/providers/Microsoft.ContainerService/managedClusters/{}", self.id(), names.cluster)
     }
 
     fn arm(&self) -> Result<Arm, Failure> {
@@ -120,15 +119,16 @@ impl Azure {
         let variables = vec![("ARM_SUBSCRIPTION_ID".to_owned(), self.place.subscription.clone())];
         let dir = self.environment.dir.join("terraform");
         Terraform::new(self.settings.terraform.clone(), dir, variables, self.cancel.clone(), self.progress.clone())
+            .waiting_for_others(LONGEST_APPLY)
     }
 
     /// Preflight and plan; makes nothing.
-    pub async fn plan(&self, profile: &Profile) -> Result<Prepared, Failure> {
+    pub async fn plan(&self) -> Result<Prepared, Failure> {
         let terraform = self.terraform();
         let version = terraform.version()?;
         (self.progress)(&format!("terraform {version}; looking at subscription {}", self.place.subscription));
         let arm = self.arm()?;
-        let report = preflight::inspect(&arm, &self.place.subscription, profile, &self.environment.name).await;
+        let report = preflight::inspect(&arm, &self.place.subscription, &self.profile, &self.environment.name).await;
         let refused = report.refusals().count();
         if refused > 0 {
             let summary = format!("the subscription is not ready: {refused} of {} checks refuse", report.checks.len());
@@ -142,7 +142,7 @@ impl Azure {
             expires_at: &self.place.expires_at,
         };
         let own = self.place.module.as_deref();
-        module::write(terraform.dir(), own, &tfvars(profile, &placement)).or_fail(
+        module::write(terraform.dir(), own, &tfvars(&self.profile, &placement)).or_fail(
             Kind::Infrastructure,
             || match own {
                 Some(own) => format!("cannot use the module {}", own.display()),
@@ -150,7 +150,7 @@ impl Azure {
             },
         )?;
         terraform.init().await?;
-        let planned = terraform.plan(false, &profile.prices).await?;
+        let planned = terraform.plan(false, &self.profile.prices).await?;
         for address in &planned.drift {
             (self.progress)(&format!("  {address} was changed by others"));
         }
@@ -158,9 +158,9 @@ impl Azure {
     }
 
     /// Preflight, plan, and the user's word.
-    pub async fn prepare(&self, profile: &Profile, consent: Consent<'_>) -> Result<Prepared, Failure> {
-        let prepared = self.plan(profile).await?;
-        (self.progress)(&format!("{}{}", prepared.plan.table(), cost_line(profile)));
+    pub async fn prepare(&self, consent: Consent<'_>) -> Result<Prepared, Failure> {
+        let prepared = self.plan().await?;
+        (self.progress)(&format!("{}{}", prepared.plan.table(), cost_line(&self.profile)));
         if prepared.changes && !consent("apply this plan?")? {
             return Err(Failure::msg(Kind::Cancelled, "not applied: nothing was made"));
         }
@@ -168,17 +168,17 @@ impl Azure {
     }
 
     /// Applies the plan; yields the kubeconfig's path.
-    pub async fn make(&self, prepared: &Prepared, profile: &Profile) -> Result<PathBuf, Failure> {
+    pub async fn make(&self, prepared: &Prepared) -> Result<PathBuf, Failure> {
         if prepared.changes {
             self.terraform().apply().await?;
         }
-        self.join(profile).await
+        self.join().await
     }
 
     /// Fetches the credentials of a cluster that is there; yields the kubeconfig's path.
-    pub async fn join(&self, profile: &Profile) -> Result<PathBuf, Failure> {
+    pub async fn join(&self) -> Result<PathBuf, Failure> {
         let what = || format!("no credentials for the cluster of {}", self.environment.name);
-        let path = format!("{}/listClusterUserCredential", self.cluster_id(profile));
+        let path = format!("{}/listClusterUserCredential", self.cluster_id());
         let answer =
             self.arm()?.post(&path, CONTAINER_SERVICE, &Value::Null).await.or_fail(Kind::Infrastructure, what)?;
         let encoded = answer["kubeconfigs"][0]["value"].as_str().unwrap_or_default();
@@ -192,12 +192,12 @@ impl Azure {
     }
 
     /// How the cluster stands, as ARM says.
-    pub async fn describe(&self, profile: &Profile) -> State {
+    pub async fn describe(&self) -> State {
         let arm = match self.arm() {
             Ok(arm) => arm,
             Err(failure) => return State::Down { reason: failure.to_string() },
         };
-        match arm.get(&self.cluster_id(profile), CONTAINER_SERVICE).await {
+        match arm.get(&self.cluster_id(), CONTAINER_SERVICE).await {
             Ok(None) => State::Absent,
             Ok(Some(cluster)) => {
                 let text = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
@@ -214,51 +214,51 @@ impl Azure {
     }
 
     /// What is there now, one line each with its price.
-    pub async fn inventory(&self, profile: &Profile) -> Result<Vec<scan::Found>, Failure> {
-        self.scan(&self.arm()?, profile).await
+    pub async fn inventory(&self) -> Result<Vec<scan::Found>, Failure> {
+        self.scan(&self.arm()?).await
     }
 
-    async fn scan(&self, arm: &Arm, profile: &Profile) -> Result<Vec<scan::Found>, Failure> {
+    async fn scan(&self, arm: &Arm) -> Result<Vec<scan::Found>, Failure> {
         let what = || format!("cannot look for what is left of {}", self.environment.name);
-        scan::scan(arm, &self.place.subscription, profile, &self.environment.name)
+        scan::scan(arm, &self.place.subscription, &self.profile, &self.environment.name)
             .await
             .or_fail(Kind::Infrastructure, what)
     }
 
     /// Removes everything, then looks for what is left.
-    pub async fn destroy(&self, profile: &Profile) -> Result<Vec<String>, Failure> {
+    pub async fn destroy(&self) -> Result<Vec<String>, Failure> {
         let arm = self.arm()?;
-        if let Err(failure) = self.destroy_by_terraform(profile).await {
+        if let Err(failure) = self.destroy_by_terraform().await {
             if failure.kind() == Kind::Cancelled {
                 return Err(failure);
             }
             (self.progress)(&format!("{failure}\n  going on through ARM"));
         }
-        let found = self.scan(&arm, profile).await?;
+        let found = self.scan(&arm).await?;
         let what =
             |error: &ArmError| format!("not everything could be removed ({})", error.code().unwrap_or("no code"));
         if let Err(error) = scan::remove(&arm, &found, self.progress.as_ref()).await {
             let what = what(&error);
             let mut failure = Failure::new(Kind::Infrastructure, anyhow::Error::from(error).context(what));
-            for item in self.scan(&arm, profile).await?.iter().filter(|item| item.usd_per_month != Some(0.0)) {
+            for item in self.scan(&arm).await?.iter().filter(|item| item.usd_per_month != Some(0.0)) {
                 failure = failure.hint(format!("left: {}", scan::line(item)));
             }
             return Err(failure.hint(format!(
                 "az group delete --name {}",
-                azure_names(profile, &self.environment.name).resource_group
+                azure_names(&self.profile, &self.environment.name).resource_group
             )));
         }
-        Ok(self.scan(&arm, profile).await?.iter().map(scan::line).collect())
+        Ok(self.scan(&arm).await?.iter().map(scan::line).collect())
     }
 
-    async fn destroy_by_terraform(&self, profile: &Profile) -> Result<(), Failure> {
+    async fn destroy_by_terraform(&self) -> Result<(), Failure> {
         let terraform = self.terraform();
         if !terraform.has_state() {
             return Ok(());
         }
         terraform.version()?;
         terraform.init().await?;
-        if terraform.plan(true, &profile.prices).await?.changes {
+        if terraform.plan(true, &self.profile.prices).await?.changes {
             terraform.apply().await?;
         }
         Ok(())

@@ -38,11 +38,16 @@ fn read(own: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
     for entry in fs::read_dir(own)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".tf") {
+        // What the module reads beside its own text, but neither a state nor what `init` made there.
+        if entry.file_type()?.is_file()
+            && !name.starts_with('.')
+            && !name.contains(".tfstate")
+            && !name.contains(".tfvars")
+        {
             files.push((name, fs::read(entry.path())?));
         }
     }
-    if files.is_empty() {
+    if !files.iter().any(|(name, _)| name.ends_with(".tf")) {
         return Err(io::Error::new(io::ErrorKind::NotFound, "it holds no .tf file"));
     }
     Ok(files)

@@ -48,6 +48,7 @@ pub struct Terraform {
     variables: Vec<(String, String)>,
     cancel: CancellationToken,
     progress: Progress,
+    lock_timeout: Duration,
 }
 
 impl std::fmt::Debug for Terraform {
@@ -86,7 +87,14 @@ impl Terraform {
         cancel: CancellationToken,
         progress: Progress,
     ) -> Self {
-        Self { program, dir, variables, cancel, progress }
+        Self { program, dir, variables, cancel, progress, lock_timeout: Duration::ZERO }
+    }
+
+    /// Waits for another Terraform that works on the state, such as one whose democtl was killed.
+    #[must_use]
+    pub fn waiting_for_others(mut self, time: Duration) -> Self {
+        self.lock_timeout = time;
+        self
     }
 
     /// The working directory.
@@ -105,6 +113,8 @@ impl Terraform {
     /// Checks that the program is there and of a version that the module works with; yields the version.
     pub fn version(&self) -> Result<String, Failure> {
         let hint = "install Terraform 1.9 or later: https://developer.hashicorp.com/terraform/install";
+        fs::create_dir_all(&self.dir)
+            .or_fail(Kind::Infrastructure, || format!("cannot make {}", self.dir.display()))?;
         let output = self.command(&["version", "-json"]).stdout_capture().stderr_capture().unchecked().run();
         let output = output
             .or_fail(Kind::Preflight, || format!("cannot run {}", self.program.display()))
@@ -139,7 +149,8 @@ impl Terraform {
     /// Plans the whole module, or its removal, into a file.
     pub async fn plan(&self, destroy: bool, prices: &Prices) -> Result<Planned, Failure> {
         let out = format!("-out={PLAN_FILE}");
-        let mut arguments = vec!["plan", "-input=false", "-json", "-detailed-exitcode", &out];
+        let lock = self.lock();
+        let mut arguments = vec!["plan", "-input=false", "-json", "-detailed-exitcode", &lock, &out];
         if destroy {
             arguments.push("-destroy");
         }
@@ -162,13 +173,17 @@ impl Terraform {
 
     /// Applies the plan that lies in the file, and nothing else.
     pub async fn apply(&self) -> Result<(), Failure> {
-        let finished = self.run("apply", &["apply", "-input=false", "-json", PLAN_FILE]).await?;
+        let finished = self.run("apply", &["apply", "-input=false", "-json", &self.lock(), PLAN_FILE]).await?;
         // A plan is applied once.
         let _ = fs::remove_file(self.dir.join(PLAN_FILE));
         match finished.code {
             Some(0) => Ok(()),
             _ => Err(self.failed("apply", &finished)),
         }
+    }
+
+    fn lock(&self) -> String {
+        format!("-lock-timeout={}s", self.lock_timeout.as_secs())
     }
 
     async fn checked(&self, what: &str, arguments: &[&str]) -> Result<(), Failure> {
@@ -178,7 +193,8 @@ impl Terraform {
 
     fn command(&self, arguments: &[&str]) -> duct::Expression {
         let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
-        let mut command = duct::cmd(&self.program, arguments)
+        // As text and not as a path: duct takes a bare name as a path to be one in the current directory.
+        let mut command = duct::cmd(self.program.as_os_str(), arguments)
             .dir(&self.dir)
             .stdin_null()
             .env("TF_IN_AUTOMATION", "1")
