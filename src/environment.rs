@@ -125,6 +125,11 @@ impl Home {
         Self(path)
     }
 
+    /// What may be thrown away and is fetched again.
+    pub fn cache(&self) -> PathBuf {
+        self.0.join("cache")
+    }
+
     /// Names of all environments, sorted.
     pub fn names(&self) -> io::Result<Vec<String>> {
         let entries = match fs::read_dir(self.0.join("environments")) {

@@ -21,8 +21,13 @@ use crate::{
     load::{self, Engine},
     observe::{self, Counts, Moment, Observer, Recorder, Subject},
     report::summary::{Cost, RunSummary, TestSummary},
+    target::Target,
     ui::{self, Style, progress::TestProgress},
 };
+
+/// What is not measured on the local target.
+const MODELLED: &str =
+    "CPU and memory are modelled by request as the profile says; latencies and failures are measured";
 
 /// How to run.
 #[derive(Debug, Clone)]
@@ -286,9 +291,10 @@ fn summarise(
             monthly_usd: month.as_ref().map_or(f64::NAN, |month| month.monthly_usd),
             assumption: month.map_or_else(String::new, |month| month.assumption),
         },
-        notes: vec![
-            "CPU and memory are modelled by request as the profile says; latencies and failures are measured".into(),
-        ],
+        notes: match session.request.target {
+            Target::Local => vec![MODELLED.to_owned()],
+            Target::Azure => Vec::new(),
+        },
         directory: dir.display().to_string(),
     }
 }

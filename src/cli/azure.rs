@@ -5,9 +5,13 @@ use std::{env, path::PathBuf};
 use clap::Args;
 
 use crate::{
-    environment::Environment,
+    environment::{Environment, Home},
     failure::{Failure, Kind},
-    target::azure::{PUBLIC_CLOUD, Place, Settings, arm::Login},
+    target::azure::{
+        PUBLIC_CLOUD, Place, Settings,
+        arm::Login,
+        prices::{PUBLIC_PRICES, PriceList},
+    },
 };
 
 /// How long after its setup an environment is said to be no longer needed (tag `expires-at`).
@@ -45,7 +49,7 @@ impl AzureArgs {
 }
 
 /// The login, from the variables that Azure's own tools read.
-pub(super) fn settings() -> Settings {
+pub(super) fn settings(home: &Home) -> Settings {
     let pipeline = text("AZURESUBSCRIPTION_SERVICE_CONNECTION_ID").zip(text("SYSTEM_ACCESSTOKEN"));
     let either = |ours: &str, terraforms: &str| text(ours).or_else(|| text(terraforms));
     let login = Login {
@@ -57,7 +61,9 @@ pub(super) fn settings() -> Settings {
         pipeline,
         managed_identity: text("ARM_USE_MSI").is_some_and(|value| value == "true"),
     };
-    Settings { login, terraform: PathBuf::from("terraform") }
+    let endpoint = text("DEMOCTL_PRICES_ENDPOINT").unwrap_or_else(|| PUBLIC_PRICES.to_owned());
+    let prices = PriceList { endpoint, cache: home.cache() };
+    Settings { login, terraform: PathBuf::from("terraform"), prices }
 }
 
 fn text(name: &str) -> Option<String> {

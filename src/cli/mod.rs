@@ -124,13 +124,9 @@ impl Settings {
             })?;
         let home = std::path::absolute(&home)?;
         let style = Style::detect(std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()));
-        Ok(Self {
-            home: Home::new(home),
-            output: args.output,
-            style,
-            cancel: CancellationToken::new(),
-            azure: azure::settings(),
-        })
+        let home = Home::new(home);
+        let azure = azure::settings(&home);
+        Ok(Self { home, output: args.output, style, cancel: CancellationToken::new(), azure })
     }
 
     /// What reaching a target takes.

@@ -12,7 +12,7 @@ use crate::{
     failure::{Failure, Kind},
     target::{
         Infra, Target,
-        azure::{preflight::Report, terraform},
+        azure::{Prepared, preflight::Report, terraform},
     },
 };
 
@@ -59,20 +59,23 @@ struct PoolPlan {
 }
 
 pub(super) async fn run(args: PlanArgs, settings: &Settings) -> Result<(), Failure> {
-    let (mut request, profile) =
+    let (mut request, mut profile) =
         Request::resolve(&args.profile.profile, args.profile.sets.set.clone(), args.target, 1.0, 1)?;
-    let mut plan = plan(&profile);
+    let mut azure = None;
     if args.target == Target::Azure {
         let name = args.name.unwrap_or_else(|| profile.name.clone());
         let environment = settings.home.environment(&name)?;
         request.azure = Some(args.azure.place(&environment)?);
-        plan.azure = Some(plan_azure(&environment, &request, settings).await?);
+        let planned = plan_azure(&environment, &request, settings).await?;
+        profile.prices = planned.prices;
+        azure = Some(AzurePlan { preflight: planned.preflight, terraform: planned.plan });
     }
+    let plan = Plan { azure, ..plan(&profile) };
     settings.result(&plan, || human(&plan))
 }
 
 /// Preflight and Terraform's plan: beside the state of an environment that exists, else in a place that is gone after.
-async fn plan_azure(environment: &Environment, request: &Request, settings: &Settings) -> Result<AzurePlan, Failure> {
+async fn plan_azure(environment: &Environment, request: &Request, settings: &Settings) -> Result<Prepared, Failure> {
     let aside = tempfile::tempdir()?;
     let exists = environment.dir.exists();
     let environment = Environment {
@@ -83,8 +86,7 @@ async fn plan_azure(environment: &Environment, request: &Request, settings: &Set
     let Infra::Azure(azure) = Infra::of(&environment, Some(request), &settings.context())? else {
         return Err(Failure::msg(Kind::Other, "the request names no subscription"));
     };
-    let planned = azure.plan().await?;
-    Ok(AzurePlan { preflight: planned.preflight, terraform: planned.plan })
+    azure.plan().await
 }
 
 fn plan(profile: &Profile) -> Plan {

@@ -98,6 +98,7 @@ impl Stage {
             .env("DEMOCTL_HOME", self.root.path().join("home"))
             .env("PATH", std::env::join_paths(search).expect("plain directories"))
             .env("DEMOCTL_AZURE_ENDPOINT", &self.fake.url)
+            .env("DEMOCTL_PRICES_ENDPOINT", &self.fake.url)
             .env("DEMOCTL_TERRAFORM_MODULE", self.root.path().join("stub"))
             .env("AZURE_SUBSCRIPTION_ID", SUBSCRIPTION)
             .env("AZURE_ACCESS_TOKEN", TOKEN)
@@ -169,6 +170,7 @@ async fn an_environment_is_set_up_tested_told_and_removed() {
     let mut said = String::new();
     let plan = stage.expect(0, &["plan", "--profile", "./tiny.toml", "--target", "azure"]).await;
     assert!(plan.stdout.contains("terraform_data.cluster") && plan.stdout.contains("create"), "{}", plan.stdout);
+    assert!(plan.stdout.contains("list prices of VMs for westeurope"), "{}", plan.stdout);
     assert_eq!(stage.fake.world().ids(), Vec::<String>::new(), "a plan makes nothing");
     assert!(!stage.environment().exists(), "and leaves nothing");
 

@@ -5,4 +5,5 @@ mod backing;
 mod common;
 mod end_to_end;
 mod preflight;
+mod prices;
 mod terraform;

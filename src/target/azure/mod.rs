@@ -6,6 +6,7 @@
 pub mod arm;
 mod module;
 pub mod preflight;
+pub mod prices;
 pub mod scan;
 pub mod terraform;
 
@@ -14,10 +15,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use arm::{Arm, ArmError, CONTAINER_SERVICE, Login, Patience, RealTime};
 use base64::Engine as _;
 use democtl_core::{
-    cost::NodeCount,
+    cost::{NodeCount, Prices},
     profile::Profile,
     render::azure::{Placement, azure_names, tfvars},
 };
+use prices::PriceList;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use terraform::{Plan, Progress, Terraform};
@@ -55,6 +57,8 @@ pub struct Settings {
     pub login: Login,
     /// The `terraform` program.
     pub terraform: PathBuf,
+    /// Where prices come from.
+    pub prices: PriceList,
 }
 
 /// Asks the user; false: no.
@@ -83,6 +87,8 @@ impl std::fmt::Debug for Azure {
 #[derive(Debug)]
 pub struct Prepared {
     changes: bool,
+    /// The prices that it was priced by.
+    pub prices: Prices,
     /// What it does.
     pub plan: Plan,
     /// What was looked at before.
@@ -150,17 +156,20 @@ impl Azure {
             },
         )?;
         terraform.init().await?;
-        let planned = terraform.plan(false, &self.profile.prices).await?;
+        let sizes: Vec<_> = self.profile.pools.iter().map(|pool| pool.vm_size.name).collect();
+        let (prices, location) = (self.profile.prices.clone(), &self.profile.azure.location);
+        let prices = self.settings.prices.current(prices, &sizes, location, chrono::Utc::now()).await;
+        let planned = terraform.plan(false, &prices).await?;
         for address in &planned.drift {
             (self.progress)(&format!("  {address} was changed by others"));
         }
-        Ok(Prepared { changes: planned.changes, plan: planned.plan, preflight: report })
+        Ok(Prepared { changes: planned.changes, prices, plan: planned.plan, preflight: report })
     }
 
     /// Preflight, plan, and the user's word.
     pub async fn prepare(&self, consent: Consent<'_>) -> Result<Prepared, Failure> {
         let prepared = self.plan().await?;
-        (self.progress)(&format!("{}{}", prepared.plan.table(), cost_line(&self.profile)));
+        (self.progress)(&format!("{}{}", prepared.plan.table(), cost_line(&self.profile, &prepared.prices)));
         if prepared.changes && !consent("apply this plan?")? {
             return Err(Failure::msg(Kind::Cancelled, "not applied: nothing was made"));
         }
@@ -266,18 +275,17 @@ impl Azure {
 }
 
 /// What the whole cluster costs, with the lines that no plan shows.
-pub fn cost_line(profile: &Profile) -> String {
+pub fn cost_line(profile: &Profile, prices: &Prices) -> String {
     let hourly = |count: fn(&democtl_core::profile::Pool) -> u32| {
         let nodes: Vec<_> = profile
             .pools
             .iter()
             .map(|pool| NodeCount { vm_size: pool.vm_size.name.to_owned(), count: count(pool) })
             .collect();
-        profile.prices.per_hour(&nodes)
+        prices.per_hour(&nodes)
     };
     let money = |usd: Option<f64>| usd.map_or_else(|| "unknown".to_owned(), |usd| format!("${usd:.2}/h"));
     let (least, most) = (money(hourly(|pool| pool.min)), money(hourly(|pool| pool.max)));
-    let prices = &profile.prices;
     format!(
         "  in all {least} at the least nodes, {most} at the most, without logs ({}, {})",
         prices.origin, prices.as_of

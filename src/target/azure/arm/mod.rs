@@ -273,7 +273,7 @@ impl Arm {
 }
 
 /// Whether an address is on this machine, where plain http is no risk and a proxy no help.
-pub(super) fn is_loopback(url: &Url) -> bool {
+pub(in crate::target::azure) fn is_loopback(url: &Url) -> bool {
     url.host_str().is_some_and(|host| {
         host == "localhost"
             || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
@@ -281,7 +281,10 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 }
 
 /// The HTTP client of all that talks to Azure: no redirects, since a token must not follow one.
-pub(super) fn http_client(loopback: bool, timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
+pub(in crate::target::azure) fn http_client(
+    loopback: bool,
+    timeout: Duration,
+) -> Result<reqwest::Client, reqwest::Error> {
     let builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(timeout)
