@@ -4,6 +4,7 @@ mod arm;
 mod backing;
 mod common;
 mod end_to_end;
+mod leftovers;
 mod preflight;
 mod prices;
 mod terraform;

@@ -16,7 +16,7 @@ impl World {
         let id = request.path.trim_end_matches('/').to_owned();
         match below.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             ["resourcegroups"] => self.list(request, |id| kind_of(id) == "resourcegroups"),
-            ["resources"] => self.list(request, |id| kind_of(id) != "resourcegroups"),
+            ["resources"] => self.list(request, is_listed),
             ["providers", namespace, kind] => {
                 let kind = format!("{namespace}/{kind}");
                 self.list(request, |id| kind_of(id) == kind)
@@ -29,7 +29,7 @@ impl World {
             ),
             ["resourcegroups", group, "resources"] => {
                 let prefix = format!("{}/providers/", self.group_id(group));
-                self.list(request, |id| id.to_lowercase().starts_with(&prefix))
+                self.list(request, |id| is_listed(id) && id.to_lowercase().starts_with(&prefix))
             }
             ["resourcegroups", _, "providers", _, .., "listclusterusercredential"] => {
                 self.user_credential(id.rsplit_once('/').map_or("", |(cluster, _)| cluster))
@@ -235,6 +235,11 @@ impl World {
             }
         }
     }
+}
+
+/// Lists of all resources leave out groups and parts of resources, such as agent pools.
+fn is_listed(id: &str) -> bool {
+    kind_of(id).matches('/').count() == 1
 }
 
 pub(crate) fn in_progress(id: &str) -> Answer {

@@ -3,6 +3,7 @@
 //! Order of a setup: preflight (nothing is made when it refuses), plan, consent, apply of that plan, credentials. Order
 //! of a cleanup: Terraform's destroy, then a scan of the subscription, then whatever Terraform did not know.
 
+pub mod adopt;
 pub mod arm;
 mod module;
 pub mod preflight;
@@ -156,6 +157,9 @@ impl Azure {
             },
         )?;
         terraform.init().await?;
+        if own.is_none() {
+            self.adopt(&arm, &terraform).await?;
+        }
         let sizes: Vec<_> = self.profile.pools.iter().map(|pool| pool.vm_size.name).collect();
         let (prices, location) = (self.profile.prices.clone(), &self.profile.azure.location);
         let prices = self.settings.prices.current(prices, &sizes, location, chrono::Utc::now()).await;
@@ -164,6 +168,24 @@ impl Azure {
             (self.progress)(&format!("  {address} was changed by others"));
         }
         Ok(Prepared { changes: planned.changes, prices, plan: planned.plan, preflight: report })
+    }
+
+    /// Lets Terraform take over what is ours and what its state does not know.
+    async fn adopt(&self, arm: &Arm, terraform: &Terraform) -> Result<(), Failure> {
+        let what = || format!("cannot look for what an earlier try of {} made", self.environment.name);
+        let candidates = adopt::candidates(&self.place.subscription, &self.profile, &self.environment.name);
+        let state = terraform.state();
+        let strays = adopt::strays(arm, &candidates, &self.environment.name, state.as_ref())
+            .await
+            .or_fail(Kind::Infrastructure, what)?;
+        if strays.is_empty() {
+            return Ok(());
+        }
+        for stray in &strays {
+            (self.progress)(&format!("  {} is there already and is taken over", stray.id));
+        }
+        write_whole(&terraform.dir().join("adopt.tf"), adopt::import_blocks(&strays).as_bytes())
+            .or_fail(Kind::Infrastructure, || format!("cannot write into {}", terraform.dir().display()))
     }
 
     /// Preflight, plan, and the user's word.

@@ -90,7 +90,7 @@ pub fn tfvars(profile: &Profile, placement: &Placement<'_>) -> Value {
             "kubernetes_version": profile.azure.kubernetes_version,
         },
         "workspace": { "name": names.workspace, "retention_days": 30, "daily_quota_gb": 1 },
-        "pools": pools(profile),
+        "pools": tfvars_pools(profile),
         "autoscaler": profile.autoscaler.as_ref().map(|settings| json!({
             "scan_interval": seconds(settings.scan_interval),
             "scale_down_delay_after_add": minutes(settings.scale_down_delay_after_add),
@@ -103,8 +103,8 @@ pub fn tfvars(profile: &Profile, placement: &Placement<'_>) -> Value {
     })
 }
 
-/// AKS's own pool comes first: the first untainted system pool.
-fn pools(profile: &Profile) -> Vec<Value> {
+/// The pools as the module takes them. AKS's own pool comes first: the first untainted system pool.
+pub fn tfvars_pools(profile: &Profile) -> Vec<Value> {
     let mut pools: Vec<_> = profile.pools.iter().collect();
     let own = |pool: &&crate::profile::Pool| pool.mode == PoolMode::System && pool.taints.is_empty();
     if let Some(first) = pools.iter().position(own) {

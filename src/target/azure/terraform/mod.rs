@@ -102,11 +102,14 @@ impl Terraform {
         &self.dir
     }
 
+    /// The state, if there is one that can be read. It holds secrets.
+    pub fn state(&self) -> Option<serde_json::Value> {
+        serde_json::from_str(&fs::read_to_string(self.dir.join(STATE)).ok()?).ok()
+    }
+
     /// Whether there is a state that says that something was made.
     pub fn has_state(&self) -> bool {
-        let state = fs::read_to_string(self.dir.join(STATE)).ok();
-        let state = state.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
-        let made = state.is_some_and(|state| state["resources"].as_array().is_some_and(|all| !all.is_empty()));
+        let made = self.state().is_some_and(|state| state["resources"].as_array().is_some_and(|all| !all.is_empty()));
         made || self.dir.join(ERRORED_STATE).exists()
     }
 
