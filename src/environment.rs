@@ -8,6 +8,7 @@
 //!   kubeconfig         0600
 //!   deploy/            rendered manifests, what Argo CD syncs
 //!   cluster/           the local target's own files
+//!   terraform/         the azure target's module, variables, state and logs
 //!   runs/<id>/         events.jsonl, samples, summary.json
 //! ```
 
@@ -24,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     failure::{Failure, Kind, OrFail as _},
     ledger::Ledger,
-    target::Target,
+    target::{Target, azure::Place},
 };
 
 /// What was asked for at `setup`; remembered, so that later commands need only the name.
@@ -42,6 +43,9 @@ pub struct Request {
     pub speed: f64,
     /// Seed of every draw.
     pub seed: u64,
+    /// Where it lies in Azure; only on the azure target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub azure: Option<Place>,
 }
 
 impl Request {
@@ -53,6 +57,10 @@ impl Request {
         speed: f64,
         seed: u64,
     ) -> Result<(Self, Profile), Failure> {
+        if target == Target::Azure && (speed - 1.0).abs() > f64::EPSILON {
+            return Err(Failure::msg(Kind::Usage, format!("speed {speed} on azure: a real cluster has its own clock"))
+                .hint("leave --speed out, or use --target local"));
+        }
         if !(speed.is_finite() && (0.1..=100.0).contains(&speed)) {
             return Err(Failure::msg(Kind::Usage, format!("speed {speed} is outside 0.1 to 100")));
         }
@@ -66,7 +74,7 @@ impl Request {
         let Some(main) = find(profile) else { return Err(unknown_profile(profile)) };
         let checked = Profile::load(&main, &sets, &find).map_err(|errors| profile_failure(profile, &errors))?;
         let sources = sources.into_inner();
-        Ok((Self { profile: profile.to_owned(), sources, sets, target, speed, seed }, checked))
+        Ok((Self { profile: profile.to_owned(), sources, sets, target, speed, seed, azure: None }, checked))
     }
 
     /// The profile, from the remembered texts.
@@ -115,6 +123,11 @@ impl Home {
     /// A home at `path`; made when the first environment is.
     pub fn new(path: PathBuf) -> Self {
         Self(path)
+    }
+
+    /// What may be thrown away and is fetched again.
+    pub fn cache(&self) -> PathBuf {
+        self.0.join("cache")
     }
 
     /// Names of all environments, sorted.

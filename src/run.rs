@@ -22,8 +22,13 @@ use crate::{
     load::{self, Engine},
     observe::{Counts, Moment, Observer, Recorder, Subject},
     report::summary::{Cost, RunSummary, TestSummary},
+    target::Target,
     ui::{self, Style, progress::TestProgress},
 };
+
+/// What is not measured on the local target.
+const MODELLED: &str =
+    "CPU and memory are modelled by request as the profile says; latencies and failures are measured";
 
 /// How to run.
 #[derive(Debug, Clone)]
@@ -261,9 +266,10 @@ fn summarise(
         scaling_events: after.scaling_events,
         unschedulable: after.unschedulable.clone(),
         cost: Cost::of(profile, after),
-        notes: vec![
-            "CPU and memory are modelled by request as the profile says; latencies and failures are measured".into(),
-        ],
+        notes: match session.request.target {
+            Target::Local => vec![MODELLED.to_owned()],
+            Target::Azure => Vec::new(),
+        },
         directory: dir.display().to_string(),
     }
 }

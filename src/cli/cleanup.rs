@@ -3,12 +3,13 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{NameArgs, Settings};
+use super::{NameArgs, Settings, session::Ask};
 use crate::{
     environment::Environment,
     failure::{Failure, Kind, OrFail as _},
-    ledger::Effect,
-    target::{Infra, Target},
+    ledger::{Effect, Step},
+    target::Infra,
+    ui,
 };
 
 #[derive(Debug, Args)]
@@ -35,43 +36,66 @@ pub(super) async fn run(args: CleanupArgs, settings: &Settings) -> Result<(), Fa
     } else {
         vec![settings.home.pick(args.name.name.as_deref())?.name]
     };
+    let mut kind = Kind::Infrastructure;
     let mut result = CleanupResult { removed: Vec::new(), left: Vec::new() };
     for name in names {
         let environment = settings.home.pick(Some(&name))?;
-        match remove(&environment).await {
+        match remove(&environment, settings, Ask::unless(args.yes)).await {
             Ok(()) => result.removed.push(name),
-            Err(failure) => result.left.push(format!("{name}: {failure}")),
+            Err(failure) => {
+                // A person who did not agree is not a failure of the infrastructure.
+                if matches!(failure.kind(), Kind::Usage | Kind::Cancelled) {
+                    kind = failure.kind();
+                }
+                result.left.push(format!("{name}: {failure}"));
+            }
         }
     }
     settings.result(&result, || match result.removed.as_slice() {
         [] if result.left.is_empty() => "nothing to remove: no environment is set up".to_owned(),
         [] => "nothing was removed".to_owned(),
-        names => format!("removed {}: no process, port or file is left", names.join(", ")),
+        names => format!("removed {}: no process, port, file or cloud resource is left", names.join(", ")),
     })?;
     if result.left.is_empty() {
         return Ok(());
     }
-    Err(Failure::msg(Kind::Infrastructure, format!("not removed: {}", result.left.join("; "))))
+    Err(Failure::msg(kind, format!("not removed: {}", result.left.join("; "))))
 }
 
 /// Ends the cluster, then removes the environment's directory.
-pub(super) async fn remove(environment: &Environment) -> Result<(), Failure> {
+pub(super) async fn remove(environment: &Environment, settings: &Settings, ask: Ask) -> Result<(), Failure> {
     if !environment.dir.exists() {
         return Ok(());
     }
     let lock = environment.lock()?;
-    // What cannot be read any more does not keep the cluster from being ended: the directory tells where it is.
-    let target = environment.request().ok().flatten().map_or(Target::Local, |request| request.target);
-    let id = environment.dir.display().to_string();
+    // What cannot be read any more does not keep a local cluster from being ended: the directory tells where it is.
+    let request = environment.request().ok().flatten();
+    if request.is_none()
+        && let Some(group) = begun_in_azure(environment)
+    {
+        let what = format!("environment {} is damaged, and its ledger says that {group} was begun", environment.name);
+        return Err(Failure::msg(Kind::Infrastructure, what)
+            .hint(format!("az group delete --ids {group}, then remove {}", environment.dir.display())));
+    }
+    let infra = Infra::of(environment, request.as_ref(), &settings.context())?;
+    let inventory = infra.inventory().await?;
+    if !inventory.is_empty() {
+        ui::note(&format!("{} would lose\n  {}", environment.name, inventory.join("\n  ")));
+        if !ask.consent("remove all of it?")? {
+            return Err(Failure::msg(Kind::Cancelled, "nothing was removed"));
+        }
+    }
+    let id = infra.id(environment);
     // From here on what was made may or may not exist. A ledger that cannot be read or written (damaged, disk full)
     // does not keep anything from being removed.
     let mut ledger = environment.ledger().ok();
     if let Some(ledger) = &mut ledger {
         let _ = ledger.begin(Effect::Delivery, &id).and_then(|()| ledger.begin(Effect::Cluster, &id));
     }
-    let left = Infra::of(environment, target).destroy().await?;
+    let left = infra.destroy().await?;
     if let Some(first) = left.first() {
-        return Err(Failure::msg(Kind::Infrastructure, format!("{} things are left, first {first}", left.len())));
+        let what = format!("{} things are left, first {first}", left.len());
+        return Err(left[1..].iter().fold(Failure::msg(Kind::Infrastructure, what), Failure::hint));
     }
     if let Some(ledger) = &mut ledger {
         let _ = ledger.undone(Effect::Delivery, &id).and_then(|()| ledger.undone(Effect::Cluster, &id));
@@ -80,4 +104,11 @@ pub(super) async fn remove(environment: &Environment) -> Result<(), Failure> {
         .or_fail(Kind::Infrastructure, || format!("cannot remove {}", environment.dir.display()))?;
     drop(lock);
     Ok(())
+}
+
+/// The resource group of an environment whose cluster stands in Azure, as its ledger has it.
+fn begun_in_azure(environment: &Environment) -> Option<String> {
+    let ledger = environment.ledger().ok()?;
+    let last = ledger.entries().iter().rfind(|entry| entry.effect == Effect::Cluster)?;
+    (last.step != Step::Undone && last.id.starts_with("/subscriptions/")).then(|| last.id.clone())
 }

@@ -65,7 +65,7 @@ pub(super) async fn run(args: DemoArgs, settings: &Settings) -> Result<(), Failu
         if args.keep {
             runs.push(outcome?);
         } else {
-            let removed = cleanup::remove(&environment).await;
+            let removed = cleanup::remove(&environment, settings, session::Ask::Never).await;
             runs.push(outcome?);
             removed?;
         }
@@ -86,7 +86,8 @@ async fn show(
     profile: democtl_core::profile::Profile,
     settings: &Settings,
 ) -> Result<RunSummary, Failure> {
-    let made = session::establish(environment, request, profile, args.health.timeout, settings).await?;
+    let ask = session::Ask::Never;
+    let made = session::establish(environment, request, profile, ask, args.health.timeout, settings).await?;
     let options = Options { engine: args.engine, tests: args.test.clone(), settle: true, style: settings.style };
     run::run(&made.session, &options, &settings.cancel).await
 }

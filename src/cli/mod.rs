@@ -1,6 +1,7 @@
 //! The command line: clap's tree, settings resolved once, dispatch, exit code. One file per subcommand.
 
 mod app;
+mod azure;
 mod cleanup;
 mod completions;
 mod demo;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     environment::Home,
     failure::{Failure, Kind},
+    target::Context,
     ui::{self, Style},
 };
 
@@ -110,6 +112,8 @@ pub struct Settings {
     pub style: Style,
     /// Cancelled by the first Ctrl-C or SIGTERM.
     pub cancel: CancellationToken,
+    /// How to reach Azure.
+    pub azure: crate::target::azure::Settings,
 }
 
 impl Settings {
@@ -125,7 +129,15 @@ impl Settings {
             })?;
         let home = std::path::absolute(&home)?;
         let style = Style::detect(std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()));
-        Ok(Self { home: Home::new(home), output: args.output, style, cancel: CancellationToken::new() })
+        let home = Home::new(home);
+        let azure = azure::settings(&home);
+        Ok(Self { home, output: args.output, style, cancel: CancellationToken::new(), azure })
+    }
+
+    /// What reaching a target takes.
+    fn context(&self) -> Context {
+        let progress = std::sync::Arc::new(|line: &str| ui::note(line));
+        Context { azure: self.azure.clone(), cancel: self.cancel.clone(), progress }
     }
 
     /// Writes a result: `human` for people, `value` as JSON.
@@ -167,7 +179,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let settings = Settings::resolve(cli.global)?;
     match command {
         Command::App(_) | Command::LocalCluster(_) => Ok(()),
-        Command::Plan(args) => plan::run(&args, &settings),
+        Command::Plan(args) => block_on(&settings, plan::run(args, &settings)),
         Command::Forecast(args) => forecast::run(args, &settings),
         Command::Render(args) => render::run(&args, &settings),
         Command::Profile(command) => profile::run(command, &settings),
@@ -251,9 +263,9 @@ fn parse_set(text: &str) -> Result<(String, String), String> {
 /// How long to wait for an environment.
 #[derive(Debug, Clone, Args)]
 struct HealthArgs {
-    /// How long what is delivered may take to become healthy, in real time; what was made stays, and setup goes on
-    #[arg(long, default_value = session::HEALTHY_WITHIN, value_name = "DURATION", value_parser = parse_duration)]
-    timeout: Duration,
+    /// How long what is delivered may take to become healthy, in real time [default: 2m, and 15m on azure]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    timeout: Option<Duration>,
 }
 
 /// Which environment.

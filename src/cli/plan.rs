@@ -6,13 +6,28 @@ use clap::Args;
 use democtl_core::{cost::NodeCount, profile::Profile};
 use serde::Serialize;
 
-use super::{ProfileArgs, Settings};
-use crate::{environment::Request, failure::Failure, target::Target};
+use super::{ProfileArgs, Settings, azure::AzureArgs};
+use crate::{
+    environment::{Environment, Request},
+    failure::{Failure, Kind},
+    target::{
+        Infra, Target,
+        azure::{Prepared, preflight::Report, terraform},
+    },
+};
 
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
     #[command(flatten)]
     profile: ProfileArgs,
+    /// Where it would run; azure looks at the subscription and lets Terraform plan
+    #[arg(long, value_enum, default_value_t)]
+    target: Target,
+    /// The environment's name [default: the profile's name]
+    #[arg(long, short, env = "DEMOCTL_NAME", value_name = "NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    azure: AzureArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -25,6 +40,14 @@ struct Plan {
     monthly_min_usd: f64,
     monthly_max_usd: f64,
     prices: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    azure: Option<AzurePlan>,
+}
+
+#[derive(Debug, Serialize)]
+struct AzurePlan {
+    preflight: Report,
+    terraform: terraform::Plan,
 }
 
 #[derive(Debug, Serialize)]
@@ -35,10 +58,35 @@ struct PoolPlan {
     max: u32,
 }
 
-pub(super) fn run(args: &PlanArgs, settings: &Settings) -> Result<(), Failure> {
-    let (_, profile) = Request::resolve(&args.profile.profile, args.profile.sets.set.clone(), Target::Local, 1.0, 1)?;
-    let plan = plan(&profile);
+pub(super) async fn run(args: PlanArgs, settings: &Settings) -> Result<(), Failure> {
+    let (mut request, mut profile) =
+        Request::resolve(&args.profile.profile, args.profile.sets.set.clone(), args.target, 1.0, 1)?;
+    let mut azure = None;
+    if args.target == Target::Azure {
+        let name = args.name.unwrap_or_else(|| profile.name.clone());
+        let environment = settings.home.environment(&name)?;
+        request.azure = Some(args.azure.place(&environment)?);
+        let planned = plan_azure(&environment, &request, settings).await?;
+        profile.prices = planned.prices;
+        azure = Some(AzurePlan { preflight: planned.preflight, terraform: planned.plan });
+    }
+    let plan = Plan { azure, ..plan(&profile) };
     settings.result(&plan, || human(&plan))
+}
+
+/// Preflight and Terraform's plan: beside the state of an environment that exists, else in a place that is gone after.
+async fn plan_azure(environment: &Environment, request: &Request, settings: &Settings) -> Result<Prepared, Failure> {
+    let aside = tempfile::tempdir()?;
+    let exists = environment.dir.exists();
+    let environment = Environment {
+        name: environment.name.clone(),
+        dir: if exists { environment.dir.clone() } else { aside.path().to_owned() },
+    };
+    let _lock = environment.lock()?;
+    let Infra::Azure(azure) = Infra::of(&environment, Some(request), &settings.context())? else {
+        return Err(Failure::msg(Kind::Other, "the request names no subscription"));
+    };
+    azure.plan().await
 }
 
 fn plan(profile: &Profile) -> Plan {
@@ -71,6 +119,7 @@ fn plan(profile: &Profile) -> Plan {
         monthly_min_usd: least * month,
         monthly_max_usd: most * month,
         prices: format!("{} ({})", profile.prices.origin, profile.prices.as_of),
+        azure: None,
     }
 }
 
@@ -87,6 +136,11 @@ fn human(plan: &Plan) -> String {
         plan.hourly_min_usd, plan.hourly_max_usd, plan.monthly_min_usd, plan.monthly_max_usd
     );
     let _ = writeln!(text, "  prices            {}", plan.prices);
-    text.push_str("on the local target the nodes are virtual and cost nothing\n");
+    match &plan.azure {
+        None => text.push_str("on the local target the nodes are virtual and cost nothing\n"),
+        Some(azure) => {
+            let _ = write!(text, "terraform would\n{}", azure.terraform.table());
+        }
+    }
     text
 }

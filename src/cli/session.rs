@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use democtl_core::{profile::Profile, render, units::parse_duration};
+use democtl_core::{profile::Profile, render};
 use kube::Client;
 
 use super::Settings;
@@ -14,7 +14,7 @@ use crate::{
     ledger::{Effect, Step},
     observe::Subject,
     run::Session,
-    target::{Infra, State},
+    target::{Infra, State, Target},
     ui,
 };
 
@@ -29,49 +29,105 @@ pub(super) struct Established {
     pub(super) lock: Lock,
 }
 
-/// How long the delivery may take when nothing else is said, in real time at any speed.
-pub(super) const HEALTHY_WITHIN: &str = "2m";
+/// How long the delivery may take, in real time at any speed.
+fn default_patience(target: Target) -> Duration {
+    match target {
+        Target::Local => Duration::from_secs(120),
+        // Images are pulled and a load balancer is made.
+        Target::Azure => Duration::from_secs(900),
+    }
+}
+
+/// Who agrees to a plan that costs money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// It was agreed to on the command line.
+    Yes,
+    /// The person at the terminal.
+    Person,
+    /// Nobody: this command makes nothing that costs.
+    Never,
+}
+
+impl Ask {
+    /// Of a command's `--yes`.
+    pub(super) fn unless(yes: bool) -> Self {
+        if yes { Self::Yes } else { Self::Person }
+    }
+
+    /// Whether the answer is yes.
+    pub(super) fn consent(self, question: &str) -> Result<bool, Failure> {
+        match self {
+            Self::Yes => Ok(true),
+            Self::Person => ui::confirm(question)?.ok_or_else(|| {
+                Failure::msg(Kind::Usage, "nobody can be asked: standard input is no terminal")
+                    .hint("give --yes to agree beforehand")
+            }),
+            Self::Never => Err(Failure::msg(Kind::Infrastructure, "the cluster is not as setup leaves it")
+                .hint("democtl setup goes on where it stopped")),
+        }
+    }
+}
 
 /// Makes what is missing of an environment, in the order of the ledger, and waits until it is healthy.
 pub(super) async fn establish(
     environment: &Environment,
     request: Request,
     profile: Profile,
-    healthy_within: Duration,
+    ask: Ask,
+    healthy_within: Option<Duration>,
     settings: &Settings,
 ) -> Result<Established, Failure> {
     environment.make_dir().or_fail(Kind::Other, || format!("cannot make {}", environment.dir.display()))?;
     let lock = environment.lock()?;
-    if let Some(known) = environment.request()?
-        && known != request
+    let known = environment.request()?;
+    if let Some(known) = &known
+        && *known != request
     {
-        return Err(changed(environment, &known, &request));
+        return Err(changed(environment, known, &request));
     }
     environment.remember(&request)?;
     let mut ledger = environment.ledger()?;
-    let infra = Infra::of(environment, request.target);
+    let infra = Infra::of(environment, Some(&request), &settings.context())?;
     let state = infra.describe().await;
-    let running = matches!(state, State::Running { .. });
+    // An apply that was killed may have left a cluster that runs and lacks pools: only the ledger knows.
+    let half_made = request.target == Target::Azure && ledger.standing(Effect::Cluster) != Some(Step::Done);
+    let running = matches!(state, State::Running { .. }) && !half_made;
     // What was delivered went with its cluster, whatever the ledger says: a cleanup may have been killed.
     let delivered = state != State::Absent && ledger.standing(Effect::Delivery) == Some(Step::Done);
     let changed = !(running && delivered);
     if changed {
         ui::note(&format!("{}: {}", environment.name, profile.description));
     }
-    let id = environment.dir.display().to_string();
-    if !running {
+    let id = infra.id(environment);
+    let kubeconfig = if running {
+        infra.join(&request, &profile).await?
+    } else {
+        let prepared = match infra.prepare(&|question| ask.consent(question)).await {
+            Err(failure) if known.is_none() && ledger.entries().is_empty() => {
+                // Nothing was begun: there is no environment to clean up.
+                let _ = std::fs::remove_dir_all(&environment.dir);
+                return Err(failure);
+            }
+            prepared => prepared?,
+        };
         ledger.begin(Effect::Cluster, &id)?;
-    }
-    let kubeconfig = until_cancelled(settings, infra.create(&request, &profile)).await?;
-    if !running {
+        let made = infra.make(&prepared, &request, &profile);
+        // Terraform is asked to stop and awaited by its driver; dropping it here would leave it alone.
+        let kubeconfig = match request.target {
+            Target::Local => until_cancelled(settings, made).await?,
+            Target::Azure => made.await?,
+        };
         ledger.done(Effect::Cluster, &id)?;
-    }
+        kubeconfig
+    };
     let client = delivery::connect(&kubeconfig).await?;
     if !delivered {
         ledger.begin(Effect::Delivery, &id)?;
         until_cancelled(settings, deliver(&client, environment, &profile)).await?;
     }
-    let address = until_cancelled(settings, health::wait_until_serving(&client, healthy_within)).await?;
+    let within = healthy_within.unwrap_or_else(|| default_patience(request.target));
+    let address = until_cancelled(settings, health::wait_until_serving(&client, within)).await?;
     if !delivered {
         ledger.done(Effect::Delivery, &id)?;
     }
@@ -84,16 +140,15 @@ pub(super) async fn establish(
 pub(super) async fn join(environment: &Environment, settings: &Settings) -> Result<Established, Failure> {
     let request = environment.require_request()?;
     let profile = request.profile()?;
-    let healthy_within = parse_duration(HEALTHY_WITHIN).or_fail(Kind::Other, || HEALTHY_WITHIN.to_owned())?;
-    establish(environment, request, profile, healthy_within, settings).await
+    establish(environment, request, profile, Ask::Never, None, settings).await
 }
 
 /// A subject to look at without changing or locking anything.
-pub(super) async fn look(environment: &Environment) -> Result<Subject, Failure> {
+pub(super) async fn look(environment: &Environment, settings: &Settings) -> Result<Subject, Failure> {
     let request = environment.require_request()?;
     let profile = Arc::new(request.profile()?);
     let hint = || format!("democtl setup --profile {} --name {}", request.profile, environment.name);
-    if let State::Down { reason } = Infra::of(environment, request.target).describe().await {
+    if let State::Down { reason } = Infra::of(environment, Some(&request), &settings.context())?.describe().await {
         return Err(Failure::msg(
             Kind::Infrastructure,
             format!("the cluster of {} is down: {reason}", environment.name),
@@ -147,6 +202,10 @@ fn changed(environment: &Environment, known: &Request, wanted: &Request) -> Fail
     }
     if known.target != wanted.target {
         differences.push(format!("target {}", known.target));
+    }
+    if known.azure != wanted.azure {
+        let of = |request: &Request| request.azure.as_ref().map_or("none", |place| &place.subscription).to_owned();
+        differences.push(format!("subscription or module ({}, now {})", of(known), of(wanted)));
     }
     if (known.speed - wanted.speed).abs() > f64::EPSILON {
         differences.push(format!("speed {} (now {})", known.speed, wanted.speed));

@@ -3,7 +3,11 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{HealthArgs, ProfileArgs, Settings, session};
+use super::{
+    HealthArgs, ProfileArgs, Settings,
+    azure::AzureArgs,
+    session::{self, Ask},
+};
 use crate::{environment::Request, failure::Failure, target::Target, ui};
 
 #[derive(Debug, Args)]
@@ -27,6 +31,8 @@ pub(super) struct SetupArgs {
     /// Do not ask (the local target never does)
     #[arg(long, short)]
     yes: bool,
+    #[command(flatten)]
+    azure: AzureArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -40,12 +46,16 @@ struct SetupResult {
 }
 
 pub(super) async fn run(args: SetupArgs, settings: &Settings) -> Result<(), Failure> {
-    let (request, profile) =
+    let (mut request, profile) =
         Request::resolve(&args.profile.profile, args.profile.sets.set, args.target, args.speed, args.seed)?;
     let name = args.name.unwrap_or_else(|| profile.name.clone());
     let environment = settings.home.environment(&name)?;
+    if request.target == Target::Azure {
+        request.azure = Some(args.azure.place(&environment)?);
+    }
     let begun = std::time::Instant::now();
-    let made = session::establish(&environment, request, profile, args.health.timeout, settings).await?;
+    let ask = Ask::unless(args.yes);
+    let made = session::establish(&environment, request, profile, ask, args.health.timeout, settings).await?;
     let session = made.session;
     let result = SetupResult {
         environment: name.clone(),

@@ -12,7 +12,7 @@ use crate::{
     failure::{Failure, Kind, OrFail as _},
     ledger::{Effect, Step},
     observe::{Counts, Observer, Recorder},
-    target::{Infra, State},
+    target::{Infra, State, Target},
 };
 
 #[derive(Debug, Args)]
@@ -45,7 +45,7 @@ pub(super) async fn run(args: StatusArgs, settings: &Settings) -> Result<(), Fai
     let mut all = Vec::new();
     let mut damaged = None;
     for name in names {
-        match status_of(&settings.home.pick(Some(&name))?).await {
+        match status_of(&settings.home.pick(Some(&name))?, settings).await {
             Ok(status) => all.push(status),
             Err(failure) => damaged = damaged.or(Some(failure)),
         }
@@ -63,7 +63,7 @@ pub(super) async fn run(args: StatusArgs, settings: &Settings) -> Result<(), Fai
     })
 }
 
-async fn status_of(environment: &Environment) -> Result<Status, Failure> {
+async fn status_of(environment: &Environment, settings: &Settings) -> Result<Status, Failure> {
     let kubeconfig = environment.kubeconfig().display().to_string();
     let Some(request) = environment.request()? else {
         return Ok(Status {
@@ -80,7 +80,7 @@ async fn status_of(environment: &Environment) -> Result<Status, Failure> {
             kubeconfig,
         });
     };
-    let cluster = Infra::of(environment, request.target).describe().await;
+    let cluster = Infra::of(environment, Some(&request), &settings.context())?.describe().await;
     let delivered = environment.ledger()?.standing(Effect::Delivery) == Some(Step::Done);
     let mut status = Status {
         environment: environment.name.clone(),
@@ -95,7 +95,7 @@ async fn status_of(environment: &Environment) -> Result<Status, Failure> {
         usd_per_hour: None,
         kubeconfig,
     };
-    if let (State::Running { .. }, Ok(subject)) = (&status.cluster, session::look(environment).await) {
+    if let (State::Running { .. }, Ok(subject)) = (&status.cluster, session::look(environment, settings).await) {
         let recorder = Recorder::new(None, request.speed)?;
         let observer = Observer::start(&subject, &recorder);
         crate::run::wait_until_known(&recorder).await;
@@ -126,7 +126,9 @@ fn human(status: &Status) -> String {
         let _ = writeln!(text, "  queue  {queue}");
     }
     if let Some(usd) = status.usd_per_hour {
-        let _ = writeln!(text, "  cost   ${usd:.2}/h at list prices (virtual nodes on the local target cost nothing)");
+        let virtual_nodes = status.target == Target::Local.to_string();
+        let note = if virtual_nodes { " (virtual nodes on the local target cost nothing)" } else { "" };
+        let _ = writeln!(text, "  cost   ${usd:.2}/h at list prices{note}");
     }
     if let Some(address) = &status.address {
         let _ = writeln!(text, "  web    {address}");

@@ -18,7 +18,7 @@ pub(super) struct WatchArgs {
 
 pub(super) async fn run(args: WatchArgs, settings: &Settings) -> Result<(), Failure> {
     let environment = settings.home.pick(args.name.name.as_deref())?;
-    let subject = session::look(&environment).await?;
+    let subject = session::look(&environment, settings).await?;
     let recorder = Recorder::new(None, subject.speed)?;
     let mut events = recorder.subscribe();
     let observer = Observer::start(&subject, &recorder);

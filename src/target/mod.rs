@@ -1,11 +1,13 @@
 //! The Infra seam: a target only makes a cluster and yields its kubeconfig; from there on all targets share one path.
 
+pub mod azure;
 pub mod local;
 
 use std::path::PathBuf;
 
 use democtl_core::profile::Profile;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     environment::{Environment, Request},
@@ -19,12 +21,15 @@ pub enum Target {
     /// A cluster embedded in this binary, on this machine.
     #[default]
     Local,
+    /// AKS, made by Terraform in a subscription of yours: it costs money.
+    Azure,
 }
 
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Local => "local",
+            Self::Azure => "azure",
         })
     }
 }
@@ -49,25 +54,81 @@ pub enum State {
     Absent,
 }
 
+/// What reaching a target takes beside the environment; resolved by the command line.
+#[derive(Clone)]
+pub struct Context {
+    /// For the azure target.
+    pub azure: azure::Settings,
+    /// Cancelled by the first Ctrl-C.
+    pub cancel: CancellationToken,
+    /// Where lines of progress go.
+    pub progress: azure::terraform::Progress,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("azure", &self.azure).finish_non_exhaustive()
+    }
+}
+
 /// What makes and removes clusters.
 #[derive(Debug)]
 pub enum Infra {
     /// The embedded cluster.
     Local(local::Local),
+    /// AKS.
+    Azure(Box<azure::Azure>),
+}
+
+/// What is ready to be made.
+#[derive(Debug)]
+pub enum Prepared {
+    /// The local target makes no plans.
+    Local,
+    /// A plan that was agreed to.
+    Azure(azure::Prepared),
 }
 
 impl Infra {
-    /// The infrastructure of an environment.
-    pub fn of(environment: &Environment, target: Target) -> Self {
-        match target {
-            Target::Local => Self::Local(local::Local::new(environment)),
+    /// The infrastructure of an environment; without a request (a damaged environment) whatever lies in its directory.
+    pub fn of(environment: &Environment, request: Option<&Request>, context: &Context) -> Result<Self, Failure> {
+        let Some(place) = request.and_then(|request| Some((request.azure.clone()?, request))) else {
+            return Ok(Self::Local(local::Local::new(environment)));
+        };
+        let (place, request) = place;
+        let profile = request.profile()?;
+        Ok(Self::Azure(Box::new(azure::Azure::new(environment, place, profile, context.clone()))))
+    }
+
+    /// What the ledger calls it.
+    pub fn id(&self, environment: &Environment) -> String {
+        match self {
+            Self::Local(_) => environment.dir.display().to_string(),
+            Self::Azure(azure) => azure.id(),
         }
     }
 
-    /// Makes the cluster, or does nothing when it is there already; yields the path of its kubeconfig.
-    pub async fn create(&self, request: &Request, profile: &Profile) -> Result<PathBuf, Failure> {
+    /// Looks before anything is made: preflight, plan, consent.
+    pub async fn prepare(&self, consent: azure::Consent<'_>) -> Result<Prepared, Failure> {
+        match self {
+            Self::Local(_) => Ok(Prepared::Local),
+            Self::Azure(azure) => azure.prepare(consent).await.map(Prepared::Azure),
+        }
+    }
+
+    /// Makes the cluster; yields the path of its kubeconfig.
+    pub async fn make(&self, prepared: &Prepared, request: &Request, profile: &Profile) -> Result<PathBuf, Failure> {
+        match (self, prepared) {
+            (Self::Azure(azure), Prepared::Azure(prepared)) => azure.make(prepared).await,
+            _ => self.join(request, profile).await,
+        }
+    }
+
+    /// The kubeconfig's path of a cluster that is there; a local one that has died comes back.
+    pub async fn join(&self, request: &Request, profile: &Profile) -> Result<PathBuf, Failure> {
         match self {
             Self::Local(local) => local.create(request, profile).await,
+            Self::Azure(azure) => azure.join().await,
         }
     }
 
@@ -75,6 +136,15 @@ impl Infra {
     pub async fn describe(&self) -> State {
         match self {
             Self::Local(local) => local.describe().await,
+            Self::Azure(azure) => azure.describe().await,
+        }
+    }
+
+    /// Lines of what cleanup would remove and what it costs, where a person should agree to that.
+    pub async fn inventory(&self) -> Result<Vec<String>, Failure> {
+        match self {
+            Self::Local(_) => Ok(Vec::new()),
+            Self::Azure(azure) => Ok(azure.inventory().await?.iter().map(azure::scan::line).collect()),
         }
     }
 
@@ -82,6 +152,7 @@ impl Infra {
     pub async fn destroy(&self) -> Result<Vec<String>, Failure> {
         match self {
             Self::Local(local) => local.destroy().await,
+            Self::Azure(azure) => azure.destroy().await,
         }
     }
 }

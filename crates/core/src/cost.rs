@@ -5,12 +5,59 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     capacity, catalog,
     profile::{Pool, Profile},
 };
+
+/// How far a price can be trusted; every output that shows one says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PriceKind {
+    /// The price list of now.
+    List,
+    /// The price list of some time ago.
+    Cached,
+    /// The table in this crate, with the profile's overrides.
+    Fallback,
+}
+
+/// One item of Azure's Retail Prices API.
+/// <https://learn.microsoft.com/rest/api/cost-management/retail-prices/azure-retail-prices>
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RetailPrice {
+    /// `Virtual Machines Dsv5 Series`; Windows has products of its own.
+    pub product_name: String,
+    /// `D4s v5`, `D4s v5 Spot`, `D4s v5 Low Priority`.
+    pub sku_name: String,
+    /// Name of the meter.
+    pub meter_name: String,
+    /// `Standard_D4s_v5`.
+    #[serde(default)]
+    pub arm_sku_name: String,
+    /// Dollars per unit.
+    pub retail_price: f64,
+    /// `1 Hour`.
+    pub unit_of_measure: String,
+    /// `Consumption`, `Reservation`, `DevTestConsumption`.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// Dollars per hour of a Linux VM that is paid as it goes; none: the list has no such price (never $0.00).
+pub fn linux_vm_price(list: &[RetailPrice], vm_size: &str) -> Option<f64> {
+    let reduced = |name: &str| name.ends_with(" Spot") || name.ends_with(" Low Priority");
+    list.iter()
+        .filter(|item| item.arm_sku_name.eq_ignore_ascii_case(vm_size))
+        .filter(|item| item.kind == "Consumption" && item.unit_of_measure == "1 Hour")
+        .filter(|item| !item.product_name.contains("Windows") && !item.product_name.contains("CloudServices"))
+        .filter(|item| !reduced(&item.sku_name) && !reduced(&item.meter_name))
+        .map(|item| item.retail_price)
+        .find(|price| *price > 0.0)
+}
 
 /// Prices in dollars.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,6 +78,8 @@ pub struct Prices {
     pub as_of: String,
     /// Where they come from, in words.
     pub origin: String,
+    /// How far those of the VMs can be trusted.
+    pub kind: PriceKind,
 }
 
 /// So many nodes of one size.
@@ -63,7 +112,37 @@ impl Prices {
             log_gb: catalog::LOG_ANALYTICS_GB,
             as_of: catalog::PRICES_AS_OF.to_owned(),
             origin: catalog::PRICES_ORIGIN.to_owned(),
+            kind: PriceKind::Fallback,
         }
+    }
+
+    /// Takes the VM prices of a list for those sizes that the profile does not price itself. `as_of`: the list's date. A
+    /// list that lacks any of `sizes` changes nothing: two origins in one sum would hide which is which.
+    #[must_use]
+    pub fn with_list(
+        mut self,
+        list: &[RetailPrice],
+        sizes: &[&str],
+        region: &str,
+        as_of: &str,
+        kind: PriceKind,
+    ) -> Self {
+        let mut found = Vec::new();
+        for size in sizes {
+            let committed = catalog::vm_size(size).map(|size| size.usd_per_hour);
+            let overridden = self.vm.get(*size).copied() != committed;
+            match linux_vm_price(list, size) {
+                _ if overridden => {}
+                Some(price) => found.push(((*size).to_owned(), price)),
+                None => return self,
+            }
+        }
+        self.vm.extend(found);
+        let which = if kind == PriceKind::List { "list prices" } else { "cached list prices" };
+        self.origin = format!("{which} of VMs for {region}, Linux, pay-as-you-go; the rest from memory");
+        as_of.clone_into(&mut self.as_of);
+        self.kind = kind;
+        self
     }
 
     /// Every price times `factor`.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use democtl_core::{
     capacity,
-    cost::{self, NodeCount, NodeStep, Prices},
+    cost::{self, NodeCount, NodeStep, PriceKind, Prices, RetailPrice, linux_vm_price},
     profile::Profile,
 };
 use proptest::prelude::{ProptestConfig, prop, proptest};
@@ -121,4 +121,47 @@ fn doubled_prices_double_the_month() {
         let twice = cost::project(&profile(name, &[("prices.factor", "2")]), None).expect("priced").monthly_usd;
         assert!((twice - 2.0 * once).abs() < 1e-6, "{name}: {once} {twice}");
     }
+}
+
+fn item(product: &str, sku: &str, arm_sku: &str, usd: f64) -> RetailPrice {
+    RetailPrice {
+        product_name: product.into(),
+        sku_name: sku.into(),
+        meter_name: sku.into(),
+        arm_sku_name: arm_sku.into(),
+        retail_price: usd,
+        unit_of_measure: "1 Hour".into(),
+        kind: "Consumption".into(),
+    }
+}
+
+/// Traps of others: the Windows price, Spot, Low Priority, $0.00 for unknown, the case of a SKU's name.
+#[test]
+fn the_price_of_a_linux_vm_is_none_of_the_others() {
+    let (linux, windows) = ("Virtual Machines Dsv5 Series", "Virtual Machines Dsv5 Series Windows");
+    let reserved = RetailPrice { kind: "Reservation".into(), ..item(linux, "D4s v5", "Standard_D4s_v5", 900.0) };
+    let list = [
+        item(windows, "D4s v5", "Standard_D4s_v5", 0.41),
+        item(linux, "D4s v5 Spot", "Standard_D4s_v5", 0.05),
+        item(linux, "D4s v5 Low Priority", "Standard_D4s_v5", 0.046),
+        reserved,
+        item(linux, "D4s v5", "Standard_D4s_v5", 0.0),
+        item(linux, "D8s v5", "Standard_D8s_v5", 0.47),
+        item(linux, "D4s v5", "standard_d4s_v5", 0.235),
+    ];
+    assert_eq!(linux_vm_price(&list, "Standard_D4s_v5"), Some(0.235));
+    assert_eq!(linux_vm_price(&list[..5], "Standard_D4s_v5"), None, "never $0.00");
+}
+
+#[test]
+fn a_list_replaces_what_the_profile_does_not_price() {
+    let list = [item("Virtual Machines Dsv5 Series", "D4s v5", "Standard_D4s_v5", 0.25)];
+    let with =
+        |prices: Prices, sizes: &[&str]| prices.with_list(&list, sizes, "westeurope", "2026-11-25", PriceKind::List);
+    let taken = with(Prices::committed(), &["Standard_D4s_v5"]);
+    assert_eq!((taken.vm["Standard_D4s_v5"], taken.kind, taken.as_of.as_str()), (0.25, PriceKind::List, "2026-11-25"));
+    let overridden = profile("m3demo2", &[("prices.Standard_D4s_v5", "0.2")]).prices;
+    assert!((with(overridden, &["Standard_D4s_v5"]).vm["Standard_D4s_v5"] - 0.2).abs() < 1e-9);
+    let incomplete = with(Prices::committed(), &["Standard_D4s_v5", "Standard_D8s_v5"]);
+    assert_eq!(incomplete, Prices::committed(), "one size is missing: nothing is mixed");
 }

@@ -4,6 +4,7 @@
 //! share comes from the profile or from one constant here.
 
 mod app;
+pub mod azure;
 mod data;
 mod gitops;
 pub mod k6;

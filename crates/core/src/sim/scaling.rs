@@ -253,7 +253,9 @@ impl World<'_> {
             return (Metric::Resource { resource: name.clone(), container: None, target: target.clone() }, observed);
         }
         let observed = match self.read(trigger) {
-            Ok(value) => Observed { values_milli: vec![value.quantity.milli()], timestamp_s: now_s, ..Observed::default() },
+            Ok(value) => {
+                Observed { values_milli: vec![value.quantity.milli()], timestamp_s: now_s, ..Observed::default() }
+            }
             Err(error) => Observed { error: Some(error), ..Observed::default() },
         };
         let name = trigger.metric_name().unwrap_or_default();

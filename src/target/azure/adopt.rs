@@ -1,0 +1,115 @@
+//! Resources that are ours and there, and that no state knows: an apply that was killed made them.
+//!
+//! Terraform would refuse to make them a second time ("already exists ... needs to be imported"), so it is told to take
+//! them over: <https://developer.hashicorp.com/terraform/language/import>.
+
+use std::fmt::Write as _;
+
+use democtl_core::{
+    profile::Profile,
+    render::azure::{ENVIRONMENT_TAG, azure_names, tfvars_pools},
+};
+use serde_json::Value;
+
+use super::arm::{Arm, ArmError, CONTAINER_SERVICE, RESOURCES};
+
+const WORKSPACES: &str = "2023-09-01";
+
+/// A resource of the built-in module: its address, ARM's id, and the API version to ask with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Terraform's address.
+    pub address: String,
+    /// ARM's id.
+    pub id: String,
+    version: &'static str,
+}
+
+/// Everything that the built-in module makes, outermost first.
+pub fn candidates(subscription: &str, profile: &Profile, environment: &str) -> Vec<Candidate> {
+    let names = azure_names(profile, environment);
+    let group = format!("/subscriptions/{subscription}/resourceGroups/{}", names.resource_group);
+    let cluster = format!("{group}/providers/Microsoft.ContainerService/managedClusters/{}", names.cluster);
+    let workspace = format!("{group}/providers/Microsoft.OperationalInsights/workspaces/{}", names.workspace);
+    let one = |address: &str, id: &str, version| Candidate { address: address.to_owned(), id: id.to_owned(), version };
+    let mut all = vec![
+        one("azurerm_resource_group.this", &group, RESOURCES),
+        one("azurerm_log_analytics_workspace.this", &workspace, WORKSPACES),
+        one("azurerm_kubernetes_cluster.this", &cluster, CONTAINER_SERVICE),
+    ];
+    // The first pool is the cluster's own.
+    for pool in tfvars_pools(profile).iter().skip(1).filter_map(|pool| pool["name"].as_str().map(str::to_owned)) {
+        let address = format!("azurerm_kubernetes_cluster_node_pool.this[\"{pool}\"]");
+        all.push(one(&address, &format!("{cluster}/agentPools/{pool}"), CONTAINER_SERVICE));
+    }
+    all
+}
+
+/// Which of them are there, in a group of ours, and in no state.
+pub async fn strays(
+    arm: &Arm,
+    candidates: &[Candidate],
+    environment: &str,
+    state: Option<&Value>,
+) -> Result<Vec<Candidate>, ArmError> {
+    let Some(outermost) = candidates.first() else { return Ok(Vec::new()) };
+    match arm.get(&outermost.id, outermost.version).await? {
+        Some(group) if group["tags"][ENVIRONMENT_TAG] == environment => {}
+        _ => return Ok(Vec::new()),
+    }
+    let mut strays = Vec::new();
+    for candidate in candidates {
+        if !knows(state, &candidate.address) && arm.get(&candidate.id, candidate.version).await?.is_some() {
+            strays.push(candidate.clone());
+        }
+    }
+    Ok(strays)
+}
+
+/// Whether a state (version 4) has a resource of that address.
+fn knows(state: Option<&Value>, address: &str) -> bool {
+    let resources = state.and_then(|state| state["resources"].as_array()).into_iter().flatten();
+    resources.filter(|resource| resource["mode"] == "managed").any(|resource| {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let name = format!("{}.{}", text(&resource["type"]), text(&resource["name"]));
+        resource["instances"].as_array().into_iter().flatten().any(|instance| match instance["index_key"].as_str() {
+            Some(key) => address == format!("{name}[\"{key}\"]"),
+            None => address == name,
+        })
+    })
+}
+
+/// The import blocks.
+pub fn import_blocks(strays: &[Candidate]) -> String {
+    let mut text = String::from("# Written by democtl: what an apply that was killed has made.\n");
+    for stray in strays {
+        let _ = write!(text, "\nimport {{\n  to = {}\n  id = \"{}\"\n}}\n", stray.address, stray.id);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_state_knows_what_it_holds() {
+        let state = json!({ "version": 4, "resources": [
+            { "mode": "managed", "type": "azurerm_resource_group", "name": "this", "instances": [{ "attributes": {} }] },
+            { "mode": "data", "type": "azurerm_kubernetes_cluster", "name": "this", "instances": [{}] },
+            { "mode": "managed", "type": "azurerm_kubernetes_cluster_node_pool", "name": "this",
+              "instances": [{ "index_key": "apps" }] },
+        ] });
+        for (address, known) in [
+            ("azurerm_resource_group.this", true),
+            ("azurerm_kubernetes_cluster.this", false),
+            ("azurerm_kubernetes_cluster_node_pool.this[\"apps\"]", true),
+            ("azurerm_kubernetes_cluster_node_pool.this[\"data\"]", false),
+        ] {
+            assert_eq!(knows(Some(&state), address), known, "{address}");
+            assert!(!knows(None, address));
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Logging in: which credential is used, in one documented order, and how the Azure SDK gets its tokens.
+//!
+//! The order is that of `docs/azure.md`: a given token, a client secret, workload identity, a pipeline's service
+//! connection, managed identity, and at last the Azure CLI. The first one that is configured is used; nothing is tried
+//! in vain.
+
+use std::{fmt, path::PathBuf, sync::Arc, time::SystemTime};
+
+use azure_core::{
+    credentials::{Secret, TokenCredential},
+    error::{Error as SdkError, ErrorKind},
+    http::{AsyncRawResponse, Body, ClientOptions, HttpClient, Transport, headers::Headers},
+};
+use azure_identity::{
+    AzureCliCredential, AzureCliCredentialOptions, AzurePipelinesCredential, AzurePipelinesCredentialOptions,
+    ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions, ManagedIdentityCredential,
+    ManagedIdentityCredentialOptions, WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
+};
+use futures::future::BoxFuture;
+
+use super::{ArmError, Given, Patience, Token, TokenSource, http_client};
+
+/// What the user's flags and environment say of the login; resolved by the command line.
+#[derive(Clone, Default)]
+pub struct Login {
+    /// A token that was fetched elsewhere (`AZURE_ACCESS_TOKEN`).
+    pub access_token: Option<String>,
+    /// Tenant (`AZURE_TENANT_ID`).
+    pub tenant: Option<String>,
+    /// Application (`AZURE_CLIENT_ID`).
+    pub client: Option<String>,
+    /// Its secret (`AZURE_CLIENT_SECRET`).
+    pub client_secret: Option<String>,
+    /// File with a federated token (`AZURE_FEDERATED_TOKEN_FILE`).
+    pub federated_token_file: Option<PathBuf>,
+    /// Azure Pipelines: service connection and the job's token (`SYSTEM_ACCESSTOKEN`).
+    pub pipeline: Option<(String, String)>,
+    /// Use the machine's managed identity (`ARM_USE_MSI=true`).
+    pub managed_identity: bool,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("method", &self.method()).field("tenant", &self.tenant).finish_non_exhaustive()
+    }
+}
+
+/// How it is logged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// With a token from elsewhere.
+    AccessToken,
+    /// As an application with a secret.
+    ClientSecret,
+    /// By a federated token in a file.
+    WorkloadIdentity,
+    /// By a pipeline's service connection.
+    Pipeline,
+    /// As the machine.
+    ManagedIdentity,
+    /// As the Azure CLI is logged in.
+    AzureCli,
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AccessToken => "a given access token",
+            Self::ClientSecret => "a client secret",
+            Self::WorkloadIdentity => "workload identity",
+            Self::Pipeline => "the pipeline's service connection",
+            Self::ManagedIdentity => "managed identity",
+            Self::AzureCli => "the Azure CLI",
+        })
+    }
+}
+
+impl Login {
+    /// Which credential it comes to.
+    pub fn method(&self) -> Method {
+        let application = self.tenant.is_some() && self.client.is_some();
+        match () {
+            () if self.access_token.is_some() => Method::AccessToken,
+            () if application && self.client_secret.is_some() => Method::ClientSecret,
+            () if application && self.federated_token_file.is_some() => Method::WorkloadIdentity,
+            () if application && self.pipeline.is_some() => Method::Pipeline,
+            () if self.managed_identity => Method::ManagedIdentity,
+            () => Method::AzureCli,
+        }
+    }
+
+    /// The source of tokens for the ARM endpoint.
+    pub fn source(&self, endpoint: &str) -> Result<Box<dyn TokenSource>, ArmError> {
+        let method = self.method();
+        let failed = |error: SdkError| ArmError::Login(format!("{method}: {error}"));
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let assertion = || -> Result<ClientAssertionCredentialOptions, ArmError> {
+            Ok(ClientAssertionCredentialOptions { client_options: options()? })
+        };
+        let credential: Arc<dyn TokenCredential> = match method {
+            Method::AccessToken => return Ok(Box::new(Given(Token::new(text(&self.access_token), None)))),
+            Method::ClientSecret => {
+                let secret = Secret::new(text(&self.client_secret));
+                let with = ClientSecretCredentialOptions { client_options: options()? };
+                ClientSecretCredential::new(&text(&self.tenant), text(&self.client), secret, Some(with))
+                    .map_err(failed)?
+            }
+            Method::WorkloadIdentity => {
+                let with = WorkloadIdentityCredentialOptions {
+                    credential_options: assertion()?,
+                    client_id: self.client.clone(),
+                    tenant_id: self.tenant.clone(),
+                    token_file_path: self.federated_token_file.clone(),
+                };
+                WorkloadIdentityCredential::new(Some(with)).map_err(failed)?
+            }
+            Method::Pipeline => {
+                let (connection, token) = self.pipeline.clone().unwrap_or_default();
+                let with = AzurePipelinesCredentialOptions { credential_options: assertion()? };
+                AzurePipelinesCredential::new(text(&self.tenant), text(&self.client), &connection, token, Some(with))
+                    .map_err(failed)?
+            }
+            Method::ManagedIdentity => {
+                let with = ManagedIdentityCredentialOptions { client_options: options()?, ..Default::default() };
+                ManagedIdentityCredential::new(Some(with)).map_err(failed)?
+            }
+            Method::AzureCli => {
+                let with = AzureCliCredentialOptions { tenant_id: self.tenant.clone(), ..Default::default() };
+                AzureCliCredential::new(Some(with)).map_err(failed)?
+            }
+        };
+        let scope = format!("{}/.default", endpoint.trim_end_matches('/'));
+        Ok(Box::new(Sdk { method, credential, scope }))
+    }
+}
+
+/// A credential of the Azure SDK.
+#[derive(Debug)]
+struct Sdk {
+    method: Method,
+    credential: Arc<dyn TokenCredential>,
+    scope: String,
+}
+
+impl TokenSource for Sdk {
+    fn fetch(&self) -> BoxFuture<'_, Result<Token, ArmError>> {
+        Box::pin(async {
+            let token = self.credential.get_token(&[&self.scope], None).await;
+            let token = token.map_err(|error| ArmError::Login(format!("{}: {error}", self.method)))?;
+            Ok(Token::new(token.token.secret().to_owned(), Some(SystemTime::from(token.expires_on))))
+        })
+    }
+}
+
+fn options() -> Result<ClientOptions, ArmError> {
+    let http = http_client(false, Patience::default().attempt).map_err(|error| ArmError::Login(error.to_string()))?;
+    Ok(ClientOptions { transport: Some(Transport::new(Arc::new(Http(http)))), ..ClientOptions::default() })
+}
+
+/// Our own HTTP client as the SDK's, so that there is one TLS stack.
+#[derive(Debug)]
+struct Http(reqwest::Client);
+
+#[async_trait::async_trait]
+impl HttpClient for Http {
+    async fn execute_request(&self, request: &azure_core::http::Request) -> azure_core::Result<AsyncRawResponse> {
+        let io =
+            |error: reqwest::Error| SdkError::with_error(ErrorKind::Io, error.without_url(), "cannot reach the login");
+        let method = request.method().to_string().parse().unwrap_or(reqwest::Method::GET);
+        let mut call = self.0.request(method, request.url().clone());
+        for (name, value) in request.headers().iter() {
+            call = call.header(name.as_str(), value.as_str());
+        }
+        if let Body::Bytes(bytes) = request.body() {
+            call = call.body(bytes.clone());
+        }
+        let answer = call.send().await.map_err(io)?;
+        let status = answer.status().as_u16();
+        let mut headers = Headers::new();
+        for (name, value) in answer.headers() {
+            if let Ok(value) = value.to_str() {
+                headers.insert(name.as_str().to_owned(), value.to_owned());
+            }
+        }
+        let bytes = answer.bytes().await.map_err(io)?;
+        Ok(AsyncRawResponse::from_bytes(status.into(), headers, bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_that_is_configured_is_used() {
+        let full = Login {
+            access_token: Some("t".into()),
+            tenant: Some("tenant".into()),
+            client: Some("client".into()),
+            client_secret: Some("s3cret".into()),
+            federated_token_file: Some("token".into()),
+            pipeline: Some(("connection".into(), "job".into())),
+            managed_identity: true,
+        };
+        let mut login = full.clone();
+        let mut order = vec![login.method()];
+        login.access_token = None;
+        order.push(login.method());
+        login.client_secret = None;
+        order.push(login.method());
+        login.federated_token_file = None;
+        order.push(login.method());
+        login.pipeline = None;
+        order.push(login.method());
+        login.managed_identity = false;
+        order.push(login.method());
+        assert_eq!(
+            order,
+            [
+                Method::AccessToken,
+                Method::ClientSecret,
+                Method::WorkloadIdentity,
+                Method::Pipeline,
+                Method::ManagedIdentity,
+                Method::AzureCli
+            ]
+        );
+        assert!(!format!("{full:?}").contains("s3cret"));
+        let no_tenant = Login { tenant: None, access_token: None, managed_identity: false, ..full };
+        assert_eq!(no_tenant.method(), Method::AzureCli, "an application without a tenant is none");
+    }
+}

@@ -1,0 +1,315 @@
+//! The azure target: AKS by Terraform, with Azure Resource Manager for everything around it.
+//!
+//! Order of a setup: preflight (nothing is made when it refuses), plan, consent, apply of that plan, credentials. Order
+//! of a cleanup: Terraform's destroy, then a scan of the subscription, then whatever Terraform did not know.
+
+pub mod adopt;
+pub mod arm;
+mod module;
+pub mod preflight;
+pub mod prices;
+pub mod scan;
+pub mod terraform;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use arm::{Arm, ArmError, CONTAINER_SERVICE, Login, Patience, RealTime};
+use base64::Engine as _;
+use democtl_core::{
+    cost::{NodeCount, Prices},
+    profile::Profile,
+    render::azure::{Placement, azure_names, tfvars},
+};
+use prices::PriceList;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use terraform::{Plan, Progress, Terraform};
+use tokio_util::sync::CancellationToken;
+
+use super::State;
+use crate::{
+    environment::{Environment, write_whole},
+    failure::{Failure, Kind, OrFail as _},
+};
+
+/// ARM of Azure's public cloud.
+pub const PUBLIC_CLOUD: &str = "https://management.azure.com";
+
+/// A Terraform that outlived its democtl is waited for this long.
+const LONGEST_APPLY: Duration = Duration::from_secs(45 * 60);
+
+/// Where an environment lies; remembered with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Subscription id.
+    pub subscription: String,
+    /// ARM's address.
+    pub endpoint: String,
+    /// When it may be removed, RFC 3339.
+    pub expires_at: String,
+    /// A Terraform module of the user's own.
+    pub module: Option<PathBuf>,
+}
+
+/// What the user's flags and environment say; resolved by the command line, never remembered.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How to log in.
+    pub login: Login,
+    /// The `terraform` program.
+    pub terraform: PathBuf,
+    /// Where prices come from.
+    pub prices: PriceList,
+}
+
+/// Asks the user; false: no.
+pub type Consent<'a> = &'a (dyn Fn(&str) -> Result<bool, Failure> + Send + Sync);
+
+/// The AKS cluster of one environment.
+pub struct Azure {
+    environment: Environment,
+    place: Place,
+    profile: Profile,
+    settings: Settings,
+    cancel: CancellationToken,
+    progress: Progress,
+}
+
+impl std::fmt::Debug for Azure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Azure")
+            .field("environment", &self.environment.name)
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A plan that was looked at and agreed to.
+#[derive(Debug)]
+pub struct Prepared {
+    changes: bool,
+    /// The prices that it was priced by.
+    pub prices: Prices,
+    /// What it does.
+    pub plan: Plan,
+    /// What was looked at before.
+    pub preflight: preflight::Report,
+}
+
+impl Azure {
+    /// The azure target of `environment`.
+    pub fn new(environment: &Environment, place: Place, profile: Profile, context: super::Context) -> Self {
+        let super::Context { azure: settings, cancel, progress } = context;
+        Self { environment: environment.clone(), place, profile, settings, cancel, progress }
+    }
+
+    /// Id of the resource group that holds everything.
+    pub fn id(&self) -> String {
+        let names = azure_names(&self.profile, &self.environment.name);
+        format!("/subscriptions/{}/resourceGroups/{}", self.place.subscription, names.resource_group)
+    }
+
+    fn cluster_id(&self) -> String {
+        let names = azure_names(&self.profile, &self.environment.name);
+        format!("{}/providers/Microsoft.ContainerService/managedClusters/{}", self.id(), names.cluster)
+    }
+
+    fn arm(&self) -> Result<Arm, Failure> {
+        let what = || format!("cannot talk to Azure at {}", self.place.endpoint);
+        let tokens = self.settings.login.source(&self.place.endpoint).or_fail(Kind::Preflight, what)?;
+        Arm::new(&self.place.endpoint, tokens, Arc::new(RealTime::default()), Patience::default())
+            .or_fail(Kind::Preflight, what)
+    }
+
+    fn terraform(&self) -> Terraform {
+        // The provider logs in by itself, in the order of its own documentation; both are told the subscription.
+        let variables = vec![("ARM_SUBSCRIPTION_ID".to_owned(), self.place.subscription.clone())];
+        let dir = self.environment.dir.join("terraform");
+        Terraform::new(self.settings.terraform.clone(), dir, variables, self.cancel.clone(), self.progress.clone())
+            .waiting_for_others(LONGEST_APPLY)
+    }
+
+    /// Preflight and plan; makes nothing.
+    pub async fn plan(&self) -> Result<Prepared, Failure> {
+        let terraform = self.terraform();
+        let version = terraform.version()?;
+        (self.progress)(&format!("terraform {version}; looking at subscription {}", self.place.subscription));
+        let arm = self.arm()?;
+        let report = preflight::inspect(&arm, &self.place.subscription, &self.profile, &self.environment.name).await;
+        let refused = report.refusals().count();
+        if refused > 0 {
+            let summary = format!("the subscription is not ready: {refused} of {} checks refuse", report.checks.len());
+            let text = format!("error: {summary}\n{}nothing was made", report.table());
+            return Err(Failure::rendered(Kind::Preflight, summary, text));
+        }
+        (self.progress)(report.table().trim_end());
+        let placement = Placement {
+            environment: &self.environment.name,
+            subscription: &self.place.subscription,
+            expires_at: &self.place.expires_at,
+        };
+        let own = self.place.module.as_deref();
+        module::write(terraform.dir(), own, &tfvars(&self.profile, &placement)).or_fail(
+            Kind::Infrastructure,
+            || match own {
+                Some(own) => format!("cannot use the module {}", own.display()),
+                None => format!("cannot write into {}", terraform.dir().display()),
+            },
+        )?;
+        terraform.init().await?;
+        if own.is_none() {
+            self.adopt(&arm, &terraform).await?;
+        }
+        let sizes: Vec<_> = self.profile.pools.iter().map(|pool| pool.vm_size.name).collect();
+        let (prices, location) = (self.profile.prices.clone(), &self.profile.azure.location);
+        let prices = self.settings.prices.current(prices, &sizes, location, chrono::Utc::now()).await;
+        let planned = terraform.plan(false, &prices).await?;
+        for address in &planned.drift {
+            (self.progress)(&format!("  {address} was changed by others"));
+        }
+        Ok(Prepared { changes: planned.changes, prices, plan: planned.plan, preflight: report })
+    }
+
+    /// Lets Terraform take over what is ours and what its state does not know.
+    async fn adopt(&self, arm: &Arm, terraform: &Terraform) -> Result<(), Failure> {
+        let what = || format!("cannot look for what an earlier try of {} made", self.environment.name);
+        let candidates = adopt::candidates(&self.place.subscription, &self.profile, &self.environment.name);
+        let state = terraform.state();
+        let strays = adopt::strays(arm, &candidates, &self.environment.name, state.as_ref())
+            .await
+            .or_fail(Kind::Infrastructure, what)?;
+        if strays.is_empty() {
+            return Ok(());
+        }
+        for stray in &strays {
+            (self.progress)(&format!("  {} is there already and is taken over", stray.id));
+        }
+        write_whole(&terraform.dir().join("adopt.tf"), adopt::import_blocks(&strays).as_bytes())
+            .or_fail(Kind::Infrastructure, || format!("cannot write into {}", terraform.dir().display()))
+    }
+
+    /// Preflight, plan, and the user's word.
+    pub async fn prepare(&self, consent: Consent<'_>) -> Result<Prepared, Failure> {
+        let prepared = self.plan().await?;
+        (self.progress)(&format!("{}{}", prepared.plan.table(), cost_line(&self.profile, &prepared.prices)));
+        if prepared.changes && !consent("apply this plan?")? {
+            return Err(Failure::msg(Kind::Cancelled, "not applied: nothing was made"));
+        }
+        Ok(prepared)
+    }
+
+    /// Applies the plan; yields the kubeconfig's path.
+    pub async fn make(&self, prepared: &Prepared) -> Result<PathBuf, Failure> {
+        if prepared.changes {
+            self.terraform().apply().await?;
+        }
+        self.join().await
+    }
+
+    /// Fetches the credentials of a cluster that is there; yields the kubeconfig's path.
+    pub async fn join(&self) -> Result<PathBuf, Failure> {
+        let what = || format!("no credentials for the cluster of {}", self.environment.name);
+        let path = format!("{}/listClusterUserCredential", self.cluster_id());
+        let answer =
+            self.arm()?.post(&path, CONTAINER_SERVICE, &Value::Null).await.or_fail(Kind::Infrastructure, what)?;
+        let encoded = answer["kubeconfigs"][0]["value"].as_str().unwrap_or_default();
+        let text = base64::engine::general_purpose::STANDARD.decode(encoded).or_fail(Kind::Infrastructure, what)?;
+        let to = self.environment.kubeconfig();
+        if std::fs::read(&to).ok().as_deref() != Some(&text) {
+            // A temporary file that becomes the kubeconfig is readable by its owner only.
+            write_whole(&to, &text).or_fail(Kind::Infrastructure, || format!("cannot write {}", to.display()))?;
+        }
+        Ok(to)
+    }
+
+    /// How the cluster stands, as ARM says.
+    pub async fn describe(&self) -> State {
+        let arm = match self.arm() {
+            Ok(arm) => arm,
+            Err(failure) => return State::Down { reason: failure.to_string() },
+        };
+        match arm.get(&self.cluster_id(), CONTAINER_SERVICE).await {
+            Ok(None) => State::Absent,
+            Ok(Some(cluster)) => {
+                let text = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
+                let properties = &cluster["properties"];
+                let (state, power) = (text(&properties["provisioningState"]), text(&properties["powerState"]["code"]));
+                if state == "Succeeded" && power == "Running" {
+                    State::Running { server: format!("https://{}", text(&properties["fqdn"])), pid: None }
+                } else {
+                    State::Down { reason: format!("AKS says {state}, power {power}") }
+                }
+            }
+            Err(error) => State::Down { reason: format!("not known: {error}") },
+        }
+    }
+
+    /// What is there now, one line each with its price.
+    pub async fn inventory(&self) -> Result<Vec<scan::Found>, Failure> {
+        self.scan(&self.arm()?).await
+    }
+
+    async fn scan(&self, arm: &Arm) -> Result<Vec<scan::Found>, Failure> {
+        let what = || format!("cannot look for what is left of {}", self.environment.name);
+        scan::scan(arm, &self.place.subscription, &self.profile, &self.environment.name)
+            .await
+            .or_fail(Kind::Infrastructure, what)
+    }
+
+    /// Removes everything, then looks for what is left.
+    pub async fn destroy(&self) -> Result<Vec<String>, Failure> {
+        let arm = self.arm()?;
+        if let Err(failure) = self.destroy_by_terraform().await {
+            if failure.kind() == Kind::Cancelled {
+                return Err(failure);
+            }
+            (self.progress)(&format!("{failure}\n  going on through ARM"));
+        }
+        let found = self.scan(&arm).await?;
+        let what =
+            |error: &ArmError| format!("not everything could be removed ({})", error.code().unwrap_or("no code"));
+        if let Err(error) = scan::remove(&arm, &found, self.progress.as_ref()).await {
+            let what = what(&error);
+            let mut failure = Failure::new(Kind::Infrastructure, anyhow::Error::from(error).context(what));
+            for item in self.scan(&arm).await?.iter().filter(|item| item.usd_per_month != Some(0.0)) {
+                failure = failure.hint(format!("left: {}", scan::line(item)));
+            }
+            return Err(failure.hint(format!(
+                "az group delete --name {}",
+                azure_names(&self.profile, &self.environment.name).resource_group
+            )));
+        }
+        Ok(self.scan(&arm).await?.iter().map(scan::line).collect())
+    }
+
+    async fn destroy_by_terraform(&self) -> Result<(), Failure> {
+        let terraform = self.terraform();
+        if !terraform.has_state() {
+            return Ok(());
+        }
+        terraform.version()?;
+        terraform.init().await?;
+        if terraform.plan(true, &self.profile.prices).await?.changes {
+            terraform.apply().await?;
+        }
+        Ok(())
+    }
+}
+
+/// What the whole cluster costs, with the lines that no plan shows.
+pub fn cost_line(profile: &Profile, prices: &Prices) -> String {
+    let hourly = |count: fn(&democtl_core::profile::Pool) -> u32| {
+        let nodes: Vec<_> = profile
+            .pools
+            .iter()
+            .map(|pool| NodeCount { vm_size: pool.vm_size.name.to_owned(), count: count(pool) })
+            .collect();
+        prices.per_hour(&nodes)
+    };
+    let money = |usd: Option<f64>| usd.map_or_else(|| "unknown".to_owned(), |usd| format!("${usd:.2}/h"));
+    let (least, most) = (money(hourly(|pool| pool.min)), money(hourly(|pool| pool.max)));
+    format!(
+        "  in all {least} at the least nodes, {most} at the most, without logs ({}, {})",
+        prices.origin, prices.as_of
+    )
+}

@@ -1,0 +1,422 @@
+//! The driver of the `terraform` program: one directory, one state, every step with its status checked.
+//!
+//! Terraform writes to files, not to a pipe of ours: a democtl that is killed does not take a running apply with it (a
+//! Go program dies of a broken standard output). It runs in a process group of its own and gets one SIGINT when the user
+//! cancels, on which it stops gracefully, saves its state and frees its lock; a second one would do neither.
+
+mod plan;
+mod stream;
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, BufRead as _, BufReader, Seek as _, SeekFrom},
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use democtl_core::cost::Prices;
+pub use plan::{Action, Change, Plan};
+use rustix::process::{Pid, Signal, kill_process};
+pub use stream::{Diagnostic, Message};
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::{Failure, Kind, OrFail as _};
+
+/// The oldest Terraform that the module works with, and the first that it was not made for.
+const OLDEST: (u32, u32) = (1, 9);
+const TOO_NEW: u32 = 2;
+
+/// How often a running Terraform is looked at.
+const LOOK: Duration = Duration::from_millis(25);
+
+/// Files in the working directory.
+const PLAN_FILE: &str = "plan.tfplan";
+const ERRORED_STATE: &str = "errored.tfstate";
+const STATE: &str = "terraform.tfstate";
+
+/// Where lines of progress go.
+pub type Progress = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Terraform in one working directory.
+#[derive(Clone)]
+pub struct Terraform {
+    program: PathBuf,
+    dir: PathBuf,
+    variables: Vec<(String, String)>,
+    cancel: CancellationToken,
+    progress: Progress,
+    lock_timeout: Duration,
+}
+
+impl std::fmt::Debug for Terraform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The variables may hold a login.
+        f.debug_struct("Terraform").field("program", &self.program).field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+/// What a finished Terraform left.
+#[derive(Debug)]
+struct Finished {
+    code: Option<i32>,
+    errors: Vec<Diagnostic>,
+    drift: Vec<String>,
+    stderr: String,
+}
+
+/// A plan that lies in a file, ready to be applied.
+#[derive(Debug)]
+pub struct Planned {
+    /// What it would do.
+    pub plan: Plan,
+    /// Whether Terraform sees any change (of outputs, perhaps).
+    pub changes: bool,
+    /// Resources that others have changed.
+    pub drift: Vec<String>,
+}
+
+impl Terraform {
+    /// Terraform `program` in `dir`, with further environment variables (the provider's login).
+    pub fn new(
+        program: PathBuf,
+        dir: PathBuf,
+        variables: Vec<(String, String)>,
+        cancel: CancellationToken,
+        progress: Progress,
+    ) -> Self {
+        Self { program, dir, variables, cancel, progress, lock_timeout: Duration::ZERO }
+    }
+
+    /// Waits for another Terraform that works on the state, such as one whose democtl was killed.
+    #[must_use]
+    pub fn waiting_for_others(mut self, time: Duration) -> Self {
+        self.lock_timeout = time;
+        self
+    }
+
+    /// The working directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The state, if there is one that can be read. It holds secrets.
+    pub fn state(&self) -> Option<serde_json::Value> {
+        serde_json::from_str(&fs::read_to_string(self.dir.join(STATE)).ok()?).ok()
+    }
+
+    /// Whether there is a state that says that something was made.
+    pub fn has_state(&self) -> bool {
+        let made = self.state().is_some_and(|state| state["resources"].as_array().is_some_and(|all| !all.is_empty()));
+        made || self.dir.join(ERRORED_STATE).exists()
+    }
+
+    /// Checks that the program is there and of a version that the module works with; yields the version.
+    pub fn version(&self) -> Result<String, Failure> {
+        let hint = "install Terraform 1.9 or later: https://developer.hashicorp.com/terraform/install";
+        fs::create_dir_all(&self.dir)
+            .or_fail(Kind::Infrastructure, || format!("cannot make {}", self.dir.display()))?;
+        let output = self.command(&["version", "-json"]).stdout_capture().stderr_capture().unchecked().run();
+        let output = output
+            .or_fail(Kind::Preflight, || format!("cannot run {}", self.program.display()))
+            .map_err(|failure| failure.hint(hint))?;
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let version = told["terraform_version"].as_str().unwrap_or_default();
+        match parse_version(version) {
+            Some((major, minor)) if (major, minor) >= OLDEST && major < TOO_NEW => Ok(version.to_owned()),
+            Some(_) => {
+                Err(Failure::msg(Kind::Preflight, format!("terraform is {version}, needed is 1.9 up to below 2"))
+                    .hint(hint))
+            }
+            None => Err(Failure::msg(
+                Kind::Preflight,
+                format!("{} does not tell its version: {}", self.program.display(), tail(&output.stderr)),
+            )),
+        }
+    }
+
+    /// Prepares the directory; brings back a state that an earlier run could not save.
+    pub async fn init(&self) -> Result<(), Failure> {
+        self.checked("init", &["init", "-input=false", "-json"]).await?;
+        let errored = self.dir.join(ERRORED_STATE);
+        if errored.exists() {
+            self.checked("state push", &["state", "push", ERRORED_STATE]).await?;
+            fs::remove_file(&errored)
+                .or_fail(Kind::Infrastructure, || format!("cannot remove {}", errored.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Plans the whole module, or its removal, into a file.
+    pub async fn plan(&self, destroy: bool, prices: &Prices) -> Result<Planned, Failure> {
+        let out = format!("-out={PLAN_FILE}");
+        let lock = self.lock();
+        let mut arguments = vec!["plan", "-input=false", "-json", "-detailed-exitcode", &lock, &out];
+        if destroy {
+            arguments.push("-destroy");
+        }
+        let finished = self.run("plan", &arguments).await?;
+        let changes = match finished.code {
+            Some(0) => false,
+            Some(2) => true,
+            _ => return Err(self.failed("plan", &finished)),
+        };
+        let shown = self
+            .command(&["show", "-json", PLAN_FILE])
+            .stdout_capture()
+            .stderr_capture()
+            .run()
+            .or_fail(Kind::Infrastructure, || "terraform show failed".to_owned())?;
+        let text = String::from_utf8_lossy(&shown.stdout);
+        let plan = Plan::read(&text, prices).or_fail(Kind::Infrastructure, || "the plan cannot be read".to_owned())?;
+        Ok(Planned { plan, changes, drift: finished.drift })
+    }
+
+    /// Applies the plan that lies in the file, and nothing else.
+    pub async fn apply(&self) -> Result<(), Failure> {
+        let finished = self.run("apply", &["apply", "-input=false", "-json", &self.lock(), PLAN_FILE]).await?;
+        // A plan is applied once.
+        let _ = fs::remove_file(self.dir.join(PLAN_FILE));
+        match finished.code {
+            Some(0) => Ok(()),
+            _ => Err(self.failed("apply", &finished)),
+        }
+    }
+
+    fn lock(&self) -> String {
+        format!("-lock-timeout={}s", self.lock_timeout.as_secs())
+    }
+
+    async fn checked(&self, what: &str, arguments: &[&str]) -> Result<(), Failure> {
+        let finished = self.run(what, arguments).await?;
+        if finished.code == Some(0) { Ok(()) } else { Err(self.failed(what, &finished)) }
+    }
+
+    fn command(&self, arguments: &[&str]) -> duct::Expression {
+        let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+        // As text and not as a path: duct takes a bare name as a path to be one in the current directory.
+        let mut command = duct::cmd(self.program.as_os_str(), arguments)
+            .dir(&self.dir)
+            .stdin_null()
+            .env("TF_IN_AUTOMATION", "1")
+            .env("CHECKPOINT_DISABLE", "1")
+            .before_spawn(|command| {
+                command.process_group(0);
+                Ok(())
+            });
+        for (name, value) in &self.variables {
+            command = command.env(name, value);
+        }
+        command
+    }
+
+    /// Runs to the end, however long; tells progress; on cancellation asks once and waits.
+    async fn run(&self, what: &str, arguments: &[&str]) -> Result<Finished, Failure> {
+        let name = what.replace(' ', "-");
+        let (out, err) = (self.dir.join(format!("{name}.jsonl")), self.dir.join(format!("{name}.stderr")));
+        let what_failed = || format!("cannot run terraform {what} in {}", self.dir.display());
+        fs::write(&out, "").or_fail(Kind::Infrastructure, what_failed)?;
+        let file = fs::File::open(&out).or_fail(Kind::Infrastructure, what_failed)?;
+        let handle = self
+            .command(arguments)
+            .stdout_path(&out)
+            .stderr_path(&err)
+            .unchecked()
+            .start()
+            .or_fail(Kind::Infrastructure, what_failed)?;
+        let mut lines = Lines { reader: BufReader::new(file), partial: String::new() };
+        let mut finished = Finished { code: None, errors: Vec::new(), drift: Vec::new(), stderr: String::new() };
+        let mut asked = false;
+        loop {
+            let ended = handle.try_wait().or_fail(Kind::Infrastructure, what_failed)?.map(|output| output.status);
+            self.take(&mut lines, &mut finished).or_fail(Kind::Infrastructure, what_failed)?;
+            if let Some(status) = ended {
+                finished.code = status.code();
+                break;
+            }
+            if self.cancel.is_cancelled() && !asked {
+                asked = true;
+                (self.progress)("  terraform was asked to stop; it finishes what is under way and saves its state");
+                for pid in handle.pids() {
+                    interrupt(pid);
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        finished.stderr = tail(&fs::read(&err).unwrap_or_default());
+        if asked {
+            return Err(Failure::msg(Kind::Cancelled, format!("cancelled during terraform {what}"))
+                .hint("what was made is in the state: setup goes on where it stopped; cleanup removes it"));
+        }
+        Ok(finished)
+    }
+
+    fn take(&self, lines: &mut Lines, finished: &mut Finished) -> io::Result<()> {
+        while let Some(line) = lines.next()? {
+            let Some(message) = stream::read(&line) else { continue };
+            if let Some(text) = stream::progress(&message) {
+                (self.progress)(&text);
+            }
+            match message {
+                Message::Diagnostic(diagnostic) if diagnostic.severity == "error" => finished.errors.push(diagnostic),
+                Message::Drift { address, .. } => finished.drift.push(address),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&self, what: &str, finished: &Finished) -> Failure {
+        let mut chain = anyhow::anyhow!("{}", words(finished));
+        if let Some(first) = finished.errors.first() {
+            let at = first.address.as_deref().map(|address| format!(" ({address})")).unwrap_or_default();
+            chain = anyhow::anyhow!("{}{at}", whole(first));
+        }
+        let mut failure = Failure::new(Kind::Infrastructure, chain.context(format!("terraform {what} failed")));
+        for more in finished.errors.iter().skip(1) {
+            failure = failure.hint(format!("terraform also says: {}", whole(more)));
+        }
+        for hint in finished.errors.iter().filter_map(hint) {
+            failure = failure.hint(hint);
+        }
+        failure.hint(format!("the whole output is in {}", self.dir.display()))
+    }
+}
+
+/// The fitting hint to an error of Terraform or the provider.
+fn hint(diagnostic: &Diagnostic) -> Option<String> {
+    let text = format!("{}\n{}", diagnostic.summary, diagnostic.detail);
+    let has = |part: &str| text.to_lowercase().contains(&part.to_lowercase());
+    let line = |name: &str| {
+        let value = text.lines().find_map(|line| line.trim().strip_prefix(name))?;
+        Some(value.trim().to_owned())
+    };
+    Some(match () {
+        () if has("quota") => {
+            "ask for more quota: https://portal.azure.com/#view/Microsoft_Azure_Capacity/QuotaMenuBlade".into()
+        }
+        () if has("SkuNotAvailable") || has("AllocationFailed") || has("AvailabilityZoneNotSupported") => {
+            "the region has no room for this VM size now: try later, another size, or other zones".into()
+        }
+        () if has("state lock") || has("acquiring the state") => {
+            let who = line("Who:").unwrap_or_else(|| "another terraform".into());
+            let since = line("Created:").map(|since| format!(" since {since}")).unwrap_or_default();
+            format!("{who} holds the state{since}; wait for it to end")
+        }
+        () if has("AADSTS")
+            || has("az login")
+            || has("unable to build authorizer")
+            || has("ExpiredAuthenticationToken") =>
+        {
+            "the login has expired or is missing: az login".into()
+        }
+        () if has("saved plan is stale") => "the state has changed since the plan was made: run setup again".into(),
+        () if has("ScopeLocked") => "a lock on the resource group keeps it: az lock list".into(),
+        () if has("AuthorizationFailed") => {
+            "the role lacks a permission; docs/azure.md lists those that are needed".into()
+        }
+        () if has("Failed to query available provider packages") || has("could not connect to registry") => {
+            "terraform found no azurerm provider: it needs the network, or a filesystem mirror".into()
+        }
+        () => return None,
+    })
+}
+
+fn whole(diagnostic: &Diagnostic) -> String {
+    let (summary, detail) = (diagnostic.summary.trim(), diagnostic.detail.trim());
+    if detail.is_empty() { summary.to_owned() } else { format!("{summary}: {detail}") }
+}
+
+fn words(finished: &Finished) -> String {
+    let how = finished.code.map_or_else(|| "a signal ended it".to_owned(), |code| format!("it ended with {code}"));
+    if finished.stderr.is_empty() { how } else { format!("{how}: {}", finished.stderr) }
+}
+
+/// Whole lines of a file that grows.
+struct Lines {
+    reader: BufReader<fs::File>,
+    partial: String,
+}
+
+impl Lines {
+    fn next(&mut self) -> io::Result<Option<String>> {
+        // A reader at the end of a file does not see what is added unless it is told to look.
+        let at = self.reader.stream_position()?;
+        self.reader.seek(SeekFrom::Start(at))?;
+        self.reader.read_line(&mut self.partial)?;
+        if self.partial.ends_with('\n') { Ok(Some(std::mem::take(&mut self.partial))) } else { Ok(None) }
+    }
+}
+
+fn interrupt(pid: u32) {
+    // One that has ended in the meantime is what was wanted.
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::INT);
+    }
+}
+
+fn parse_version(text: &str) -> Option<(u32, u32)> {
+    let mut parts = text.split(['.', '-']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+fn tail(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(5)..].join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn diagnostic(summary: &str, detail: &str) -> Diagnostic {
+        Diagnostic { severity: "error".into(), summary: summary.into(), detail: detail.into(), address: None }
+    }
+
+    #[test]
+    fn each_known_error_has_its_hint() {
+        let rows = [
+            ("creating Cluster: ErrCode_InsufficientVCPUQuota: Insufficient vcpu quota", "", "more quota"),
+            ("creating: AllocationFailed", "", "no room for this VM size"),
+            (
+                "Error acquiring the state lock",
+                "Lock Info:\n  ID: 1\n  Who:       ann@laptop\n  Created:   2026-11-25 02:00\n",
+                "ann@laptop holds the state since 2026-11-25 02:00",
+            ),
+            ("unable to build authorizer for Resource Manager API", "", "az login"),
+            ("Saved plan is stale", "", "run setup again"),
+            ("deleting: ScopeLocked", "", "az lock list"),
+            ("Failed to query available provider packages", "", "filesystem mirror"),
+        ];
+        for (summary, detail, part) in rows {
+            let hint = hint(&diagnostic(summary, detail)).unwrap_or_default();
+            assert!(hint.contains(part), "{summary}: {hint}");
+        }
+        assert_eq!(hint(&diagnostic("something else", "")), None);
+    }
+
+    #[test]
+    fn versions_are_read() {
+        assert_eq!(parse_version("1.11.4"), Some((1, 11)));
+        assert_eq!(parse_version("1.12.0-alpha1"), Some((1, 12)));
+        assert_eq!(parse_version("v1"), None);
+    }
+
+    #[test]
+    fn a_line_that_is_half_written_is_read_when_it_is_whole() -> io::Result<()> {
+        use std::io::Write as _;
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("out");
+        let mut writer = fs::File::create(&path)?;
+        let mut lines = Lines { reader: BufReader::new(fs::File::open(&path)?), partial: String::new() };
+        writer.write_all(b"one\ntw")?;
+        assert_eq!(lines.next()?.as_deref(), Some("one\n"));
+        assert_eq!(lines.next()?, None);
+        writer.write_all(b"o\n")?;
+        assert_eq!(lines.next()?.as_deref(), Some("two\n"));
+        Ok(())
+    }
+}

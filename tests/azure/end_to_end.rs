@@ -1,0 +1,279 @@
+//! The built binary with `--target azure`: the real Terraform on a stub module, the fake's ARM, a local cluster behind it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use democtl_fake_azure::{FakeAzure, World};
+use serde_json::Value;
+
+use crate::{
+    backing::LocalClusters,
+    common::{found, tls},
+};
+
+const SUBSCRIPTION: &str = "00000000-0000-4000-8000-000000000001";
+
+/// What nobody may see.
+const TOKEN: &str = "t0ken-of-this-test";
+
+const PROFILE: &str = r#"suite = "tiny"
+
+[meta]
+description = "One node, one pod"
+
+[pool.main]
+vm_size = "Standard_D4s_v5"
+count = 1
+
+[workload.web]
+replicas = 1
+requests = { cpu = "500m", memory = "1Gi" }
+
+[workload.redis]
+
+[workload.prometheus]
+"#;
+
+const SUITE: &str = r#"name = "tiny"
+description = "One short test."
+
+[[test]]
+name = "calm"
+vus = 2
+duration = "2s"
+thresholds = ["http_req_failed: rate<0.02"]
+journey = [{ name = "list", get = "/api/customers" }, { think = "100ms" }]
+"#;
+
+struct Stage {
+    root: tempfile::TempDir,
+    fake: FakeAzure,
+    programs: Vec<PathBuf>,
+}
+
+struct Outcome {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Stage {
+    async fn new(world: World) -> Option<Self> {
+        let programs = vec![found("terraform")?, found("curl")?];
+        tls();
+        let root = tempfile::tempdir().expect("a temporary directory can be made");
+        let path = |name: &str| root.path().join(name);
+        fs::write(path("tiny.toml"), PROFILE).expect("the directory is ours");
+        fs::create_dir(path("suites")).expect("the directory is ours");
+        fs::write(path("suites/tiny.toml"), SUITE).expect("the directory is ours");
+        fs::create_dir(path("stub")).expect("the directory is ours");
+        let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for file in ["tests/azure/stub/main.tf", "tests/azure/stub/arm.sh", "terraform/variables.tf"] {
+            let name = Path::new(file).file_name().expect("it has one");
+            fs::copy(tree.join(file), path("stub").join(name)).expect("the directory is ours");
+        }
+        let mut world = world;
+        // Each request takes a minute of the world: nobody waits for long.
+        world.style.tick = Duration::from_secs(60);
+        world.style.retry_after = Duration::ZERO;
+        world.tokens.insert(TOKEN.to_owned(), Duration::MAX);
+        let fake = FakeAzure::start(world).await.expect("loopback has a free port");
+        fake.back(LocalClusters::new(path("clusters")));
+        Some(Self { root, fake, programs })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let dirs = self.programs.iter().filter_map(|program| program.parent()).map(Path::to_owned);
+        let search = dirs.chain([PathBuf::from("/usr/bin"), PathBuf::from("/bin")]);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_democtl"));
+        command
+            .args(arguments)
+            .current_dir(self.root.path())
+            .env_clear()
+            .env("HOME", self.root.path())
+            .env("DEMOCTL_HOME", self.root.path().join("home"))
+            .env("PATH", std::env::join_paths(search).expect("plain directories"))
+            .env("DEMOCTL_AZURE_ENDPOINT", &self.fake.url)
+            .env("DEMOCTL_PRICES_ENDPOINT", &self.fake.url)
+            .env("DEMOCTL_TERRAFORM_MODULE", self.root.path().join("stub"))
+            .env("AZURE_SUBSCRIPTION_ID", SUBSCRIPTION)
+            .env("AZURE_ACCESS_TOKEN", TOKEN)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs to the end beside the fake.
+    async fn run(&self, arguments: &[&str]) -> Outcome {
+        let mut command = self.command(arguments);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("it is not cancelled");
+        let output = output.expect("the binary starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Outcome { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    async fn expect(&self, code: i32, arguments: &[&str]) -> Outcome {
+        let outcome = self.run(arguments).await;
+        assert_eq!(outcome.code, Some(code), "{arguments:?}\n{}\n{}", outcome.stdout, outcome.stderr);
+        outcome
+    }
+
+    async fn setup(&self) -> Outcome {
+        self.expect(0, &["setup", "--profile", "./tiny.toml", "--target", "azure", "--yes"]).await
+    }
+
+    fn environment(&self) -> PathBuf {
+        self.root.path().join("home/environments/tiny")
+    }
+
+    fn state_file(&self) -> PathBuf {
+        self.environment().join("terraform/terraform.tfstate")
+    }
+
+    fn nothing_is_left(&self) {
+        assert_eq!(self.fake.world().billed(), [], "what costs money");
+        assert_eq!(self.fake.world().ids(), Vec::<String>::new());
+        assert!(!self.environment().exists());
+    }
+
+    async fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let begun = Instant::now();
+        while !condition(self) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{what} did not happen");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Files below `dir` that hold `text`.
+fn files_with(dir: &Path, text: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files_with(&path, text));
+        } else if fs::read(&path).is_ok_and(|content| content.windows(text.len()).any(|part| part == text.as_bytes())) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_environment_is_set_up_tested_told_and_removed() {
+    let Some(stage) = Stage::new(World::default()).await else { return };
+    let mut said = String::new();
+    let plan = stage.expect(0, &["plan", "--profile", "./tiny.toml", "--target", "azure"]).await;
+    assert!(plan.stdout.contains("terraform_data.cluster") && plan.stdout.contains("create"), "{}", plan.stdout);
+    assert!(plan.stdout.contains("list prices of VMs for westeurope"), "{}", plan.stdout);
+    assert_eq!(stage.fake.world().ids(), Vec::<String>::new(), "a plan makes nothing");
+    assert!(!stage.environment().exists(), "and leaves nothing");
+
+    let setup = stage.setup().await;
+    assert!(setup.stdout.contains("tiny is up"), "{}", setup.stdout);
+    assert!(!setup.stderr.contains("REFUSED") && setup.stderr.contains("create done after"), "{}", setup.stderr);
+    let clusters = |stage: &Stage| {
+        stage.fake.world().ids().iter().filter(|id| id.ends_with("aks-reliability-demo-demo-tiny")).count()
+    };
+    assert_eq!(clusters(&stage), 1);
+    let again = stage.setup().await;
+    assert!(again.stdout.contains("nothing changed"), "{}", again.stdout);
+
+    let tests = stage.expect(0, &["run-tests", "--output", "json"]).await;
+    let summary: Value = serde_json::from_str(&tests.stdout).expect("it is JSON");
+    assert_eq!((&summary["target"], &summary["verdict"]), (&Value::from("azure"), &Value::from("pass")));
+    assert!(summary["tests"][0]["requests"].as_u64().is_some_and(|requests| requests > 0), "{summary}");
+    let status = stage.expect(0, &["status", "--output", "json"]).await;
+    let told: Value = serde_json::from_str(&status.stdout).expect("it is JSON");
+    assert_eq!((&told[0]["cluster"]["state"], &told[0]["counts"]["nodes"]), (&Value::from("running"), &Value::from(1)));
+
+    // Nobody may see the token: not in what was said, not in what was written.
+    for outcome in [&plan, &setup, &again, &tests, &status] {
+        said.push_str(&outcome.stdout);
+        said.push_str(&outcome.stderr);
+    }
+    assert!(!said.contains(TOKEN));
+    assert_eq!(files_with(&stage.root.path().join("home"), TOKEN), Vec::<PathBuf>::new());
+
+    let refused = stage.expect(2, &["cleanup"]).await;
+    assert!(refused.stderr.contains("tiny would lose") && refused.stderr.contains("a month"), "{}", refused.stderr);
+    assert_eq!(clusters(&stage), 1, "nobody agreed");
+    stage.expect(0, &["cleanup", "--yes"]).await;
+    stage.nothing_is_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_terraform_does_not_know_is_found_and_removed() {
+    let Some(stage) = Stage::new(World::default()).await else { return };
+    stage.setup().await;
+    fs::remove_file(stage.state_file()).expect("setup wrote it");
+    let cleanup = stage.expect(0, &["cleanup", "--yes"]).await;
+    assert!(cleanup.stderr.contains("through ARM"), "{}", cleanup.stderr);
+    stage.nothing_is_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_subscription_and_an_unasked_person_make_nothing() {
+    let mut world = World::default();
+    world.facts.usages[1].limit = 2;
+    let Some(stage) = Stage::new(world).await else { return };
+    let refused = stage.expect(3, &["setup", "--profile", "./tiny.toml", "--target", "azure", "--yes"]).await;
+    assert!(refused.stderr.contains("4 needed at the pools' most nodes, 2 free"), "{}", refused.stderr);
+    stage.nothing_is_left();
+    stage.fake.world().facts.usages[1].limit = 100;
+    let unasked = stage.expect(2, &["setup", "--profile", "./tiny.toml", "--target", "azure"]).await;
+    assert!(unasked.stderr.contains("hint: give --yes"), "{}", unasked.stderr);
+    stage.nothing_is_left();
+    let fast = stage.expect(2, &["setup", "--profile", "./tiny.toml", "--target", "azure", "--speed", "5"]).await;
+    assert!(fast.stderr.contains("a real cluster has its own clock"), "{}", fast.stderr);
+}
+
+/// Whether a command has come so far.
+type Reached = fn(&Stage) -> bool;
+
+fn kill(child: &mut Child) {
+    child.kill().expect("the process is ours");
+    child.wait().expect("the process is ours");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setup_that_was_killed_in_its_apply_goes_on_without_a_second_cluster() {
+    let Some(stage) = Stage::new(World::default()).await else { return };
+    let reached: [(&str, Reached); 2] = [
+        ("the plan's file", |stage| stage.environment().join("terraform/plan.tfplan").exists()),
+        ("the cluster's PUT", |stage| {
+            let world = stage.fake.world();
+            world.log.iter().any(|logged| logged.method == http::Method::PUT && logged.path.contains("managedClusters"))
+        }),
+    ];
+    for (what, condition) in reached {
+        let mut command = stage.command(&["setup", "--profile", "./tiny.toml", "--target", "azure", "--yes"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts");
+        stage.wait_until(what, condition).await;
+        kill(&mut child);
+    }
+    stage.setup().await;
+    let puts = stage.fake.world().ids().iter().filter(|id| id.contains("virtualMachineScaleSets")).count();
+    assert_eq!(puts, 1);
+    stage.expect(0, &["cleanup", "--yes"]).await;
+    stage.nothing_is_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_keeps_everything_and_cleanup_says_so() {
+    let Some(stage) = Stage::new(World::default()).await else { return };
+    stage.setup().await;
+    let group = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/reliability-demo-demo-tiny");
+    stage.fake.world().facts.locks.push((group, "CanNotDelete".into()));
+    let stuck = stage.expect(4, &["cleanup", "--yes"]).await;
+    assert!(stuck.stderr.contains("ScopeLocked") && stuck.stderr.contains("a month"), "{}", stuck.stderr);
+    assert!(stage.environment().exists(), "what stays is not forgotten");
+    stage.fake.world().facts.locks.clear();
+    stage.expect(0, &["cleanup", "--yes"]).await;
+    stage.nothing_is_left();
+}

@@ -1,0 +1,10 @@
+//! The azure target against a fake of Azure: the ARM client, preflight, Terraform's driver, cleanup.
+
+mod arm;
+mod backing;
+mod common;
+mod end_to_end;
+mod leftovers;
+mod preflight;
+mod prices;
+mod terraform;
