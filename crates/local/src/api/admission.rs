@@ -7,7 +7,7 @@ use std::{collections::HashSet, net::Ipv4Addr, sync::Arc};
 use serde_json::{Value, json};
 
 use super::{
-    Api, at, crds,
+    Api, at,
     meta::{is_deleting, metadata_mut, name, now},
     resource::resources::{CONFIGMAPS, NAMESPACES, PODS, SERVICE_ACCOUNTS, SERVICES},
     status::Status,
@@ -108,7 +108,6 @@ pub(crate) fn create(api: &Api, target: &Target, object: &mut Value, options: &W
         }
         "/services" => service(api, object)?,
         "/pods" => pod(api, target, object)?,
-        "apiextensions.k8s.io/customresourcedefinitions" => crds::default(object),
         _ => {}
     }
     let _ = options;
@@ -135,10 +134,6 @@ pub(crate) fn update(
                 }
             }
             service(api, new)
-        }
-        "apiextensions.k8s.io/customresourcedefinitions" => {
-            crds::default(new);
-            Ok(())
         }
         _ => Ok(()),
     }

@@ -12,6 +12,7 @@ mod fields;
 pub mod http;
 mod journal;
 mod managed;
+mod merge;
 mod meta;
 mod model;
 mod protobuf;
@@ -23,6 +24,7 @@ mod status;
 mod store;
 mod strategic;
 pub mod tls;
+mod typed;
 mod watch;
 mod write;
 

@@ -6,47 +6,13 @@ use serde_json::{Map, Value};
 
 use super::{
     resource::Resource,
-    schemas::{self, member, resolve},
+    schemas::{self, member},
     status::Status,
 };
 
 /// Merges a patch into an object of a built-in kind.
 pub(crate) fn merge(resource: &Resource, object: &mut Value, patch: &Value) -> Result<(), Status> {
     merge_value(schemas::of(resource), object, patch)
-}
-
-/// Paths of the fields of a built-in kind's object that its schema does not know.
-pub(crate) fn unknown_fields(resource: &Resource, object: &Value) -> Vec<String> {
-    let mut unknown = Vec::new();
-    let schema = schemas::of(resource);
-    if !schema.is_null() {
-        find_unknown(schema, object, "", &mut unknown);
-    }
-    unknown
-}
-
-fn find_unknown(schema: &'static Value, value: &Value, path: &str, unknown: &mut Vec<String>) {
-    let schema = resolve(schema);
-    match value {
-        Value::Object(fields) => {
-            let known = schema["properties"].as_object();
-            for (name, inner) in fields {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                match (known.map(|known| known.get(name)), schema.get("additionalProperties")) {
-                    (Some(Some(schema)), _) | (None, Some(schema)) => find_unknown(schema, inner, &path, unknown),
-                    (Some(None), None) => unknown.push(path),
-                    // Anything goes: embedded objects, sets of fields.
-                    _ => {}
-                }
-            }
-        }
-        Value::Array(items) => {
-            for (index, inner) in items.iter().enumerate() {
-                find_unknown(&schema["items"], inner, &format!("{path}[{index}]"), unknown);
-            }
-        }
-        _ => {}
-    }
 }
 
 fn merge_value(schema: &'static Value, object: &mut Value, patch: &Value) -> Result<(), Status> {
@@ -186,21 +152,4 @@ fn sort(items: &mut Vec<Value>, order: &[Value], key: Option<&str>) {
         named.insert(place, (at, other));
     }
     items.extend(named.into_iter().map(|(_, item)| item));
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::api::resources::PODS;
-
-    #[test]
-    fn fields_that_no_schema_knows() {
-        let pod = json!({
-            "metadata": { "name": "a", "labels": { "any": "label" }, "creationTimestamp": null },
-            "spec": { "containers": [{ "name": "c", "imagee": "i", "resources": { "limits": { "cpu": "1" } } }], "x": 1 },
-        });
-        assert_eq!(unknown_fields(&PODS, &pod), ["spec.containers[0].imagee", "spec.x"]);
-    }
 }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Api, registry::Definition, status::Status, store::CommitError};
+use super::{Api, model, registry::Definition, status::Status, store::CommitError};
 
 /// What to do about unknown and duplicate fields.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub(crate) struct WriteOptions {
     pub(crate) subresource: Option<String>,
     /// Apply patches take over fields of others.
     pub(crate) force: bool,
+    /// Paths of members that the body has twice.
+    pub(crate) duplicates: Vec<String>,
 }
 
 /// The object that a request is about.
@@ -105,6 +107,15 @@ fn refused(error: CommitError, unexpected: Status) -> Status {
         CommitError::Unexpected => unexpected,
         CommitError::Journal(error) => Status::storage(&error),
     }
+}
+
+/// Reads a body as its kind has it; answers warnings.
+fn decode(target: &Target, object: &mut Value, options: &WriteOptions) -> Result<Vec<String>, model::Undecodable> {
+    // Who sends no managers at all wants them forgotten; the type would leave an empty list out.
+    if object["metadata"]["managedFields"] == serde_json::json!([]) {
+        object["metadata"]["managedFields"] = serde_json::json!([{}]);
+    }
+    model::decode(&target.definition, object, options.field_validation, &options.duplicates)
 }
 
 /// Fills in or checks `apiVersion` and `kind`.
