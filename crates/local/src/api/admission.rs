@@ -163,6 +163,11 @@ fn service(api: &Api, object: &mut Value) -> Result<(), Status> {
     if kind == "ExternalName" || !object["spec"].is_object() {
         return Ok(());
     }
+    for (key, value) in [("ipFamilies", json!(["IPv4"])), ("ipFamilyPolicy", json!("SingleStack"))] {
+        if object["spec"][key].is_null() {
+            object["spec"][key] = value;
+        }
+    }
     let given = object["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
     if given.is_empty() {
         let ip = free_address(api)?;
@@ -214,14 +219,14 @@ fn pod(api: &Api, target: &Target, object: &mut Value) -> Result<(), Status> {
         return Err(Status::forbidden(resource, &pod, &why));
     }
     let class = object["spec"]["priorityClassName"].as_str().unwrap_or_default().to_owned();
-    let priority = if class.is_empty() {
-        json!(0)
+    let (priority, preemption) = if class.is_empty() {
+        (json!(0), json!("PreemptLowerPriority"))
     } else {
         let found = api.store.get("scheduling.k8s.io/priorityclasses", "", &class);
         let found = found.ok_or_else(|| {
             Status::forbidden(resource, &pod, &format!("no PriorityClass with name {class} was found"))
         })?;
-        found.value["value"].clone()
+        (found.value["value"].clone(), found.value["preemptionPolicy"].clone())
     };
     let spec = &mut object["spec"];
     spec["serviceAccountName"] = json!(account);
@@ -230,7 +235,7 @@ fn pod(api: &Api, target: &Target, object: &mut Value) -> Result<(), Status> {
         spec["priority"] = priority;
     }
     if spec["preemptionPolicy"].is_null() {
-        spec["preemptionPolicy"] = json!("PreemptLowerPriority");
+        spec["preemptionPolicy"] = preemption;
     }
     if !spec["tolerations"].is_array() {
         spec["tolerations"] = json!([]);
@@ -266,7 +271,7 @@ pub(crate) fn bind(
         }
         let mut new = old.clone();
         new["spec"]["nodeName"] = json!(node);
-        for (key, value) in annotations.and_then(Value::as_object).into_iter().flatten() {
+        for (key, value) in annotations.and_then(|given| given["annotations"].as_object()).into_iter().flatten() {
             new["metadata"]["annotations"][key.as_str()] = value.clone();
         }
         let mut conditions: Vec<Value> = old["status"]["conditions"].as_array().cloned().unwrap_or_default();

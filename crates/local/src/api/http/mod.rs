@@ -1,7 +1,10 @@
 //! The HTTPS face of the API: connections, identity, routing. What a request does to objects is `verbs`.
 
+mod accept;
+mod body;
 mod discovery;
 mod openapi;
+mod options;
 mod respond;
 mod review;
 mod route;
@@ -143,7 +146,9 @@ async fn handle(server: &Server, user: Option<User>, request: Request<Incoming>)
         Ok(user) => user,
         Err(failure) => return status(&failure),
     };
+    let accepted = verbs::accept(&request);
     match dispatch(server, &user, &path, request).await {
+        Ok(answer) if accepted.starts_with("application/yaml") => respond::as_yaml(answer).await,
         Ok(answer) => answer,
         Err(failure) => status(&failure),
     }
@@ -191,9 +196,14 @@ async fn dispatch(server: &Server, user: &User, path: &str, request: Request<Inc
 
 /// A request's body, which is JSON, YAML or protobuf.
 pub(crate) async fn read(request: Request<Incoming>) -> Result<Value, Status> {
+    Ok(read_parsed(request).await?.value)
+}
+
+/// The same, with the members that it has twice.
+pub(crate) async fn read_parsed(request: Request<Incoming>) -> Result<body::Parsed, Status> {
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let yaml = content_type.is_some_and(|kind| kind.contains("yaml"));
-    let protobuf = content_type.is_some_and(|kind| kind.contains("protobuf"));
+    let media = content_type.map(|kind| kind.split(';').next().unwrap_or_default().trim().to_owned());
+    let media = media.unwrap_or_default();
     let body = tokio::time::timeout(PATIENCE, Limited::new(request.into_body(), BODY_LIMIT).collect());
     let bytes = match body.await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -205,16 +215,20 @@ pub(crate) async fn read(request: Request<Incoming>) -> Result<Value, Status> {
         Err(_) => return Err(Status::new(408, "Timeout", "the request body did not arrive in time")),
     };
     if bytes.is_empty() {
-        return Ok(Value::Null);
+        return Ok(body::Parsed::default());
     }
-    if protobuf {
-        return protobuf::decode(&bytes).map_err(|error| Status::bad_request(error.to_string()));
+    if media.contains("protobuf") {
+        let value = protobuf::decode(&bytes).map_err(|error| Status::bad_request(error.to_string()))?;
+        return Ok(body::Parsed { value, duplicates: Vec::new() });
     }
-    if yaml {
-        return serde_yaml_ng::from_slice(&bytes)
-            .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")));
+    if media.contains("yaml") {
+        return body::yaml(&bytes).map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")));
     }
-    serde_json::from_slice(&bytes).map_err(|error| {
+    if !media.is_empty() && !media.contains("json") {
+        let text = "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf";
+        return Err(Status::new(415, "UnsupportedMediaType", text));
+    }
+    body::json(&bytes).map_err(|error| {
         Status::bad_request(format!("the object provided is unrecognized (must be of type json): {error}"))
     })
 }

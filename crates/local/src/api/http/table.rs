@@ -23,7 +23,7 @@ impl Columns {
     }
 
     /// Objects as a `meta.k8s.io/v1 Table`. `include` is `Metadata` (default), `Object` or `None`.
-    pub(crate) fn table(&self, definition: &Definition, objects: &[Arc<Value>], include: &str, _accept: &str) -> Value {
+    pub(crate) fn table(&self, definition: &Definition, objects: &[Arc<Value>], include: &str, old: bool) -> Value {
         let resource = &definition.resource;
         let group = if resource.group.is_empty() { String::new() } else { format!("{}/", resource.group) };
         let key = format!("{group}{}/{}", resource.version, resource.plural);
@@ -39,7 +39,9 @@ impl Columns {
                     "None" => Value::Null,
                     "Object" => (**object).clone(),
                     _ => json!({
-                        "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"],
+                        "kind": "PartialObjectMetadata",
+                        "apiVersion": if old { "meta.k8s.io/v1beta1" } else { "meta.k8s.io/v1" },
+                        "metadata": object["metadata"],
                     }),
                 };
                 json!({ "cells": cells, "object": shown })
@@ -59,7 +61,8 @@ impl Columns {
             [one] => one["metadata"]["resourceVersion"].clone(),
             _ => Value::Null,
         };
-        let mut table = json!({ "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "columnDefinitions": columns, "rows": rows });
+        let api_version = if old { "meta.k8s.io/v1beta1" } else { "meta.k8s.io/v1" };
+        let mut table = json!({ "kind": "Table", "apiVersion": api_version, "metadata": {}, "columnDefinitions": columns, "rows": rows });
         if version.is_string() {
             table["metadata"]["resourceVersion"] = version;
         }

@@ -105,15 +105,21 @@ pub(crate) fn mutate(
         if !ends && same(&old, &new) {
             return Ok(Written { object: entry.value.clone(), created: false, warnings });
         }
+        if ends {
+            // What watches see is the object as it stood; the answer is what it would have become.
+            match api.store.remove(&definition.table, &target.key(), (*entry.value).clone(), entry.version) {
+                Ok(_) => {
+                    api.written(definition, None);
+                    return Ok(Written { object: new.into(), created: false, warnings });
+                }
+                Err(CommitError::Unexpected) if !named => continue,
+                Err(error) => return Err(refused(error, target.modified())),
+            }
+        }
         let stored = convert::to_stored(definition, new);
-        let result = if ends {
-            api.store.remove(&definition.table, &target.key(), stored, entry.version).map(|e| (e, true))
-        } else {
-            api.store.put(&definition.table, target.key(), Expect::Version(entry.version), stored).map(|e| (e, false))
-        };
-        match result {
-            Ok((entry, gone)) => {
-                api.written(definition, (!gone).then_some(&entry));
+        match api.store.put(&definition.table, target.key(), Expect::Version(entry.version), stored) {
+            Ok(entry) => {
+                api.written(definition, Some(&entry));
                 return Ok(Written { object: entry.value.clone(), created: false, warnings });
             }
             Err(CommitError::Unexpected) if !named => {}

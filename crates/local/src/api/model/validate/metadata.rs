@@ -143,7 +143,7 @@ fn changed(old: &Value, new: &Value, errors: &mut Errors) {
             errors.forbidden("metadata.finalizers", &why);
         }
     }
-    for key in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
+    for key in ["uid", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         let (was, is) = (&old["metadata"][key], &new["metadata"][key]);
         if was != is {
             errors.invalid(&format!("metadata.{key}"), is, "field is immutable");
