@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     Api, at,
-    meta::{is_deleting, metadata_mut, name, now},
+    meta::{is_deleting, metadata_mut, name, now, set_finalizer},
     resource::resources::{CONFIGMAPS, NAMESPACES, PODS, SERVICE_ACCOUNTS, SERVICES},
     status::Status,
     store::Entry,
@@ -108,6 +108,8 @@ pub(crate) fn create(api: &Api, target: &Target, object: &mut Value, options: &W
         }
         "/services" => service(api, object)?,
         "/pods" => pod(api, target, object)?,
+        "/persistentvolumeclaims" => set_finalizer(object, "kubernetes.io/pvc-protection", true),
+        "/persistentvolumes" => set_finalizer(object, "kubernetes.io/pv-protection", true),
         _ => {}
     }
     let _ = options;
@@ -124,6 +126,12 @@ pub(crate) fn update(
 ) -> Result<(), Status> {
     match target.definition.table.as_str() {
         "/services" => {
+            if new["spec"]["type"] == "ExternalName" && old["spec"]["type"] != "ExternalName" {
+                let gone = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"];
+                if let Some(spec) = new["spec"].as_object_mut() {
+                    spec.retain(|key, value| !gone.contains(&key.as_str()) || old["spec"][key] != *value);
+                }
+            }
             if new["spec"]["type"] != "ExternalName"
                 && at(new, "spec.clusterIP").as_str().unwrap_or_default().is_empty()
             {

@@ -93,13 +93,13 @@ fn schema_of(definition: &Definition) -> &Value {
     }
 }
 
-/// Takes out what a request of this kind cannot set: `status` belongs to its subresource, and `spec` never does.
+/// Takes out what a request of this kind cannot set: `status` by the object, `spec` by the status.
 fn keep_settable(definition: &Definition, set: &mut FieldSet, options: &WriteOptions) {
     if definition.subresource("status").is_none() {
         return;
     }
-    let of_status = options.subresource.as_deref() == Some("status");
-    set.0.retain(|path| (path.first().is_some_and(|first| first == "f:status")) == of_status);
+    let others = if options.subresource.as_deref() == Some("status") { "f:spec" } else { "f:status" };
+    set.0.retain(|path| path.first().is_none_or(|first| first != others));
 }
 
 /// Whether a request asks to forget all managers.
@@ -135,9 +135,7 @@ pub(crate) fn track(definition: &Definition, old: Option<&Value>, new: &mut Valu
     };
     let mut comparison = Comparison::of(schema_of(definition), before, new);
     for set in [&mut comparison.added, &mut comparison.modified, &mut comparison.removed] {
-        if options.subresource.as_deref() != Some("status") {
-            keep_settable(definition, set, options);
-        }
+        keep_settable(definition, set, options);
     }
     let Comparison { added, modified, removed } = comparison;
     let mut taken = added.0;

@@ -120,6 +120,22 @@ pub(crate) fn default(definition: &Definition, object: &mut Value) {
     }
 }
 
+/// Upstream lets a member be replaced that is not there.
+fn lenient(old: &Value, patch: json_patch::Patch) -> json_patch::Patch {
+    let added = |path: &str| {
+        let (above, last) = path.rsplit_once('/')?;
+        let above = old.pointer(above)?.as_object()?;
+        Some(!above.contains_key(&last.replace("~1", "/").replace("~0", "~")))
+    };
+    let operations = patch.0.into_iter().map(|operation| match operation {
+        json_patch::PatchOperation::Replace(replace) if added(replace.path.as_str()) == Some(true) => {
+            json_patch::PatchOperation::Add(json_patch::AddOperation { path: replace.path, value: replace.value })
+        }
+        other => other,
+    });
+    json_patch::Patch(operations.collect())
+}
+
 /// Applies a JSON, merge or strategic merge patch.
 pub(crate) fn patch(definition: &Definition, kind: PatchType, old: &Value, body: &Value) -> Result<Value, Status> {
     let mut new = old.clone();
@@ -127,7 +143,7 @@ pub(crate) fn patch(definition: &Definition, kind: PatchType, old: &Value, body:
         PatchType::Json => {
             let patch: json_patch::Patch = serde_json::from_value(body.clone())
                 .map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
-            json_patch::patch(&mut new, &patch).map_err(|error| {
+            json_patch::patch(&mut new, &lenient(old, patch)).map_err(|error| {
                 let text = format!("the server rejected our request due to an error in our request: {error}");
                 Status::new(422, "Invalid", text).with_details(super::Details::default())
             })?;

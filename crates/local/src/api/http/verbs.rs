@@ -32,18 +32,33 @@ pub(super) async fn handle(
     query: &Query,
     request: Request<Incoming>,
 ) -> Result<Answer, Status> {
-    let definition =
-        server.api.registry.find(&route.group, &route.version, &route.resource).ok_or_else(Status::no_such_path)?;
-    if !definition.resource.namespaced && !route.namespace.is_empty() {
-        return Err(Status::no_such_path());
-    }
+    let known = server.api.registry.find(&route.group, &route.version, &route.resource);
+    let known = known.filter(|found| found.resource.namespaced || route.namespace.is_empty());
+    let definition = known.ok_or_else(|| {
+        // Groups of custom resources, and those that nobody serves, are no paths at all.
+        let groups = server.api.registry.groups();
+        let builtin = groups.iter().find(|group| group.name == route.group);
+        let custom = |version: &String| {
+            server.api.registry.resources(&route.group, version).iter().any(|found| found.custom.is_some())
+        };
+        match builtin {
+            Some(group) if !group.versions.iter().any(custom) => Status::no_such_path(),
+            _ => Status::new(404, "", "404 page not found"),
+        }
+    })?;
     let target = Target { definition, namespace: route.namespace.clone(), name: route.name.clone() };
+    if let Some(part) = ["/", "%"].into_iter().find(|part| route.name.contains(part)) {
+        return Err(Status::bad_request(format!("invalid resource name {:?}: [may not contain '{part}']", route.name)));
+    }
     if !route.subresource.is_empty() {
         return subresource(server, &target, route, query, request).await;
     }
     let patch = if *request.method() == Method::PATCH { Some(patch_type(&request)?) } else { None };
     allowed(&target, request.method(), patch)?;
     let mut options = options::of_write(&request, query, user, patch)?;
+    if route.resource == "bindings" && route.group.is_empty() {
+        return bind_named(server, &target, request, &options).await;
+    }
     match (request.method().clone(), route.name.is_empty()) {
         (Method::GET, true) if query.flag("watch") || route.watch => watch(server, &target, query, &request),
         (Method::GET, true) => list(server, &target, query, &request),
@@ -78,6 +93,27 @@ pub(super) async fn handle(
     }
 }
 
+/// Binds the pod that a Binding names.
+async fn bind_named(
+    server: &Server,
+    target: &Target,
+    request: Request<Incoming>,
+    options: &WriteOptions,
+) -> Result<Answer, Status> {
+    let body = read(request).await?;
+    let name = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let definition = server.api.definition(&crate::api::resources::PODS)?;
+    let pod = Target { definition, namespace: target.namespace.clone(), name };
+    let node = body["target"]["name"].as_str().unwrap_or_default();
+    admission::bind(&server.api, &pod, node, Some(&body["metadata"]), options)?;
+    Ok(answer_json(StatusCode::CREATED, &success(201)))
+}
+
+/// A `Status` that says that all went well.
+fn success(code: u16) -> Value {
+    json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code })
+}
+
 /// Refuses what the resource does not take.
 fn allowed(target: &Target, method: &Method, patch: Option<PatchType>) -> Result<(), Status> {
     let verb = match (method.as_str(), target.name.is_empty()) {
@@ -91,7 +127,8 @@ fn allowed(target: &Target, method: &Method, patch: Option<PatchType>) -> Result
         _ => return Err(Status::method_not_allowed()),
     };
     if patch == Some(PatchType::Strategic) && target.definition.custom.is_some() {
-        return Err(unknown_patch());
+        let text = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+        return Err(Status::new(415, "UnsupportedMediaType", text));
     }
     let known = target.definition.verbs.iter().any(|known| known == verb);
     if known { Ok(()) } else { Err(Status::method_not_allowed()) }
@@ -272,10 +309,7 @@ fn list(server: &Server, target: &Target, query: &Query, request: &Request<Incom
         },
     };
     let mut found: Vec<Arc<Entry>> = entries.into_iter().filter(|entry| scope.matches(&entry.value)).collect();
-    let mut metadata = json!({ "resourceVersion": version.to_string() });
-    if target.definition.custom.is_some() {
-        metadata["continue"] = json!("");
-    }
+    let mut metadata = list_metadata(&target.definition, version);
     if limit > 0 && found.len() > limit {
         let plain = scope.labels.is_empty() && scope.fields.is_empty();
         if plain {
@@ -304,6 +338,15 @@ fn list(server: &Server, target: &Target, query: &Query, request: &Request<Incom
         Shape::Whole => json_bytes(StatusCode::OK, list_text(definition, &found, &metadata)),
     };
     Ok(warn(answer, &deprecation(definition)))
+}
+
+/// A list's own metadata; those of custom resources always say that nothing is left.
+fn list_metadata(definition: &Definition, version: u64) -> Value {
+    let mut metadata = json!({ "resourceVersion": version.to_string() });
+    if definition.custom.is_some() {
+        metadata["continue"] = json!("");
+    }
+    metadata
 }
 
 /// A list's text out of the stored texts of its items.
@@ -444,7 +487,7 @@ async fn delete_many(
             name: metadata["name"].as_str().unwrap_or_default().to_owned(),
         };
         match write::delete(&server.api, &one, &options) {
-            Ok(Deleted::Gone(object) | Deleted::Marked(object)) => items.push(object),
+            Ok(_) => items.push(entry.value.clone()),
             Err(status) if status.is_not_found() => {}
             Err(status) => return Err(status),
         }
@@ -462,7 +505,7 @@ async fn delete_many(
     let list = json!({
         "kind": target.definition.list_kind,
         "apiVersion": target.definition.resource.api_version(),
-        "metadata": { "resourceVersion": version.to_string() },
+        "metadata": list_metadata(&target.definition, version),
         "items": items,
     });
     Ok(answer_json(StatusCode::OK, &list))
@@ -498,6 +541,12 @@ async fn subresource(
         ("log", Method::GET) => {
             let options = log_options(query)?;
             let pod = server.api.read(target)?;
+            let containers = pod.value["spec"]["containers"].as_array().into_iter().flatten();
+            let named = query.get("container");
+            let known = named.is_none_or(|name| containers.into_iter().any(|one| one["name"] == name));
+            if known && pod.value["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
+                return Ok(no_content());
+            }
             let stream = server.backend.log(&pod.value, query.get("container"), options)?;
             Ok(stream_answer("text/plain", stream))
         }
@@ -515,9 +564,7 @@ async fn subresource(
                 body["metadata"].as_object().map(|_| &body["metadata"]),
                 &options,
             )?;
-            let status =
-                json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 });
-            Ok(answer_json(StatusCode::CREATED, &status))
+            Ok(answer_json(StatusCode::CREATED, &success(201)))
         }
         ("eviction", Method::POST) => {
             let body = read(request).await?;
@@ -526,10 +573,9 @@ async fn subresource(
                 return Err(Status::bad_request("name in URL does not match name in Eviction object"));
             }
             server.api.evict(target, &body)?;
-            let status =
-                json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 });
-            Ok(answer_json(StatusCode::CREATED, &status))
+            Ok(answer_json(StatusCode::CREATED, &success(201)))
         }
+        ("token", Method::POST) => token_request(server, target, &read(request).await?),
         ("exec" | "attach" | "proxy", _) => {
             let text = format!("{name} is not served by the embedded cluster");
             Err(Status::new(501, "NotImplemented", text))
@@ -549,6 +595,53 @@ async fn subresource(
         }
         _ => Err(Status::method_not_allowed()),
     }
+}
+
+fn no_content() -> Answer {
+    let mut answer = json_bytes(StatusCode::NO_CONTENT, Vec::new());
+    answer.headers_mut().remove(header::CONTENT_TYPE);
+    answer
+}
+
+/// A token for an account. It is one that this cluster does not take: pods here need none.
+fn token_request(server: &Server, target: &Target, body: &Value) -> Result<Answer, Status> {
+    let account = server.api.read(target)?;
+    let seconds = body["spec"]["expirationSeconds"].as_i64().unwrap_or(3600);
+    if seconds < 600 {
+        let message = format!("Invalid value: {seconds}: may not specify a duration less than 10 minutes");
+        let cause =
+            crate::api::Cause { reason: "FieldValueInvalid".into(), message, field: "spec.expirationSeconds".into() };
+        let review = crate::api::Resource {
+            group: "authentication.k8s.io".into(),
+            version: "v1".into(),
+            plural: "tokenrequests".into(),
+            kind: "TokenRequest".into(),
+            namespaced: true,
+        };
+        return Err(Status::invalid(&review, "", vec![cause]));
+    }
+    let expires = chrono::Utc::now() + chrono::TimeDelta::seconds(seconds);
+    let audiences = body["spec"]["audiences"].as_array().filter(|given| !given.is_empty());
+    let answer = json!({
+        "kind": "TokenRequest",
+        "apiVersion": "authentication.k8s.io/v1",
+        "metadata": {
+            "name": target.name,
+            "namespace": target.namespace,
+            "uid": account.value["metadata"]["uid"],
+            "creationTimestamp": crate::api::meta::now(),
+        },
+        "spec": {
+            "audiences": audiences.map_or_else(|| json!(["https://kubernetes.default.svc"]), |given| json!(given)),
+            "expirationSeconds": seconds,
+            "boundObjectRef": body["spec"].get("boundObjectRef"),
+        },
+        "status": {
+            "token": uuid::Uuid::new_v4().to_string(),
+            "expirationTimestamp": crate::api::meta::timestamp(expires),
+        },
+    });
+    Ok(answer_json(StatusCode::CREATED, &answer))
 }
 
 /// `PodLogOptions` as a query.

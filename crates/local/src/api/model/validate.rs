@@ -101,7 +101,15 @@ fn check_kind(definition: &Definition, old: Option<&Value>, object: &Value, erro
 }
 
 fn refuse(definition: &Definition, object: &Value, causes: Vec<Cause>) -> Result<(), Status> {
-    if causes.is_empty() { Ok(()) } else { Err(Status::invalid(&definition.resource, name(object), causes)) }
+    if causes.is_empty() {
+        return Ok(());
+    }
+    let mut resource = definition.resource.clone();
+    // Events of both groups are those of the core group.
+    if definition.table == "/events" {
+        resource.group = "".into();
+    }
+    Err(Status::invalid(&resource, name(object), causes))
 }
 
 /// Whether a field is the same in both states.

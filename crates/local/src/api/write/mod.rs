@@ -128,6 +128,19 @@ fn check_type(definition: &Definition, object: &mut Value) -> Result<(), Status>
     let version = members.get("apiVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
     let kind = members.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
     let fits = (version.is_empty() || version == want) && (kind.is_empty() || kind == resource.kind);
+    if definition.custom.is_some() && kind.is_empty() {
+        let text = format!(
+            "the object provided is unrecognized (must be of type {}): Object 'Kind' is missing",
+            resource.kind
+        );
+        return Err(Status::bad_request(text));
+    }
+    if definition.custom.is_some() && version == want && kind != resource.kind {
+        let named = crate::api::Resource { kind: kind.clone().into(), ..resource.clone() };
+        let message = format!("Invalid value: \"{kind}\": must be {}", resource.kind);
+        let name = members.get("metadata").and_then(|metadata| metadata["name"].as_str()).unwrap_or_default();
+        return Err(Status::invalid_field(&named, name, "FieldValueInvalid", "kind", message));
+    }
     if !fits {
         let (group, kind) = (
             version.rsplit_once('/').map_or("", |(g, _)| g),

@@ -45,6 +45,10 @@ pub(super) fn spec(spec: &mut Value) {
     ] {
         set(spec, key, value);
     }
+    // A negative grace is one second.
+    if spec["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0) {
+        spec["terminationGracePeriodSeconds"] = json!(1);
+    }
     for containers in ["containers", "initContainers", "ephemeralContainers"] {
         list(spec, containers).for_each(container);
     }

@@ -61,8 +61,12 @@ pub(crate) fn compiles(schema: &Value, text: &str) -> Result<(), String> {
         let mut at = schema;
         for name in names {
             let root = OF_EMBEDDED.contains(&name) && is_embedded(at);
-            let Some(properties) = at["properties"].as_object().filter(|_| !preserves(at) && !root) else { break };
-            match properties.iter().find(|(key, _)| escaped(key) == name) {
+            let closed = at["type"] == "object" && at["additionalProperties"].is_null() && !preserves(at);
+            if root || !closed {
+                break;
+            }
+            let mut properties = at["properties"].as_object().into_iter().flatten();
+            match properties.find(|(key, _)| escaped(key) == name) {
                 Some((_, own)) => at = own,
                 None if OF_EMBEDDED.contains(&name) => break,
                 None => return Err(format!("undefined field '{name}'")),
