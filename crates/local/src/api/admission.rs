@@ -7,8 +7,8 @@ use std::{collections::HashSet, net::Ipv4Addr, sync::Arc};
 use serde_json::{Value, json};
 
 use super::{
-    Api, at, crds,
-    meta::{is_deleting, metadata_mut, name, now},
+    Api, at,
+    meta::{is_deleting, metadata_mut, name, now, set_finalizer},
     resource::resources::{CONFIGMAPS, NAMESPACES, PODS, SERVICE_ACCOUNTS, SERVICES},
     status::Status,
     store::Entry,
@@ -108,7 +108,8 @@ pub(crate) fn create(api: &Api, target: &Target, object: &mut Value, options: &W
         }
         "/services" => service(api, object)?,
         "/pods" => pod(api, target, object)?,
-        "apiextensions.k8s.io/customresourcedefinitions" => crds::default(object),
+        "/persistentvolumeclaims" => set_finalizer(object, "kubernetes.io/pvc-protection", true),
+        "/persistentvolumes" => set_finalizer(object, "kubernetes.io/pv-protection", true),
         _ => {}
     }
     let _ = options;
@@ -125,6 +126,12 @@ pub(crate) fn update(
 ) -> Result<(), Status> {
     match target.definition.table.as_str() {
         "/services" => {
+            if new["spec"]["type"] == "ExternalName" && old["spec"]["type"] != "ExternalName" {
+                let gone = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"];
+                if let Some(spec) = new["spec"].as_object_mut() {
+                    spec.retain(|key, value| !gone.contains(&key.as_str()) || old["spec"][key] != *value);
+                }
+            }
             if new["spec"]["type"] != "ExternalName"
                 && at(new, "spec.clusterIP").as_str().unwrap_or_default().is_empty()
             {
@@ -135,10 +142,6 @@ pub(crate) fn update(
                 }
             }
             service(api, new)
-        }
-        "apiextensions.k8s.io/customresourcedefinitions" => {
-            crds::default(new);
-            Ok(())
         }
         _ => Ok(()),
     }
@@ -167,6 +170,11 @@ fn service(api: &Api, object: &mut Value) -> Result<(), Status> {
     let kind = object["spec"]["type"].as_str().unwrap_or("ClusterIP").to_owned();
     if kind == "ExternalName" || !object["spec"].is_object() {
         return Ok(());
+    }
+    for (key, value) in [("ipFamilies", json!(["IPv4"])), ("ipFamilyPolicy", json!("SingleStack"))] {
+        if object["spec"][key].is_null() {
+            object["spec"][key] = value;
+        }
     }
     let given = object["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
     if given.is_empty() {
@@ -219,14 +227,14 @@ fn pod(api: &Api, target: &Target, object: &mut Value) -> Result<(), Status> {
         return Err(Status::forbidden(resource, &pod, &why));
     }
     let class = object["spec"]["priorityClassName"].as_str().unwrap_or_default().to_owned();
-    let priority = if class.is_empty() {
-        json!(0)
+    let (priority, preemption) = if class.is_empty() {
+        (json!(0), json!("PreemptLowerPriority"))
     } else {
         let found = api.store.get("scheduling.k8s.io/priorityclasses", "", &class);
         let found = found.ok_or_else(|| {
             Status::forbidden(resource, &pod, &format!("no PriorityClass with name {class} was found"))
         })?;
-        found.value["value"].clone()
+        (found.value["value"].clone(), found.value["preemptionPolicy"].clone())
     };
     let spec = &mut object["spec"];
     spec["serviceAccountName"] = json!(account);
@@ -235,7 +243,7 @@ fn pod(api: &Api, target: &Target, object: &mut Value) -> Result<(), Status> {
         spec["priority"] = priority;
     }
     if spec["preemptionPolicy"].is_null() {
-        spec["preemptionPolicy"] = json!("PreemptLowerPriority");
+        spec["preemptionPolicy"] = preemption;
     }
     if !spec["tolerations"].is_array() {
         spec["tolerations"] = json!([]);
@@ -271,7 +279,7 @@ pub(crate) fn bind(
         }
         let mut new = old.clone();
         new["spec"]["nodeName"] = json!(node);
-        for (key, value) in annotations.and_then(Value::as_object).into_iter().flatten() {
+        for (key, value) in annotations.and_then(|given| given["annotations"].as_object()).into_iter().flatten() {
             new["metadata"]["annotations"][key.as_str()] = value.clone();
         }
         let mut conditions: Vec<Value> = old["status"]["conditions"].as_array().cloned().unwrap_or_default();

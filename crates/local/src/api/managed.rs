@@ -1,18 +1,17 @@
 //! Who set which fields: `managedFields`, and server-side apply with its conflicts.
 //!
-//! <https://kubernetes.io/docs/reference/using-api/server-side-apply/>
-
-use std::collections::BTreeSet;
+//! <https://kubernetes.io/docs/reference/using-api/server-side-apply/>; upstream's rules are those of
+//! `sigs.k8s.io/structured-merge-diff/v4/merge` and `k8s.io/apimachinery/pkg/util/managedfields/internal`.
 
 use serde_json::{Value, json};
 
 use super::{
-    fields::{self, FieldSet, Path},
-    meta::{metadata_mut, now, set_or_remove},
+    fields::{self, Comparison, FieldSet, Path},
+    merge,
+    meta::{metadata_mut, name, namespace, now, set_or_remove},
     registry::Definition,
     schemas,
     status::{Cause, Status},
-    strategic,
     write::{Operation, WriteOptions},
 };
 
@@ -46,7 +45,7 @@ impl Entry {
             operation: options.operation.name().to_owned(),
             subresource: options.subresource.clone().unwrap_or_default(),
             api_version: definition.resource.api_version(),
-            time: now(),
+            time: Value::Null,
             fields: FieldSet::default(),
         }
     }
@@ -64,6 +63,11 @@ impl Entry {
             "fieldsType": "FieldsV1",
             "fieldsV1": self.fields.to_tree(),
         });
+        if self.time.is_null()
+            && let Some(members) = value.as_object_mut()
+        {
+            members.shift_remove("time");
+        }
         if !self.subresource.is_empty() {
             value["subresource"] = json!(self.subresource);
         }
@@ -82,14 +86,26 @@ fn store(object: &mut Value, mut all: Vec<Entry>) {
     set_or_remove(metadata_mut(object), "managedFields", list.as_ref());
 }
 
-/// The fields that a request of this kind may own: `status` belongs to its subresource, and nothing else does.
-fn owned(definition: &Definition, object: &Value, options: &WriteOptions) -> FieldSet {
-    let mut set = FieldSet::of(schemas::of(&definition.resource), object);
-    if definition.subresource("status").is_some() {
-        let of_status = options.subresource.as_deref() == Some("status");
-        set.0.retain(|path| (path.first().is_some_and(|first| first == "f:status")) == of_status);
+fn schema_of(definition: &Definition) -> &Value {
+    match &definition.custom {
+        Some(custom) => &custom.version["schema"]["openAPIV3Schema"],
+        None => schemas::of(&definition.resource),
     }
-    set
+}
+
+/// Takes out what a request of this kind cannot set: `status` by the object, `spec` by the status.
+fn keep_settable(definition: &Definition, set: &mut FieldSet, options: &WriteOptions) {
+    if definition.subresource("status").is_none() {
+        return;
+    }
+    let others = if options.subresource.as_deref() == Some("status") { "f:spec" } else { "f:status" };
+    set.0.retain(|path| path.first().is_none_or(|first| first != others));
+}
+
+/// Whether a request asks to forget all managers.
+fn is_reset(managed: &Value) -> bool {
+    matches!(managed.as_array().map(Vec::as_slice), Some([]))
+        || matches!(managed.as_array().map(Vec::as_slice), Some([one]) if one.as_object().is_some_and(serde_json::Map::is_empty))
 }
 
 /// Records what a create or update has set. Apply has recorded its own.
@@ -97,30 +113,43 @@ pub(crate) fn track(definition: &Definition, old: Option<&Value>, new: &mut Valu
     if options.operation == Operation::Apply {
         return;
     }
-    let reset = new["metadata"]["managedFields"] == json!([]);
-    let mut all = old.filter(|_| !reset).map(entries).unwrap_or_default();
-    let after = owned(definition, new, options);
-    let before = old.map(|old| owned(definition, old, options)).unwrap_or_default();
-    let same = |path: &Path| old.is_some_and(|old| fields::get(old, path) == fields::get(new, path));
-    let is_item = |path: &Path| path.last().is_some_and(|last| last.starts_with("k:"));
-    let changed: BTreeSet<Path> = after
-        .0
-        .iter()
-        .filter(|path| if is_item(path) { !before.0.contains(*path) } else { !same(path) })
-        .cloned()
-        .collect();
-    let gone: BTreeSet<Path> = before.0.difference(&after.0).cloned().collect();
-    let touched = !changed.is_empty() || !gone.is_empty();
-    if touched && !reset {
+    let given = &new["metadata"]["managedFields"];
+    let mut all = match old {
+        _ if is_reset(given) => Vec::new(),
+        Some(old) if options.subresource.is_some() => entries(old),
+        Some(old) => Some(entries(new)).filter(|all| !all.is_empty()).unwrap_or_else(|| entries(old)),
+        None => entries(new),
+    };
+    // An object that nobody tracks, since someone asked so, is left alone.
+    if old.is_some() && all.is_empty() {
+        metadata_mut(new).shift_remove("managedFields");
+        return;
+    }
+    let empty;
+    let before = match old {
+        Some(old) => old,
+        None => {
+            empty = super::model::empty(definition);
+            &empty
+        }
+    };
+    let mut comparison = Comparison::of(schema_of(definition), before, new);
+    for set in [&mut comparison.added, &mut comparison.modified, &mut comparison.removed] {
+        keep_settable(definition, set, options);
+    }
+    let Comparison { added, modified, removed } = comparison;
+    let mut taken = added.0;
+    taken.extend(modified.0);
+    for entry in &mut all {
+        entry.fields.0.retain(|path| !taken.contains(path) && !removed.0.contains(path));
+    }
+    if !taken.is_empty() {
         let mut mine = Entry::new(definition, options);
         if let Some(at) = all.iter().position(|entry| entry.is_of(&mine)) {
             mine.fields = all.remove(at).fields;
         }
-        for entry in &mut all {
-            entry.fields.0.retain(|path| !changed.contains(path) && !gone.contains(path));
-        }
-        mine.fields.0.retain(|path| !gone.contains(path));
-        mine.fields.0.extend(changed);
+        mine.time = now();
+        mine.fields.0.extend(taken);
         all.push(mine);
     }
     store(new, all);
@@ -133,52 +162,94 @@ pub(crate) fn apply(
     body: &Value,
     options: &WriteOptions,
 ) -> Result<Value, Status> {
+    check_applied(definition, body)?;
+    let schema = schema_of(definition);
     let mut mine = Entry::new(definition, options);
-    mine.fields = owned(definition, body, options);
-    let Some(old) = old else {
-        let mut new = body.clone();
-        store(&mut new, vec![mine]);
-        return Ok(new);
+    mine.fields = FieldSet::of(schema, body);
+    keep_settable(definition, &mut mine.fields, options);
+    let empty;
+    let live = match old {
+        Some(old) => old,
+        None => {
+            empty = super::model::empty(definition);
+            &empty
+        }
     };
-    let mut others = entries(old);
+    let mut others = entries(live);
     let before = others.iter().position(|entry| entry.is_of(&mine)).map(|at| others.remove(at));
-    let differs = |path: &Path| {
-        let item = path.last().is_some_and(|last| last.starts_with("k:"));
-        !item && fields::get(old, path).is_some_and(|live| Some(live) != fields::get(body, path))
-    };
+    let mut new = merge::merge(schema, live, body);
+    if let Some(before) = &before {
+        prune(schema, &mut new, &before.fields, &mine.fields, &others);
+    }
+    // What the merge has made is compared as it will be stored: other spellings of one value are no change.
+    let mut seen = new.clone();
+    super::model::normalise(definition, &mut seen)?;
+    let mut comparison = Comparison::of(schema, live, &seen);
+    for set in [&mut comparison.added, &mut comparison.modified, &mut comparison.removed] {
+        keep_settable(definition, set, options);
+    }
+    let Comparison { added, modified, removed } = comparison;
+    let changed = !(added.0.is_empty() && modified.0.is_empty() && removed.0.is_empty());
     let mut conflicts = Vec::new();
     for entry in &mut others {
-        let lost: Vec<Path> =
-            entry.fields.0.intersection(&mine.fields.0).filter(|path| differs(path)).cloned().collect();
-        for path in &lost {
-            entry.fields.0.remove(path);
-        }
+        let lost: Vec<Path> = entry
+            .fields
+            .0
+            .iter()
+            .filter(|path| added.0.contains(*path) || modified.0.contains(*path))
+            .cloned()
+            .collect();
+        entry.fields.0.retain(|path| !lost.contains(path) && !removed.0.contains(path));
         conflicts.extend(lost.into_iter().map(|path| (entry.clone(), path)));
     }
     if !conflicts.is_empty() && !options.force {
         return Err(conflict(&conflicts));
     }
-    let mut new = old.clone();
-    if definition.custom.is_some() {
-        json_patch::merge(&mut new, body);
-    } else {
-        strategic::merge(&definition.resource, &mut new, body)?;
+    mine.time = match before {
+        _ if changed => now(),
+        Some(before) => before.time,
+        None => Value::Null,
+    };
+    others.push(mine);
+    store(&mut new, others);
+    Ok(new)
+}
+
+/// Refuses a configuration that is none of this kind.
+fn check_applied(definition: &Definition, body: &Value) -> Result<(), Status> {
+    let resource = &definition.resource;
+    let text = |key: &str| body[key].as_str().unwrap_or_default();
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    if api_version != resource.api_version() || kind != resource.kind {
+        let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+        return Err(Status::bad_request(format!("invalid object type: {group}/{version}, Kind={kind}")));
     }
-    let mut given_up: Vec<&Path> = before.iter().flat_map(|entry| entry.fields.0.difference(&mine.fields.0)).collect();
+    if body["metadata"]["managedFields"].as_array().is_some_and(|list| !list.is_empty()) {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
+    merge::check(schema_of(definition), body).map_err(|why| {
+        let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+        Status::plain(format!(
+            "failed to create typed patch object ({}/{}; {group}/{version}, Kind={kind}): {why}",
+            namespace(body),
+            name(body),
+        ))
+    })
+}
+
+/// Takes out what the manager applied the last time and not now, unless others have it.
+fn prune(schema: &Value, new: &mut Value, before: &FieldSet, mine: &FieldSet, others: &[Entry]) {
+    let before = before.with_holders(schema);
+    let kept = mine.with_holders(schema);
+    let mut given_up: Vec<&Path> = before.0.difference(&kept.0).collect();
     // Fields go before what holds them.
     given_up.sort_by_key(|path| std::cmp::Reverse(path.len()));
     for path in given_up {
         let under = |set: &FieldSet| set.0.iter().any(|other| other.starts_with(path));
-        if !under(&mine.fields) && !others.iter().any(|entry| under(&entry.fields)) {
-            fields::remove(&mut new, path);
+        if !under(mine) && !others.iter().any(|entry| under(&entry.fields)) {
+            fields::remove(new, path);
         }
     }
-    if let Some(before) = before.filter(|before| before.fields == mine.fields) {
-        mine.time = before.time;
-    }
-    others.push(mine);
-    store(&mut new, others);
-    Ok(new)
 }
 
 fn conflict(conflicts: &[(Entry, Path)]) -> Status {

@@ -12,6 +12,7 @@ mod fields;
 pub mod http;
 mod journal;
 mod managed;
+mod merge;
 mod meta;
 mod model;
 mod operations;
@@ -24,6 +25,7 @@ mod status;
 mod store;
 mod strategic;
 pub mod tls;
+mod typed;
 mod watch;
 mod write;
 
@@ -117,7 +119,9 @@ impl Api {
         for budget in &budgets {
             let selector = LabelSelector::from_value(&budget.value["spec"]["selector"]);
             let allowed = budget.value["status"]["disruptionsAllowed"].as_i64().unwrap_or(0);
-            if allowed < 1 && selector.matches(&pod.value) {
+            // A pod that never ran, or ended, disrupts nothing.
+            let idle = matches!(pod.value["status"]["phase"].as_str(), Some("Pending" | "Succeeded" | "Failed"));
+            if allowed < 1 && !idle && selector.matches(&pod.value) {
                 let text = "Cannot evict pod as it would violate the pod's disruption budget.";
                 return Err(Status::new(429, "TooManyRequests", text).with_cause(
                     "DisruptionBudget",

@@ -3,140 +3,120 @@
 //! Writers call these and nothing else; what a kind looks like is not known outside.
 
 mod defaults;
+mod prepare;
 mod structural;
+mod validate;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+
+pub(crate) use prepare::{created, updated};
+pub(crate) use validate::{validate_create, validate_update};
 
 use super::{
-    meta::{finalizers, is_deleting, name},
-    registry::Definition,
-    status::{Cause, Status},
-    strategic,
+    registry::{Custom, Definition},
+    status::Status,
+    strategic, typed,
     write::{FieldValidation, PatchType},
 };
 
-/// Checks the types of an object's own members; answers warnings.
+/// Why a body is no object of its kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Undecodable {
+    /// A member is of a wrong type.
+    Type(String),
+    /// Unknown or duplicate fields, where these are refused.
+    Strict(Vec<String>),
+}
+
+impl Undecodable {
+    /// What is wrong, in upstream's words.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Type(text) => text.clone(),
+            Self::Strict(fields) => format!("strict decoding error: {}", fields.join(", ")),
+        }
+    }
+
+    /// As the answer to a body that was sent.
+    pub(crate) fn of_body(&self, definition: &Definition) -> Status {
+        let (kind, version) = (&definition.resource.kind, &definition.resource.version);
+        let text = self.text();
+        let about = match self {
+            Self::Strict(_) if definition.custom.is_some() => text,
+            _ => format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {text}"),
+        };
+        Status::bad_request(about)
+    }
+
+    /// As the answer to a patch that led to it.
+    pub(crate) fn of_patch(&self, body: &Value) -> Status {
+        let message = format!("Invalid value: {body}: {}", self.text());
+        Status::invalid_without_kind("patch", message)
+    }
+}
+
+fn schema(custom: &Custom) -> &Value {
+    &custom.version["schema"]["openAPIV3Schema"]
+}
+
+/// Reads an object as its type has it; answers warnings about what its type does not have.
 pub(crate) fn decode(
     definition: &Definition,
     object: &mut Value,
     mode: FieldValidation,
-) -> Result<Vec<String>, Status> {
-    let kind = &definition.resource.kind;
-    let version = &definition.resource.version;
-    for (path, value) in [("metadata", &object["metadata"]), ("spec", &object["spec"])] {
-        if !value.is_null() && !value.is_object() && definition.custom.is_none() {
-            let text = format!(
-                "{kind} in version \"{version}\" cannot be handled as a {kind}: json: cannot unmarshal into Go struct field {kind}.{path}"
-            );
-            return Err(Status::bad_request(text));
-        }
-    }
-    if mode == FieldValidation::Ignore || definition.custom.is_some() {
+    duplicates: &[String],
+) -> Result<Vec<String>, Undecodable> {
+    let mut unknown = typed::Unknown::new();
+    rewrite(definition, object, &mut unknown)?;
+    if mode == FieldValidation::Ignore {
         return Ok(Vec::new());
     }
-    let unknown = strategic::unknown_fields(&definition.resource, object);
-    let unknown: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
-    if mode == FieldValidation::Strict && !unknown.is_empty() {
-        let unknown = unknown.join(", ");
-        let text =
-            format!("{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {unknown}");
-        return Err(Status::bad_request(text));
+    let duplicates = duplicates.iter().map(|path| format!("duplicate field \"{path}\""));
+    let all: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).chain(duplicates).collect();
+    if mode == FieldValidation::Strict && !all.is_empty() { Err(Undecodable::Strict(all)) } else { Ok(all) }
+}
+
+/// Rewrites an object as it is stored: without what its type does not have.
+pub(crate) fn normalise(definition: &Definition, object: &mut Value) -> Result<(), Status> {
+    let rewritten = rewrite(definition, object, &mut typed::Unknown::new());
+    rewritten.map_err(|error| Status::plain(error.text()))
+}
+
+fn rewrite(definition: &Definition, object: &mut Value, unknown: &mut typed::Unknown) -> Result<(), Undecodable> {
+    let mismatch = |error: typed::Mismatch| Undecodable::Type(error.to_string());
+    if let Some(custom) = &definition.custom {
+        let mut of_metadata = typed::Unknown::new();
+        if let (Some(shape), Some(metadata)) =
+            (typed::object_meta(), object.get_mut("metadata").filter(|metadata| !metadata.is_null()))
+        {
+            typed::canonical(shape, metadata, &mut of_metadata).map_err(mismatch)?;
+            let zero = metadata["creationTimestamp"].is_null();
+            if let Some(members) = metadata.as_object_mut().filter(|_| zero) {
+                members.shift_remove("creationTimestamp");
+            }
+        }
+        unknown.extend(of_metadata.into_iter().map(|path| format!("metadata.{path}")));
+        structural::prune(schema(custom), object, unknown);
+        return Ok(());
     }
-    Ok(unknown)
+    match typed::of(&definition.resource) {
+        Some(shape) => typed::canonical(shape, object, unknown).map_err(mismatch),
+        None => Ok(()),
+    }
+}
+
+/// An object of this kind that says nothing.
+pub(crate) fn empty(definition: &Definition) -> Value {
+    let mut object = json!({ "kind": definition.resource.kind, "apiVersion": definition.resource.api_version() });
+    let _ = rewrite(definition, &mut object, &mut typed::Unknown::new());
+    object
 }
 
 /// Fills in what upstream's defaulting functions do.
 pub(crate) fn default(definition: &Definition, object: &mut Value) {
-    defaults::fill(&definition.table, object);
-    if let Some(custom) = &definition.custom {
-        structural::fill(&custom.version["schema"]["openAPIV3Schema"], object);
-    }
-}
-
-/// Rules for a new object.
-pub(crate) fn validate_create(definition: &Definition, object: &Value) -> Result<(), Status> {
-    let mut causes = Vec::new();
-    check_name(definition, object, &mut causes);
-    check_values(definition, object, &mut causes);
-    refuse(definition, object, causes)
-}
-
-/// Rules for a change.
-pub(crate) fn validate_update(definition: &Definition, old: &Value, new: &Value) -> Result<(), Status> {
-    let mut causes = Vec::new();
-    if is_deleting(old) {
-        let before: Vec<&str> = finalizers(old).collect();
-        let added: Vec<&str> = finalizers(new).filter(|f| !before.contains(f)).collect();
-        if !added.is_empty() {
-            let message = format!(
-                "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers {added:?}"
-            );
-            causes.push(cause("FieldValueForbidden", "metadata.finalizers", message));
-        }
-    }
-    let fixed: &[&str] = match definition.table.as_str() {
-        "apps/deployments" | "apps/replicasets" | "apps/daemonsets" => &["selector"],
-        "batch/jobs" => &["selector", "template", "completionMode"],
-        _ => &[],
-    };
-    for field in fixed {
-        if old["spec"][*field] != new["spec"][*field] {
-            let path = format!("spec.{field}");
-            causes.push(cause(
-                "FieldValueInvalid",
-                &path,
-                format!("Invalid value: {}: field is immutable", new["spec"][*field]),
-            ));
-        }
-    }
-    check_values(definition, new, &mut causes);
-    refuse(definition, new, causes)
-}
-
-fn check_values(definition: &Definition, object: &Value, causes: &mut Vec<Cause>) {
-    if let Some(custom) = &definition.custom {
-        structural::check(&custom.version["schema"]["openAPIV3Schema"], "", object, causes);
-    }
-    if let Some(replicas) = object["spec"]["replicas"].as_i64().filter(|replicas| *replicas < 0)
-        && definition.custom.is_none()
-    {
-        let message = format!("Invalid value: {replicas}: must be greater than or equal to 0");
-        causes.push(cause("FieldValueInvalid", "spec.replicas", message));
-    }
-}
-
-fn refuse(definition: &Definition, object: &Value, causes: Vec<Cause>) -> Result<(), Status> {
-    if causes.is_empty() { Ok(()) } else { Err(Status::invalid(&definition.resource, name(object), causes)) }
-}
-
-fn cause(reason: &str, field: &str, message: String) -> Cause {
-    Cause { reason: reason.into(), field: field.into(), message }
-}
-
-/// RFC 1123 names: subdomains, and labels for namespaces and Services.
-fn check_name(definition: &Definition, object: &Value, causes: &mut Vec<Cause>) {
-    let (name, table) = (name(object), definition.table.as_str());
-    if table.starts_with("rbac.authorization.k8s.io/") {
-        return;
-    }
-    let label = matches!(table, "/namespaces" | "/services");
-    let longest = if label { 63 } else { 253 };
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || (c == '.' && !label);
-    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let fits = |part: &str| part.starts_with(edge) && part.ends_with(edge);
-    if name.len() > longest {
-        causes.push(cause(
-            "FieldValueInvalid",
-            "metadata.name",
-            format!("Invalid value: \"{name}\": must be no more than {longest} characters"),
-        ));
-    } else if !name.chars().all(plain) || !name.split('.').all(fits) {
-        let what = if label {
-            "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
-        } else {
-            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-        };
-        causes.push(cause("FieldValueInvalid", "metadata.name", format!("Invalid value: \"{name}\": {what}")));
+    match &definition.custom {
+        Some(custom) => structural::fill(schema(custom), object),
+        None => defaults::fill(definition, object),
     }
 }
 

@@ -1,8 +1,8 @@
-//! JSON patches (RFC 6902) with what upstream's library adds to the RFC: a test for null holds where nothing is, and
-//! copies have a limit, since a few of them that copy each other's results would fill any memory.
+//! JSON patches (RFC 6902) with what upstream's library adds to the RFC: a test for null holds where nothing is, a member may
+//! be replaced that is not there, and copies have a limit, since a few of them that copy each other's results would fill any memory.
 //! <https://github.com/evanphx/json-patch/blob/v4.12.0/patch.go>
 
-use json_patch::{Patch, PatchOperation};
+use json_patch::{AddOperation, Patch, PatchOperation};
 use serde_json::Value;
 
 use super::Status;
@@ -34,12 +34,23 @@ pub(super) fn apply(old: &Value, body: &Value) -> Result<Value, Status> {
                 return Err(rejected(&text));
             }
         }
+        let added = addition(&new, operation);
+        let operation = added.as_ref().unwrap_or(operation);
         json_patch::patch(&mut new, std::slice::from_ref(operation)).map_err(|mut error| {
             error.operation = index;
             rejected(&error)
         })?;
     }
     Ok(new)
+}
+
+/// A replacement of a member that is not there.
+fn addition(object: &Value, operation: &PatchOperation) -> Option<PatchOperation> {
+    let PatchOperation::Replace(replace) = operation else { return None };
+    let path = replace.path.as_str();
+    let (of, _) = path.rsplit_once('/')?;
+    let missing = object.pointer(path).is_none() && object.pointer(of)?.is_object();
+    missing.then(|| PatchOperation::Add(AddOperation { path: replace.path.clone(), value: replace.value.clone() }))
 }
 
 /// A test for null of a member that is not there.
@@ -74,6 +85,12 @@ mod tests {
         for (object, patch) in [(&new, add("/metadata")), (&object, add("/nothing"))] {
             assert_eq!(apply(object, &patch).map_err(|status| status.code), Err(422), "{patch}");
         }
+    }
+
+    #[test]
+    fn a_member_that_is_not_there_may_be_replaced() {
+        let patch = json!([{ "op": "replace", "path": "/a~1b", "value": 1 }]);
+        assert_eq!(apply(&json!({}), &patch).expect("it is added"), json!({ "a/b": 1 }));
     }
 
     #[test]

@@ -30,8 +30,8 @@ pub(crate) fn of(resource: &Resource) -> &'static Value {
 }
 
 /// Follows `$ref`, also inside a single `allOf`.
-pub(crate) fn resolve(schema: &'static Value) -> &'static Value {
-    let one = schema["allOf"].get(0).unwrap_or(schema);
+pub(crate) fn resolve(schema: &Value) -> &Value {
+    let one = schema["allOf"].get(0).filter(|one| one.get("$ref").is_some()).unwrap_or(schema);
     match one["$ref"].as_str().and_then(|r| r.rsplit('/').next()) {
         Some(name) => &SCHEMAS["schemas"][name],
         None => one,
@@ -39,10 +39,46 @@ pub(crate) fn resolve(schema: &'static Value) -> &'static Value {
 }
 
 /// The schema of a member, also of a map.
-pub(crate) fn member(schema: &'static Value, key: &str) -> &'static Value {
+pub(crate) fn member<'a>(schema: &'a Value, key: &str) -> &'a Value {
     let schema = resolve(schema);
     match schema["properties"].get(key) {
         Some(found) => found,
         None => &schema["additionalProperties"],
     }
+}
+
+/// The schema of `metadata`.
+pub(crate) fn object_meta() -> &'static Value {
+    &SCHEMAS["schemas"]["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"]
+}
+
+/// How a value is owned and merged: as a whole, or by its parts.
+/// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#merge-strategy>
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Merge {
+    /// A scalar, or a list or object that is one value.
+    Leaf,
+    /// An object by its members.
+    Members,
+    /// A list by the keys of its items.
+    Keyed,
+    /// A list of plain values by these.
+    Set,
+}
+
+/// How a value of a schema is merged.
+pub(crate) fn merge_of(listed: &Value, value: &Value) -> Merge {
+    let shape = resolve(listed);
+    let of = |name: &str| listed[name].as_str().or_else(|| shape[name].as_str());
+    match value {
+        Value::Object(_) if of("x-kubernetes-map-type") != Some("atomic") => Merge::Members,
+        Value::Array(_) if of("x-kubernetes-list-type") == Some("map") => Merge::Keyed,
+        Value::Array(_) if of("x-kubernetes-list-type") == Some("set") => Merge::Set,
+        _ => Merge::Leaf,
+    }
+}
+
+/// Whether a schema names its members, so that others are none.
+pub(crate) fn is_struct(schema: &Value) -> bool {
+    resolve(schema)["properties"].is_object()
 }

@@ -112,9 +112,6 @@ fn requirement(part: &str) -> Result<Requirement, String> {
         }
         let mut words = left.split_whitespace();
         let key = label_key(words.next().unwrap_or_default())?;
-        if values.iter().all(String::is_empty) {
-            return Err("for 'in', 'notin' operators, values set can't be empty".into());
-        }
         return match (words.next(), words.next()) {
             (Some("in"), None) => Ok(Requirement::In(key, values)),
             (Some("notin"), None) => Ok(Requirement::NotIn(key, values)),

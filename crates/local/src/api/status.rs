@@ -130,6 +130,20 @@ impl Status {
         Self::new(422, "Invalid", format!("{kind} \"{name}\" is invalid: {text}")).with_details(details)
     }
 
+    /// 422 about a patch that leads to no object.
+    pub(crate) fn invalid_without_kind(field: &str, message: String) -> Self {
+        let text = format!(" \"\" is invalid: {field}: {message}");
+        Self::new(422, "Invalid", text).with_cause("FieldValueInvalid", field, message)
+    }
+
+    /// 422 about options of a request.
+    pub(crate) fn invalid_options(kind: &str, causes: Vec<Cause>) -> Self {
+        let texts: Vec<String> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
+        let text = if texts.len() == 1 { texts[0].clone() } else { format!("[{}]", texts.join(", ")) };
+        let details = Details { group: "meta.k8s.io".into(), kind: kind.into(), causes, ..Details::default() };
+        Self::new(422, "Invalid", format!("{kind}.meta.k8s.io \"\" is invalid: {text}")).with_details(details)
+    }
+
     /// 422 with one cause.
     pub fn invalid_field(
         resource: &Resource,

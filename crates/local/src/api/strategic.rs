@@ -6,47 +6,13 @@ use serde_json::{Map, Value};
 
 use super::{
     resource::Resource,
-    schemas::{self, member, resolve},
+    schemas::{self, member},
     status::Status,
 };
 
 /// Merges a patch into an object of a built-in kind.
 pub(crate) fn merge(resource: &Resource, object: &mut Value, patch: &Value) -> Result<(), Status> {
     merge_value(schemas::of(resource), object, patch)
-}
-
-/// Paths of the fields of a built-in kind's object that its schema does not know.
-pub(crate) fn unknown_fields(resource: &Resource, object: &Value) -> Vec<String> {
-    let mut unknown = Vec::new();
-    let schema = schemas::of(resource);
-    if !schema.is_null() {
-        find_unknown(schema, object, "", &mut unknown);
-    }
-    unknown
-}
-
-fn find_unknown(schema: &'static Value, value: &Value, path: &str, unknown: &mut Vec<String>) {
-    let schema = resolve(schema);
-    match value {
-        Value::Object(fields) => {
-            let known = schema["properties"].as_object();
-            for (name, inner) in fields {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                match (known.map(|known| known.get(name)), schema.get("additionalProperties")) {
-                    (Some(Some(schema)), _) | (None, Some(schema)) => find_unknown(schema, inner, &path, unknown),
-                    (Some(None), None) => unknown.push(path),
-                    // Anything goes: embedded objects, sets of fields.
-                    _ => {}
-                }
-            }
-        }
-        Value::Array(items) => {
-            for (index, inner) in items.iter().enumerate() {
-                find_unknown(&schema["items"], inner, &format!("{path}[{index}]"), unknown);
-            }
-        }
-        _ => {}
-    }
 }
 
 fn merge_value(schema: &'static Value, object: &mut Value, patch: &Value) -> Result<(), Status> {
@@ -66,7 +32,7 @@ fn merge_value(schema: &'static Value, object: &mut Value, patch: &Value) -> Res
             return Ok(());
         }
         Some("merge") | None => {}
-        Some(other) => return Err(Status::bad_request(format!("Unknown patch type: {other}"))),
+        Some(other) => return Err(Status::plain(format!("Unknown patch type: {other}"))),
     }
     if !object.is_object() {
         *object = Value::Object(Map::new());
@@ -94,7 +60,8 @@ fn merge_value(schema: &'static Value, object: &mut Value, patch: &Value) -> Res
             let merge_key = member(schema, list)["x-kubernetes-patch-merge-key"].as_str();
             if let (Some(items), Some(order)) = (members.get_mut(list).and_then(Value::as_array_mut), order.as_array())
             {
-                sort(items, order, merge_key);
+                let before = items.clone();
+                sort(items, &before, order, merge_key);
             }
         }
     }
@@ -124,6 +91,7 @@ fn merge_member(
                 return Ok(());
             };
             let merge_key = schema["x-kubernetes-patch-merge-key"].as_str();
+            let before = present.clone();
             match merge_key {
                 Some(merge_key) => merge_list(&schema["items"], present, items, merge_key)?,
                 None => items.iter().for_each(|item| {
@@ -132,9 +100,7 @@ fn merge_member(
                     }
                 }),
             }
-            if let Some(order) = order {
-                sort(present, order, merge_key);
-            }
+            sort(present, &before, order.map_or(items.as_slice(), Vec::as_slice), merge_key);
         }
         plain => {
             members.insert(key.into(), plain.clone());
@@ -152,7 +118,7 @@ fn merge_list(schema: &'static Value, present: &mut Vec<Value>, patch: &[Value],
             continue;
         }
         if !item.is_object() {
-            return Err(Status::bad_request("cannot merge an item that is not an object into a list of objects"));
+            return Err(Status::plain("list element types are not identical"));
         }
         let Some(id) = item.get(key) else {
             return Err(Status::plain(format!("map: {item} does not contain declared merge key: {key}")));
@@ -174,18 +140,23 @@ fn merge_list(schema: &'static Value, present: &mut Vec<Value>, patch: &[Value],
     Ok(())
 }
 
-/// Puts items that the order names into that order; the others keep their places behind their predecessors.
-fn sort(items: &mut Vec<Value>, order: &[Value], key: Option<&str>) {
+/// Puts items that the order names into that order; the others go before the first of these that was behind them.
+fn sort(items: &mut Vec<Value>, before: &[Value], order: &[Value], key: Option<&str>) {
     let id = |v: &Value| key.map_or_else(|| v.clone(), |k| v[k].clone());
     let wanted: Vec<Value> = order.iter().map(id).collect();
-    let (mut named, others): (Vec<_>, Vec<_>) =
-        items.drain(..).enumerate().partition(|(_, item)| wanted.contains(&id(item)));
-    named.sort_by_key(|(_, item)| wanted.iter().position(|w| *w == id(item)));
-    for (at, other) in others {
-        let place = named.iter().position(|(was, _)| *was > at).unwrap_or(named.len());
-        named.insert(place, (at, other));
+    let place = |item: &Value| before.iter().position(|was| id(was) == id(item));
+    let (mut named, others): (Vec<Value>, Vec<Value>) = items.drain(..).partition(|item| wanted.contains(&id(item)));
+    named.sort_by_key(|item| wanted.iter().position(|w| *w == id(item)));
+    let mut named = named.into_iter().peekable();
+    for other in others {
+        while let Some(next) =
+            named.next_if(|next| !matches!((place(&other), place(next)), (Some(one), Some(two)) if one < two))
+        {
+            items.push(next);
+        }
+        items.push(other);
     }
-    items.extend(named.into_iter().map(|(_, item)| item));
+    items.extend(named);
 }
 
 #[cfg(test)]
@@ -193,14 +164,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::resources::PODS;
 
     #[test]
-    fn fields_that_no_schema_knows() {
-        let pod = json!({
-            "metadata": { "name": "a", "labels": { "any": "label" }, "creationTimestamp": null },
-            "spec": { "containers": [{ "name": "c", "imagee": "i", "resources": { "limits": { "cpu": "1" } } }], "x": 1 },
-        });
-        assert_eq!(unknown_fields(&PODS, &pod), ["spec.containers[0].imagee", "spec.x"]);
+    fn patched_items_come_in_the_patchs_order() {
+        let named = |names: &str| names.chars().map(|c| json!({ "name": c.to_string() })).collect::<Vec<_>>();
+        for (before, order, wanted) in [("a", "b", "ba"), ("ab", "b", "ab"), ("abc", "ca", "bca"), ("abc", "", "abc")] {
+            let mut items = named(before);
+            items.extend(named(order).into_iter().filter(|item| !named(before).contains(item)));
+            sort(&mut items, &named(before), &named(order), Some("name"));
+            assert_eq!(items, named(wanted), "{before} {order}");
+        }
     }
 }

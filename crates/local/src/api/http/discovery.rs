@@ -18,7 +18,14 @@ const METRICS: (&str, &str) = ("metrics.k8s.io", "v1beta1");
 /// Answers discovery and version paths; none for others.
 pub(super) fn answer(server: &Server, path: &str, request: &Request<Incoming>) -> Result<Option<Answer>, Status> {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let aggregated = accept(request).contains("as=APIGroupDiscoveryList");
+    let accepted = accept(request);
+    let v2 =
+        |range: &str| range.contains("as=APIGroupDiscoveryList") && range.split(';').any(|part| part.trim() == "v=v2");
+    let aggregated = accepted.split(',').any(v2);
+    let only_others = !accepted.is_empty() && accepted.split(',').all(|range| range.contains("as=") && !v2(range));
+    if only_others && matches!(parts.as_slice(), ["api" | "apis"]) {
+        return Err(Status::new(406, "NotAcceptable", "only discovery in version v2 is served in one document"));
+    }
     let value = match parts.as_slice() {
         ["version"] => version(),
         ["api" | "apis"] if aggregated => {
@@ -43,7 +50,7 @@ pub(super) fn answer(server: &Server, path: &str, request: &Request<Incoming>) -
                 value["apiVersion"] = json!("v1");
                 value
             }
-            None => return Err(Status::no_such_path()),
+            None => return Err(Status::new(404, "", "404 page not found")),
         },
         ["api", version] => resource_list(server, "", version)?,
         ["apis", name, version] => resource_list(server, name, version)?,
@@ -103,6 +110,9 @@ fn resource_list(server: &Server, group: &str, version: &str) -> Result<Value, S
                 entry[key] = json!(values);
             }
         }
+        if definition.verbs.iter().any(|verb| verb == "list") && *resource.plural != *"componentstatuses" {
+            entry["storageVersionHash"] = json!(storage_version_hash(&definition));
+        }
         list.push(entry);
         for sub in &definition.subresources {
             let (group, version, kind) = &sub.response;
@@ -114,17 +124,36 @@ fn resource_list(server: &Server, group: &str, version: &str) -> Result<Value, S
                 "verbs": sub.verbs,
             });
             if !version.is_empty() {
-                entry["group"] = json!(group);
-                entry["version"] = json!(version);
+                let own = *group == resource.group && *version == resource.version;
+                if !own {
+                    entry["group"] = json!(group);
+                    entry["version"] = json!(version);
+                }
             }
             list.push(entry);
         }
     }
     if list.is_empty() {
-        return Err(Status::no_such_path());
+        return Err(Status::new(404, "", "404 page not found"));
     }
     let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    Ok(json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version, "resources": list }))
+    list.sort_by(|one, other| one["name"].as_str().cmp(&other["name"].as_str()));
+    let mut answer =
+        json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version, "resources": list });
+    // The core group alone leaves its own version out.
+    if let Some(members) = answer.as_object_mut().filter(|_| group.is_empty()) {
+        members.shift_remove("apiVersion");
+    }
+    Ok(answer)
+}
+
+/// `discovery.StorageVersionHash`: what changes when objects are stored in another version.
+fn storage_version_hash(definition: &Definition) -> String {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let resource = &definition.resource;
+    let version = definition.stored_as.rsplit('/').next().unwrap_or_default();
+    let text = format!("{}/{version}/{}", resource.group, resource.kind);
+    STANDARD.encode(&ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref()[..8])
 }
 
 /// Aggregated discovery, v2.

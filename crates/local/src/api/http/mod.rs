@@ -1,8 +1,11 @@
 //! The HTTPS face of the API: identity, routing, bodies. What a request does to objects is `verbs`.
 
+mod accept;
+mod body;
 mod connections;
 mod discovery;
 mod openapi;
+mod options;
 mod respond;
 mod review;
 mod route;
@@ -92,7 +95,9 @@ async fn answer(server: &Server, user: Option<User>, request: Request<Incoming>)
         Ok(user) => user,
         Err(failure) => return status(&failure),
     };
+    let accepted = verbs::accept(&request);
     match dispatch(server, &user, &path, request).await {
+        Ok(answer) if accepted.starts_with("application/yaml") => respond::as_yaml(answer).await,
         Ok(answer) => answer,
         Err(failure) => status(&failure),
     }
@@ -165,6 +170,11 @@ impl Media {
 
 /// A request's body, which is JSON, YAML or protobuf.
 pub(crate) async fn read(request: Request<Incoming>) -> Result<Value, Status> {
+    Ok(read_parsed(request).await?.value)
+}
+
+/// The same, with the members that it has twice.
+pub(crate) async fn read_parsed(request: Request<Incoming>) -> Result<body::Parsed, Status> {
     let patience = request.extensions().get::<Limits>().copied().unwrap_or_default().body;
     let media = Media::of(&request);
     let body = tokio::time::timeout(patience, Limited::new(request.into_body(), BODY_LIMIT).collect());
@@ -178,15 +188,19 @@ pub(crate) async fn read(request: Request<Incoming>) -> Result<Value, Status> {
         Err(_) => return Err(Status::new(408, "Timeout", "the request body did not arrive in time")),
     };
     if bytes.is_empty() {
-        return Ok(Value::Null);
+        return Ok(body::Parsed::default());
     }
     match media {
-        Some(Media::Json) => serde_json::from_slice(&bytes).map_err(|error| {
+        Some(Media::Json) => body::json(&bytes).map_err(|error| {
             Status::bad_request(format!("the object provided is unrecognized (must be of type json): {error}"))
         }),
-        Some(Media::Yaml) => serde_yaml_ng::from_slice(&bytes)
-            .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}"))),
-        Some(Media::Protobuf) => protobuf::decode(&bytes).map_err(|error| Status::bad_request(error.to_string())),
+        Some(Media::Yaml) => {
+            body::yaml(&bytes).map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))
+        }
+        Some(Media::Protobuf) => {
+            let value = protobuf::decode(&bytes).map_err(|error| Status::bad_request(error.to_string()))?;
+            Ok(body::Parsed { value, duplicates: Vec::new() })
+        }
         None => {
             let text = "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf";
             Err(Status::new(415, "UnsupportedMediaType", text))

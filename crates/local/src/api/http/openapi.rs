@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Answer, Server, Status,
-    respond::{json as answer_json, json_bytes, plain},
+    respond::{json_bytes, plain},
 };
 use crate::api::registry::Definition;
 
@@ -85,7 +85,8 @@ pub(super) fn answer(server: &Server, path: &str) -> Result<Option<Answer>, Stat
                 paths.insert(key.clone(), json!({ "serverRelativeURL": format!("/openapi/v3/{key}") }));
             }
         }
-        return Ok(Some(answer_json(StatusCode::OK, &json!({ "paths": paths }))));
+        // Upstream says that its index is text, and so it is.
+        return Ok(Some(plain(StatusCode::OK, json!({ "paths": paths }).to_string())));
     }
     let (group, version) = match rest.split('/').collect::<Vec<_>>().as_slice() {
         ["api", version] => (String::new(), (*version).to_owned()),

@@ -32,6 +32,27 @@ pub(crate) fn json(code: StatusCode, value: &Value) -> Answer {
     json_bytes(code, value.to_string())
 }
 
+/// The same answer as YAML; a stream stays what it is.
+pub(crate) async fn as_yaml(answer: Answer) -> Answer {
+    use hyper::body::Body as _;
+    let (mut parts, body) = answer.into_parts();
+    let json = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
+    // Only a whole body knows its length.
+    if !json || body.size_hint().exact().is_none() {
+        return Response::from_parts(parts, body);
+    }
+    let Ok(collected) = body.collect().await else { return Response::from_parts(parts, full(Bytes::new())) };
+    let bytes = collected.to_bytes();
+    let value: Option<Value> = serde_json::from_slice(&bytes).ok();
+    match value.and_then(|value| serde_yaml_ng::to_string(&value).ok()) {
+        Some(text) => {
+            parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
+            Response::from_parts(parts, full(text))
+        }
+        None => Response::from_parts(parts, full(bytes)),
+    }
+}
+
 /// A failure.
 pub(crate) fn status(failure: &Status) -> Answer {
     let code = StatusCode::from_u16(failure.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

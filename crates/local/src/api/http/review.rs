@@ -44,8 +44,9 @@ pub(super) fn allow(server: &Server, user: &User, method: &Method, route: &Route
         sub => format!("{}/{sub}", route.resource),
     };
     let verb = verb(method, route, query);
-    let wanted =
-        Attributes { verb, group: &route.group, resource, namespace: &route.namespace, name: &route.name, path: "" };
+    let selected = query.get("fieldSelector").and_then(|text| text.strip_prefix("metadata.name="));
+    let name = if route.name.is_empty() { selected.unwrap_or_default() } else { &route.name };
+    let wanted = Attributes { verb, group: &route.group, resource, namespace: &route.namespace, name, path: "" };
     let reviews = route.group == "authorization.k8s.io" && route.resource.starts_with("self");
     if reviews || granted(server, user, &wanted) {
         return Ok(());
@@ -149,12 +150,22 @@ pub(super) fn answer(server: &Server, user: &User, route: &Route, body: &Value) 
             if user.is_admin() {
                 json!({ "resourceRules": all, "nonResourceRules": urls, "incomplete": false })
             } else {
-                json!({ "resourceRules": [], "nonResourceRules": [], "incomplete": true })
+                json!({ "resourceRules": [], "nonResourceRules": [], "incomplete": false })
             }
         }
         "selfsubjectreviews" => json!({ "userInfo": { "username": user.name, "groups": user.groups } }),
         _ => return Err(Status::no_such_path()),
     };
+    let group_version = format!("{}/{}", route.group, route.version);
+    let kind = body["kind"].as_str().unwrap_or_default().to_owned();
+    review["apiVersion"] = json!(group_version);
+    if let Some(shape) = crate::api::typed::of_kind(&group_version, &kind) {
+        crate::api::typed::canonical(shape, &mut review, &mut Vec::new())
+            .map_err(|error| Status::bad_request(error.to_string()))?;
+    }
+    if route.resource == "selfsubjectreviews" {
+        review["metadata"]["creationTimestamp"] = crate::api::meta::now();
+    }
     Ok(answer_json(StatusCode::CREATED, &review))
 }
 

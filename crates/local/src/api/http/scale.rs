@@ -97,11 +97,15 @@ pub(super) async fn answer(
     };
     let replicas = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
     if replicas < 0 {
-        let text = format!(
-            "Scale.autoscaling \"{}\" is invalid: spec.replicas: Invalid value: {replicas}: must be greater than or equal to 0",
-            target.name
-        );
-        return Err(Status::new(422, "Invalid", text));
+        let scale = crate::api::Resource {
+            group: "autoscaling".into(),
+            version: "v1".into(),
+            plural: "scales".into(),
+            kind: "Scale".into(),
+            namespaced: true,
+        };
+        let why = format!("Invalid value: {replicas}: must be greater than or equal to 0");
+        return Err(Status::invalid_field(&scale, &target.name, "FieldValueInvalid", "spec.replicas", why));
     }
     let (spec, _, _) = paths(definition);
     let mut patch = json!(replicas);

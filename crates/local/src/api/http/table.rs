@@ -23,7 +23,7 @@ impl Columns {
     }
 
     /// Objects as a `meta.k8s.io/v1 Table`. `include` is `Metadata` (default), `Object` or `None`.
-    pub(crate) fn table(&self, definition: &Definition, objects: &[Arc<Value>], include: &str, _accept: &str) -> Value {
+    pub(crate) fn table(&self, definition: &Definition, objects: &[Arc<Value>], include: &str, old: bool) -> Value {
         let resource = &definition.resource;
         let group = if resource.group.is_empty() { String::new() } else { format!("{}/", resource.group) };
         let key = format!("{group}{}/{}", resource.version, resource.plural);
@@ -39,7 +39,9 @@ impl Columns {
                     "None" => Value::Null,
                     "Object" => (**object).clone(),
                     _ => json!({
-                        "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"],
+                        "kind": "PartialObjectMetadata",
+                        "apiVersion": if old { "meta.k8s.io/v1beta1" } else { "meta.k8s.io/v1" },
+                        "metadata": object["metadata"],
                     }),
                 };
                 json!({ "cells": cells, "object": shown })
@@ -59,7 +61,8 @@ impl Columns {
             [one] => one["metadata"]["resourceVersion"].clone(),
             _ => Value::Null,
         };
-        let mut table = json!({ "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "columnDefinitions": columns, "rows": rows });
+        let api_version = if old { "meta.k8s.io/v1beta1" } else { "meta.k8s.io/v1" };
+        let mut table = json!({ "kind": "Table", "apiVersion": api_version, "metadata": {}, "columnDefinitions": columns, "rows": rows });
         if version.is_string() {
             table["metadata"]["resourceVersion"] = version;
         }
@@ -270,6 +273,14 @@ fn service_cell(column: &str, service: &Value) -> Value {
             let ingress: Vec<String> = list(service, "/status/loadBalancer/ingress")
                 .map(|ingress| text(ingress, "/ip") + &text(ingress, "/hostname"))
                 .collect();
+            let outside = service["spec"]["externalIPs"].as_array().into_iter().flatten();
+            let given: Vec<&str> = outside.filter_map(Value::as_str).collect();
+            if service["spec"]["type"] == "ExternalName" {
+                return service["spec"]["externalName"].clone();
+            }
+            if !given.is_empty() && ingress.is_empty() {
+                return json!(given.join(","));
+            }
             let pending = service["spec"]["type"] == "LoadBalancer";
             match (ingress.is_empty(), pending) {
                 (false, _) => json!(ingress.join(",")),
@@ -350,7 +361,9 @@ fn hpa_cell(column: &str, hpa: &Value) -> Value {
             json!(format!("{}/{}", text(hpa, "/spec/scaleTargetRef/kind"), text(hpa, "/spec/scaleTargetRef/name")))
         }
         "Targets" => json!(hpa_targets(hpa)),
-        "MinPods" => hpa.pointer("/spec/minReplicas").cloned().unwrap_or_else(|| json!("<unset>")),
+        "MinPods" => {
+            json!(hpa.pointer("/spec/minReplicas").map_or_else(|| "<unset>".to_owned(), ToString::to_string))
+        }
         "MaxPods" => json!(number(hpa, "/spec/maxReplicas")),
         "Replicas" => json!(number(hpa, "/status/currentReplicas")),
         _ => Value::Null,
@@ -412,6 +425,10 @@ fn other_cell(table: &str, column: &str, object: &Value) -> Value {
             json!(format!("{}/{}", number(object, "/status/succeeded"), number(object, "/spec/completions").max(1)))
         }
         ("batch/jobs", "Duration") => json!(age(&text(object, "/status/startTime"))),
+        ("batch/cronjobs", _) => cron_job_cell(column, object),
+        ("rbac.authorization.k8s.io/rolebindings" | "rbac.authorization.k8s.io/clusterrolebindings", _) => {
+            binding_cell(column, object)
+        }
         ("scheduling.k8s.io/priorityclasses", "Value") => object["value"].clone(),
         ("coordination.k8s.io/leases", "Holder") => object["spec"]["holderIdentity"].clone(),
         ("discovery.k8s.io/endpointslices", "AddressType") => object["addressType"].clone(),
@@ -423,6 +440,43 @@ fn other_cell(table: &str, column: &str, object: &Value) -> Value {
             let all: Vec<String> = list(object, "/endpoints").map(|endpoint| text(endpoint, "/addresses/0")).collect();
             json!(or_none(all.join(",")))
         }
+        _ => json!("<none>"),
+    }
+}
+
+fn cron_job_cell(column: &str, job: &Value) -> Value {
+    let containers = |key: &str| {
+        let all = list(job, "/spec/jobTemplate/spec/template/spec/containers");
+        json!(all.map(|container| text(container, key)).collect::<Vec<_>>().join(","))
+    };
+    match column {
+        "Schedule" => job["spec"]["schedule"].clone(),
+        "Timezone" => json!(or_none(text(job, "/spec/timeZone"))),
+        "Suspend" => json!(if job["spec"]["suspend"] == true { "True" } else { "False" }),
+        "Active" => json!(list(job, "/status/active").count()),
+        "Last Schedule" => match job["status"]["lastScheduleTime"].as_str() {
+            Some(time) => json!(age(time)),
+            None => json!("<none>"),
+        },
+        "Containers" => containers("/name"),
+        "Images" => containers("/image"),
+        _ => json!("<none>"),
+    }
+}
+
+fn binding_cell(column: &str, binding: &Value) -> Value {
+    let of = |kind: &str| {
+        let named = list(binding, "/subjects").filter(|subject| subject["kind"] == kind).map(|subject| {
+            let name = text(subject, "/name");
+            if kind == "ServiceAccount" { format!("{}/{name}", text(subject, "/namespace")) } else { name }
+        });
+        json!(named.collect::<Vec<_>>().join(", "))
+    };
+    match column {
+        "Role" => json!(format!("{}/{}", text(binding, "/roleRef/kind"), text(binding, "/roleRef/name"))),
+        "Users" => of("User"),
+        "Groups" => of("Group"),
+        "ServiceAccounts" => of("ServiceAccount"),
         _ => json!("<none>"),
     }
 }

@@ -7,7 +7,9 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Server, Status, User, read,
+    Answer, Server, Status, User,
+    accept::{self, Shape},
+    options, read, read_parsed,
     respond::{json as answer_json, json_bytes, stream as stream_answer, warn},
     route::{Query, Route},
     scale, watching,
@@ -30,44 +32,60 @@ pub(super) async fn handle(
     query: &Query,
     request: Request<Incoming>,
 ) -> Result<Answer, Status> {
-    let definition =
-        server.api.registry.find(&route.group, &route.version, &route.resource).ok_or_else(Status::no_such_path)?;
-    if !definition.resource.namespaced && !route.namespace.is_empty() {
-        return Err(Status::no_such_path());
-    }
+    let known = server.api.registry.find(&route.group, &route.version, &route.resource);
+    let known = known.filter(|found| found.resource.namespaced || route.namespace.is_empty());
+    let definition = known.ok_or_else(|| {
+        // Groups of custom resources, and those that nobody serves, are no paths at all.
+        let groups = server.api.registry.groups();
+        let builtin = groups.iter().find(|group| group.name == route.group);
+        let custom = |version: &String| {
+            server.api.registry.resources(&route.group, version).iter().any(|found| found.custom.is_some())
+        };
+        match builtin {
+            Some(group) if !group.versions.iter().any(custom) => Status::no_such_path(),
+            _ => Status::new(404, "", "404 page not found"),
+        }
+    })?;
     let target = Target { definition, namespace: route.namespace.clone(), name: route.name.clone() };
+    if let Some(part) = ["/", "%"].into_iter().find(|part| route.name.contains(part)) {
+        return Err(Status::bad_request(format!("invalid resource name {:?}: [may not contain '{part}']", route.name)));
+    }
     if !route.subresource.is_empty() {
         return subresource(server, &target, route, query, request).await;
     }
-    let options = options(&request, query, user)?;
+    let patch = if *request.method() == Method::PATCH { Some(patch_type(&request)?) } else { None };
+    allowed(&target, request.method(), patch)?;
+    let mut options = options::of_write(&request, query, user, patch)?;
+    if route.resource == "bindings" && route.group.is_empty() {
+        return bind_named(server, &target, request, &options).await;
+    }
     match (request.method().clone(), route.name.is_empty()) {
-        (Method::GET, _) if query.flag("watch") || route.watch => watch(server, &target, query, &request),
+        (Method::GET, true) if query.flag("watch") || route.watch => watch(server, &target, query, &request),
         (Method::GET, true) => list(server, &target, query, &request),
-        (Method::GET, false) => get(server, &target, &request),
+        (Method::GET, false) if route.watch => watch(server, &target, query, &request),
+        (Method::GET, false) => get(server, &target, query, &request),
         (Method::POST, true) => {
             let asked = accept(&request);
-            let object = read(request).await?;
-            let written = write::create(&server.api, &target, object, &options)?;
-            Ok(respond(server, &target, StatusCode::CREATED, &written, &asked))
+            let body = read_parsed(request).await?;
+            options.duplicates = body.duplicates;
+            let written = write::create(&server.api, &target, body.value, &options)?;
+            respond(server, &target, StatusCode::CREATED, &written, &asked)
         }
         (Method::PUT, false) => {
             let asked = accept(&request);
-            let object = read(request).await?;
-            let written = write::update(&server.api, &target, &object, &options)?;
-            Ok(respond(server, &target, StatusCode::OK, &written, &asked))
+            let body = read_parsed(request).await?;
+            options.duplicates = body.duplicates;
+            let written = write::update(&server.api, &target, &body.value, &options)?;
+            let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
+            respond(server, &target, code, &written, &asked)
         }
         (Method::PATCH, false) => {
             let kind = patch_type(&request)?;
-            if kind == PatchType::Apply && query.get("fieldManager").is_none() {
-                return Err(Status::bad_request(
-                    "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
-                ));
-            }
             let asked = accept(&request);
-            let body = read_patch(kind, request).await?;
+            let body = read_patch(kind, request, &mut options).await?;
             let written = write::patch(&server.api, &target, kind, &body, &options)?;
             let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
-            Ok(respond(server, &target, code, &written, &asked))
+            respond(server, &target, code, &written, &asked)
         }
         (Method::DELETE, false) => delete_one(server, &target, query, request).await,
         (Method::DELETE, true) => delete_many(server, &target, query, request).await,
@@ -75,42 +93,55 @@ pub(super) async fn handle(
     }
 }
 
+/// Binds the pod that a Binding names.
+async fn bind_named(
+    server: &Server,
+    target: &Target,
+    request: Request<Incoming>,
+    options: &WriteOptions,
+) -> Result<Answer, Status> {
+    let body = read(request).await?;
+    let name = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let definition = server.api.definition(&crate::api::resources::PODS)?;
+    let pod = Target { definition, namespace: target.namespace.clone(), name };
+    let node = body["target"]["name"].as_str().unwrap_or_default();
+    admission::bind(&server.api, &pod, node, Some(&body["metadata"]), options)?;
+    Ok(answer_json(StatusCode::CREATED, &success(201)))
+}
+
+/// A `Status` that says that all went well.
+fn success(code: u16) -> Value {
+    json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code })
+}
+
+/// Refuses what the resource does not take.
+fn allowed(target: &Target, method: &Method, patch: Option<PatchType>) -> Result<(), Status> {
+    let verb = match (method.as_str(), target.name.is_empty()) {
+        ("DELETE", true) => "deletecollection",
+        ("DELETE", false) => "delete",
+        ("POST", true) => "create",
+        ("PUT", false) => "update",
+        ("PATCH", false) => "patch",
+        ("GET", true) => "list",
+        ("GET", false) => "get",
+        _ => return Err(Status::method_not_allowed()),
+    };
+    if patch == Some(PatchType::Strategic) && target.definition.custom.is_some() {
+        let text = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+        return Err(Status::new(415, "UnsupportedMediaType", text));
+    }
+    let known = target.definition.verbs.iter().any(|known| known == verb);
+    if known { Ok(()) } else { Err(Status::method_not_allowed()) }
+}
+
+fn unknown_patch() -> Status {
+    Status::new(415, "UnsupportedMediaType", "415: Unsupported Media Type").with_details(crate::api::Details::default())
+}
+
 /// What a client accepts: the whole header.
 pub(super) fn accept(request: &Request<Incoming>) -> String {
     let values = request.headers().get_all(header::ACCEPT).iter();
     values.filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",")
-}
-
-/// Whether the client would rather have a Table, as kubectl does.
-fn wants_table(accept: &str) -> bool {
-    accept.split(',').next().is_some_and(|first| first.contains("as=Table"))
-}
-
-pub(super) fn options(request: &Request<Incoming>, query: &Query, user: &User) -> Result<WriteOptions, Status> {
-    let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let default = agent.split('/').next().unwrap_or_default();
-    let manager = query.get("fieldManager").unwrap_or(if default.is_empty() { &user.name } else { default });
-    let mut dry_run = false;
-    for value in query.all("dryRun") {
-        if value != "All" {
-            let text = format!("dryRun: Unsupported value: \"{value}\": supported values: \"All\"");
-            return Err(Status::bad_request(text));
-        }
-        dry_run = true;
-    }
-    let field_validation = match query.get("fieldValidation") {
-        None | Some("Warn") => FieldValidation::Warn,
-        Some("Ignore") => FieldValidation::Ignore,
-        Some("Strict") => FieldValidation::Strict,
-        Some(other) => {
-            let text = format!(
-                "fieldValidation: Unsupported value: \"{other}\": supported values: \"Ignore\", \"Strict\", \"Warn\""
-            );
-            return Err(Status::bad_request(text));
-        }
-    };
-    let force = query.flag("force");
-    Ok(WriteOptions { manager: manager.to_owned(), dry_run, field_validation, force, ..WriteOptions::default() })
 }
 
 pub(super) fn patch_type(request: &Request<Incoming>) -> Result<PatchType, Status> {
@@ -120,40 +151,85 @@ pub(super) fn patch_type(request: &Request<Incoming>) -> Result<PatchType, Statu
         "application/merge-patch+json" => Ok(PatchType::Merge),
         "application/strategic-merge-patch+json" => Ok(PatchType::Strategic),
         "application/apply-patch+yaml" => Ok(PatchType::Apply),
+        _ => Err(unknown_patch()),
+    }
+}
+
+async fn read_patch(kind: PatchType, request: Request<Incoming>, options: &mut WriteOptions) -> Result<Value, Status> {
+    let body = read_parsed(request).await?;
+    if body.value.is_null() && kind != PatchType::Json {
+        return Err(Status::bad_request("error decoding patch: unexpected end of JSON input"));
+    }
+    if kind == PatchType::Json && options.field_validation == FieldValidation::Strict {
+        let known = ["op", "path", "from", "value"];
+        for (index, operation) in body.value.as_array().into_iter().flatten().enumerate() {
+            let mut members = operation.as_object().into_iter().flatten();
+            if let Some((strange, _)) = members.find(|(key, _)| !known.contains(&key.as_str())) {
+                let why = format!("strict decoding error: json patch unknown field \"[{index}].{strange}\"");
+                return Err(Status::invalid_without_kind("patch", format!("Invalid value: \"\": {why}")));
+            }
+        }
+    }
+    options.duplicates = body.duplicates;
+    Ok(body.value)
+}
+
+/// An object's metadata alone.
+pub(super) fn metadata_of(object: &Value) -> Value {
+    json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"] })
+}
+
+/// A written object in the form that the client asked for.
+fn respond(
+    server: &Server,
+    target: &Target,
+    code: StatusCode,
+    written: &Written,
+    asked: &str,
+) -> Result<Answer, Status> {
+    let object = convert::to_served(&target.definition, &written.object);
+    let form = accept::parse(asked)?;
+    form.check(false)?;
+    let answer = match form.shape {
+        Shape::Table { old } => answer_json(code, &server.columns.table(&target.definition, &[object], "", old)),
+        Shape::Metadata { .. } => answer_json(code, &metadata_of(&object)),
+        Shape::Whole => answer_json(code, &object),
+    };
+    Ok(warn(warn(answer, &written.warnings), &deprecation(&target.definition)))
+}
+
+/// What a client of an old version is told.
+fn deprecation(definition: &Definition) -> Vec<String> {
+    match definition.table.as_str() {
+        "/componentstatuses" => vec!["v1 ComponentStatus is deprecated in v1.19+".to_owned()],
+        "/endpoints" => {
+            vec!["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned()]
+        }
         _ => {
-            let text = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml, application/apply-patch+cbor";
-            Err(Status::new(415, "UnsupportedMediaType", text))
+            let Some(custom) = definition.custom.as_ref().filter(|custom| custom.version["deprecated"] == true) else {
+                return Vec::new();
+            };
+            let resource = &definition.resource;
+            let plain = format!("{}/{} {} is deprecated", resource.group, resource.version, resource.kind);
+            vec![custom.version["deprecationWarning"].as_str().map_or(plain, ToOwned::to_owned)]
         }
     }
 }
 
-async fn read_patch(kind: PatchType, request: Request<Incoming>) -> Result<Value, Status> {
-    let body = read(request).await?;
-    if body.is_null() && kind != PatchType::Json {
-        return Err(Status::bad_request("error decoding patch: unexpected end of JSON input"));
-    }
-    Ok(body)
-}
-
-/// A written object, or the Table row of it.
-fn respond(server: &Server, target: &Target, code: StatusCode, written: &Written, accept: &str) -> Answer {
-    let object = convert::to_served(&target.definition, &written.object);
-    let answer = if wants_table(accept) {
-        answer_json(code, &server.columns.table(&target.definition, &[object], "", accept))
-    } else {
-        answer_json(code, &object)
-    };
-    warn(answer, &written.warnings)
-}
-
-fn get(server: &Server, target: &Target, request: &Request<Incoming>) -> Result<Answer, Status> {
+fn get(server: &Server, target: &Target, query: &Query, request: &Request<Incoming>) -> Result<Answer, Status> {
+    let form = accept::parse(&accept(request))?;
+    version_of(query)?;
     let entry = server.api.read(target)?;
-    let accept = accept(request);
-    if wants_table(&accept) {
-        let object = convert::to_served(&target.definition, &entry.value);
-        return Ok(answer_json(StatusCode::OK, &server.columns.table(&target.definition, &[object], "", &accept)));
-    }
-    Ok(json_bytes(StatusCode::OK, served_bytes(&target.definition, &entry)))
+    form.check(false)?;
+    let served = || convert::to_served(&target.definition, &entry.value);
+    let answer = match form.shape {
+        Shape::Table { old } => {
+            answer_json(StatusCode::OK, &server.columns.table(&target.definition, &[served()], "", old))
+        }
+        Shape::Metadata { .. } => answer_json(StatusCode::OK, &metadata_of(&served())),
+        Shape::Whole => json_bytes(StatusCode::OK, served_bytes(&target.definition, &entry)),
+    };
+    Ok(warn(answer, &deprecation(&target.definition)))
 }
 
 /// The text of an object in the asked-for version; the stored text where that is the one.
@@ -204,6 +280,9 @@ fn read_continue(token: &str) -> Result<(u64, (String, String)), Status> {
 }
 
 fn list(server: &Server, target: &Target, query: &Query, request: &Request<Incoming>) -> Result<Answer, Status> {
+    let form = accept::parse(&accept(request))?;
+    form.check(true)?;
+    options::check_list(query, false)?;
     let scope = scope(target, query)?;
     let limit: usize = match query.get("limit") {
         None => 0,
@@ -220,7 +299,8 @@ fn list(server: &Server, target: &Target, query: &Query, request: &Request<Incom
             (rest.collect::<Vec<_>>(), version)
         }
         None => match (query.get("resourceVersionMatch"), version_of(query)?) {
-            (Some("Exact"), Some(version)) => {
+            // With a limit and a version, upstream takes the version as exact.
+            (matching, Some(version)) if matching == Some("Exact") || (matching.is_none() && limit > 0) => {
                 let at = store.list_at(&scope.table, &scope.namespace, version);
                 let at = at.map_err(|compacted| too_old(version, compacted.oldest))?;
                 (at.into_iter().map(|(_, entry)| entry).collect(), version)
@@ -229,7 +309,7 @@ fn list(server: &Server, target: &Target, query: &Query, request: &Request<Incom
         },
     };
     let mut found: Vec<Arc<Entry>> = entries.into_iter().filter(|entry| scope.matches(&entry.value)).collect();
-    let mut metadata = json!({ "resourceVersion": version.to_string() });
+    let mut metadata = list_metadata(&target.definition, version);
     if limit > 0 && found.len() > limit {
         let plain = scope.labels.is_empty() && scope.fields.is_empty();
         if plain {
@@ -238,16 +318,35 @@ fn list(server: &Server, target: &Target, query: &Query, request: &Request<Incom
         metadata["continue"] = json!(continue_token(version, &found[limit - 1]));
         found.truncate(limit);
     }
-    let accept = accept(request);
     let definition = &target.definition;
-    if wants_table(&accept) {
-        let objects: Vec<Arc<Value>> = found.iter().map(|e| convert::to_served(definition, &e.value)).collect();
-        let mut table =
-            server.columns.table(definition, &objects, query.get("includeObject").unwrap_or_default(), &accept);
-        table["metadata"] = metadata;
-        return Ok(answer_json(StatusCode::OK, &table));
+    let served = || found.iter().map(|e| convert::to_served(definition, &e.value));
+    let answer = match form.shape {
+        Shape::Table { old } => {
+            let objects: Vec<Arc<Value>> = served().collect();
+            let include = query.get("includeObject").unwrap_or_default();
+            let mut table = server.columns.table(definition, &objects, include, old);
+            table["metadata"] = metadata;
+            answer_json(StatusCode::OK, &table)
+        }
+        Shape::Metadata { .. } => {
+            let items: Vec<Value> = served().map(|object| metadata_of(&object)).collect();
+            let list = json!({
+                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items,
+            });
+            answer_json(StatusCode::OK, &list)
+        }
+        Shape::Whole => json_bytes(StatusCode::OK, list_text(definition, &found, &metadata)),
+    };
+    Ok(warn(answer, &deprecation(definition)))
+}
+
+/// A list's own metadata; those of custom resources always say that nothing is left.
+fn list_metadata(definition: &Definition, version: u64) -> Value {
+    let mut metadata = json!({ "resourceVersion": version.to_string() });
+    if definition.custom.is_some() {
+        metadata["continue"] = json!("");
     }
-    Ok(json_bytes(StatusCode::OK, list_text(definition, &found, &metadata)))
+    metadata
 }
 
 /// A list's text out of the stored texts of its items.
@@ -286,7 +385,7 @@ pub(super) fn version_of(query: &Query) -> Result<Option<u64>, Status> {
     match query.get("resourceVersion") {
         None | Some("0") => Ok(None),
         Some(text) => text.parse().map(Some).map_err(|_| {
-            Status::bad_request(format!(
+            Status::plain(format!(
                 "resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax"
             ))
         }),
@@ -298,24 +397,31 @@ pub(super) fn too_old(version: u64, oldest: u64) -> Status {
 }
 
 fn watch(server: &Server, target: &Target, query: &Query, request: &Request<Incoming>) -> Result<Answer, Status> {
-    let as_table = wants_table(&accept(request)).then(|| server.columns.clone());
-    watching::answer(server, target, query, scope(target, query)?, as_table)
+    let form = accept::parse(&accept(request))?;
+    options::check_list(query, true)?;
+    watching::answer(server, target, query, scope(target, query)?, form.shape)
 }
 
 async fn delete_options(query: &Query, request: Request<Incoming>) -> Result<DeleteOptions, Status> {
-    let body = read(request).await?;
+    let body = match read(request).await {
+        Ok(body) => body,
+        Err(status) if status.code == 400 => {
+            return Err(Status::plain(format!("couldn't get version/kind; json parse error: {}", status.message)));
+        }
+        Err(status) => return Err(status),
+    };
+    if let Some(kind) = body["kind"].as_str().filter(|kind| *kind != "DeleteOptions" && !kind.is_empty()) {
+        let version = body["apiVersion"].as_str().unwrap_or_default();
+        return Err(Status::plain(format!("no kind \"{kind}\" is registered for version \"{version}\" in scheme")));
+    }
     let text = |key: &str| body[key].as_str().or_else(|| query.get(key)).map(ToOwned::to_owned);
-    let propagation = match text("propagationPolicy").as_deref() {
-        None => None,
+    let asked = text("propagationPolicy");
+    options::check_delete(query, !body["orphanDependents"].is_null(), asked.as_deref())?;
+    let propagation = match asked.as_deref() {
         Some("Orphan") => Some(Propagation::Orphan),
         Some("Background") => Some(Propagation::Background),
         Some("Foreground") => Some(Propagation::Foreground),
-        Some(other) => {
-            let text = format!(
-                "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"{other}\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
-            );
-            return Err(Status::new(422, "Invalid", text));
-        }
+        _ => None,
     };
     let grace = body["gracePeriodSeconds"].as_i64();
     Ok(DeleteOptions {
@@ -334,11 +440,20 @@ async fn delete_one(
     request: Request<Incoming>,
 ) -> Result<Answer, Status> {
     let options = delete_options(query, request).await?;
+    const ANSWERED: [&str; 7] = [
+        "pods",
+        "services",
+        "serviceaccounts",
+        "persistentvolumes",
+        "persistentvolumeclaims",
+        "resourcequotas",
+        "podtemplates",
+    ];
     let resource = &target.definition.resource;
     match write::delete(&server.api, target, &options)? {
         Deleted::Marked(object) => Ok(answer_json(StatusCode::OK, &convert::to_served(&target.definition, &object))),
-        // Upstream answers with the pod or service itself, and with a Status for all else.
-        Deleted::Gone(object) if resource.group.is_empty() && matches!(&*resource.plural, "pods" | "services") => {
+        // Upstream answers with the object itself for these, and with a Status for all else.
+        Deleted::Gone(object) if resource.group.is_empty() && ANSWERED.contains(&&*resource.plural) => {
             Ok(answer_json(StatusCode::OK, &convert::to_served(&target.definition, &object)))
         }
         Deleted::Gone(object) => {
@@ -372,15 +487,25 @@ async fn delete_many(
             name: metadata["name"].as_str().unwrap_or_default().to_owned(),
         };
         match write::delete(&server.api, &one, &options) {
-            Ok(Deleted::Gone(object) | Deleted::Marked(object)) => items.push(object),
+            Ok(_) => items.push(entry.value.clone()),
             Err(status) if status.is_not_found() => {}
             Err(status) => return Err(status),
         }
     }
+    let bare = |object: Arc<Value>| {
+        let served = convert::to_served(&target.definition, &object);
+        let mut object = Arc::unwrap_or_clone(served);
+        if let Some(members) = object.as_object_mut().filter(|_| target.definition.custom.is_none()) {
+            members.shift_remove("kind");
+            members.shift_remove("apiVersion");
+        }
+        object
+    };
+    let items: Vec<Value> = items.into_iter().map(bare).collect();
     let list = json!({
         "kind": target.definition.list_kind,
         "apiVersion": target.definition.resource.api_version(),
-        "metadata": { "resourceVersion": version.to_string() },
+        "metadata": list_metadata(&target.definition, version),
         "items": items,
     });
     Ok(answer_json(StatusCode::OK, &list))
@@ -397,14 +522,31 @@ async fn subresource(
     if target.definition.subresource(name).is_none() {
         return Err(Status::no_such_path());
     }
+    let verb = request.method().as_str().to_lowercase();
+    let verb = match verb.as_str() {
+        "put" => "update",
+        "post" => "create",
+        verb => verb,
+    };
+    let known = target.definition.subresource(name).is_some_and(|own| own.verbs.iter().any(|known| known == verb));
+    if !known && !matches!(name, "log" | "portforward" | "exec" | "attach" | "proxy") {
+        return Err(Status::method_not_allowed());
+    }
     let user = User { name: String::new(), groups: Vec::new() };
-    let mut options = options(&request, query, &user)?;
+    let patch = if *request.method() == Method::PATCH { Some(patch_type(&request)?) } else { None };
+    let mut options = options::of_write(&request, query, &user, patch)?;
     options.subresource = Some(name.to_owned());
     match (name, request.method().clone()) {
         ("scale", _) => scale::answer(server, target, &options, request).await,
         ("log", Method::GET) => {
             let options = log_options(query)?;
             let pod = server.api.read(target)?;
+            let containers = pod.value["spec"]["containers"].as_array().into_iter().flatten();
+            let named = query.get("container");
+            let known = named.is_none_or(|name| containers.into_iter().any(|one| one["name"] == name));
+            if known && pod.value["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
+                return Ok(no_content());
+            }
             let stream = server.backend.log(&pod.value, query.get("container"), options)?;
             Ok(stream_answer("text/plain", stream))
         }
@@ -422,35 +564,84 @@ async fn subresource(
                 body["metadata"].as_object().map(|_| &body["metadata"]),
                 &options,
             )?;
-            let status =
-                json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 });
-            Ok(answer_json(StatusCode::CREATED, &status))
+            Ok(answer_json(StatusCode::CREATED, &success(201)))
         }
         ("eviction", Method::POST) => {
             let body = read(request).await?;
+            let given = body["metadata"]["name"].as_str().unwrap_or_default();
+            if !given.is_empty() && given != target.name {
+                return Err(Status::bad_request("name in URL does not match name in Eviction object"));
+            }
             server.api.evict(target, &body)?;
-            let status =
-                json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 });
-            Ok(answer_json(StatusCode::CREATED, &status))
+            Ok(answer_json(StatusCode::CREATED, &success(201)))
         }
+        ("token", Method::POST) => token_request(server, target, &read(request).await?),
         ("exec" | "attach" | "proxy", _) => {
             let text = format!("{name} is not served by the embedded cluster");
             Err(Status::new(501, "NotImplemented", text))
         }
-        (_, Method::GET) => get(server, target, &request),
+        (_, Method::GET) => get(server, target, query, &request),
         (_, Method::PUT) => {
-            let object = read(request).await?;
-            let written = write::update(&server.api, target, &object, &options)?;
-            Ok(respond(server, target, StatusCode::OK, &written, ""))
+            let body = read_parsed(request).await?;
+            options.duplicates = body.duplicates;
+            let written = write::update(&server.api, target, &body.value, &options)?;
+            respond(server, target, StatusCode::OK, &written, "")
         }
         (_, Method::PATCH) => {
             let kind = patch_type(&request)?;
-            let body = read_patch(kind, request).await?;
+            let body = read_patch(kind, request, &mut options).await?;
             let written = write::patch(&server.api, target, kind, &body, &options)?;
-            Ok(respond(server, target, StatusCode::OK, &written, ""))
+            respond(server, target, StatusCode::OK, &written, "")
         }
         _ => Err(Status::method_not_allowed()),
     }
+}
+
+fn no_content() -> Answer {
+    let mut answer = json_bytes(StatusCode::NO_CONTENT, Vec::new());
+    answer.headers_mut().remove(header::CONTENT_TYPE);
+    answer
+}
+
+/// A token for an account. It is one that this cluster does not take: pods here need none.
+fn token_request(server: &Server, target: &Target, body: &Value) -> Result<Answer, Status> {
+    let account = server.api.read(target)?;
+    let seconds = body["spec"]["expirationSeconds"].as_i64().unwrap_or(3600);
+    if seconds < 600 {
+        let message = format!("Invalid value: {seconds}: may not specify a duration less than 10 minutes");
+        let cause =
+            crate::api::Cause { reason: "FieldValueInvalid".into(), message, field: "spec.expirationSeconds".into() };
+        let review = crate::api::Resource {
+            group: "authentication.k8s.io".into(),
+            version: "v1".into(),
+            plural: "tokenrequests".into(),
+            kind: "TokenRequest".into(),
+            namespaced: true,
+        };
+        return Err(Status::invalid(&review, "", vec![cause]));
+    }
+    let expires = chrono::Utc::now() + chrono::TimeDelta::seconds(seconds);
+    let audiences = body["spec"]["audiences"].as_array().filter(|given| !given.is_empty());
+    let answer = json!({
+        "kind": "TokenRequest",
+        "apiVersion": "authentication.k8s.io/v1",
+        "metadata": {
+            "name": target.name,
+            "namespace": target.namespace,
+            "uid": account.value["metadata"]["uid"],
+            "creationTimestamp": crate::api::meta::now(),
+        },
+        "spec": {
+            "audiences": audiences.map_or_else(|| json!(["https://kubernetes.default.svc"]), |given| json!(given)),
+            "expirationSeconds": seconds,
+            "boundObjectRef": body["spec"].get("boundObjectRef"),
+        },
+        "status": {
+            "token": uuid::Uuid::new_v4().to_string(),
+            "expirationTimestamp": crate::api::meta::timestamp(expires),
+        },
+    });
+    Ok(answer_json(StatusCode::CREATED, &answer))
 }
 
 /// `PodLogOptions` as a query.

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, Server, Status,
+    accept::Shape,
     respond::stream,
     route::Query,
     table::Columns,
-    verbs::{served_bytes, too_old, version_of},
+    verbs::{metadata_of, served_bytes, too_old, version_of},
 };
 use crate::api::{
     EventKind, convert,
@@ -31,12 +32,8 @@ pub(super) fn answer(
     target: &Target,
     query: &Query,
     scope: Scope,
-    table: Option<Columns>,
+    shape: Shape,
 ) -> Result<Answer, Status> {
-    if query.flag("sendInitialEvents") {
-        let text = "ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled";
-        return Err(Status::new(422, "Invalid", text));
-    }
     let store = server.api.store.clone();
     let (initial, from) = if let Some(version) = version_of(query)? {
         (Vec::new(), version)
@@ -47,7 +44,7 @@ pub(super) fn answer(
     let feed = Feed::open(store.clone(), scope, from);
     let seconds = query.get("timeoutSeconds").and_then(|text| text.parse().ok()).unwrap_or(LONGEST);
     let bookmarks = query.flag("allowWatchBookmarks");
-    let lines = Lines { definition: Arc::clone(&target.definition), table };
+    let lines = Lines { definition: Arc::clone(&target.definition), shape, columns: server.columns.clone() };
     let chunks = async_stream::stream! {
         let mut buffer = BytesMut::new();
         let mut feed = match feed {
@@ -116,7 +113,8 @@ impl<S: futures::Stream> futures::Stream for SyncStream<S> {
 
 struct Lines {
     definition: Arc<Definition>,
-    table: Option<Columns>,
+    shape: Shape,
+    columns: Columns,
 }
 
 impl Lines {
@@ -126,11 +124,12 @@ impl Lines {
             EventKind::Modified => "MODIFIED",
             EventKind::Deleted => "DELETED",
         };
-        match &self.table {
-            None => line(buffer, word, &served_bytes(&self.definition, entry)),
-            Some(columns) => {
-                let object = convert::to_served(&self.definition, &entry.value);
-                let table = columns.table(&self.definition, &[object], "", "");
+        let served = || convert::to_served(&self.definition, &entry.value);
+        match self.shape {
+            Shape::Whole => line(buffer, word, &served_bytes(&self.definition, entry)),
+            Shape::Metadata { .. } => line(buffer, word, metadata_of(&served()).to_string().as_bytes()),
+            Shape::Table { old } => {
+                let table = self.columns.table(&self.definition, &[served()], "", old);
                 line(buffer, word, table.to_string().as_bytes());
             }
         }

@@ -2,61 +2,84 @@
 //!
 //! <https://github.com/kubernetes/kubernetes/blob/v1.33.0/pkg/apis/core/v1/defaults.go>
 
-use serde_json::{Value, json};
+mod pod;
 
-/// Fills in an object of a table.
-pub(crate) fn fill(table: &str, object: &mut Value) {
-    match table {
-        "/pods" => pod_spec(&mut object["spec"]),
-        "/podtemplates" => pod_spec(&mut object["template"]["spec"]),
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Map, Value, json};
+
+use crate::api::{crds, registry::Definition};
+
+/// Fills in an object.
+pub(crate) fn fill(definition: &Definition, object: &mut Value) {
+    match definition.table.as_str() {
+        "/pods" => pod::pod(object),
+        "/podtemplates" => pod::spec(&mut object["template"]["spec"]),
         "/services" => service(&mut object["spec"]),
-        "/secrets" => set(object, "type", json!("Opaque")),
-        "apps/deployments" => {
-            let spec = &mut object["spec"];
-            set(spec, "replicas", json!(1));
-            set(spec, "revisionHistoryLimit", json!(10));
-            set(spec, "progressDeadlineSeconds", json!(600));
-            set(spec, "strategy", json!({}));
-            set(&mut spec["strategy"], "type", json!("RollingUpdate"));
-            if spec["strategy"]["type"] == "RollingUpdate" {
-                set(&mut spec["strategy"], "rollingUpdate", json!({}));
-                for bound in ["maxUnavailable", "maxSurge"] {
-                    set(&mut spec["strategy"]["rollingUpdate"], bound, json!("25%"));
-                }
-            }
-            template(spec);
+        "/secrets" => secret(object),
+        "/namespaces" => namespace(object),
+        "/persistentvolumeclaims" => claim(object),
+        "/persistentvolumes" => {
+            set(&mut object["spec"], "persistentVolumeReclaimPolicy", json!("Retain"));
+            set(&mut object["spec"], "volumeMode", json!("Filesystem"));
+            set(&mut object["status"], "phase", json!("Pending"));
         }
+        "/limitranges" => limit_range(object),
+        "/endpoints" => {
+            for subset in list(object, "subsets") {
+                list(subset, "ports").for_each(|port| set(port, "protocol", json!("TCP")));
+            }
+        }
+        "/replicationcontrollers" => replication_controller(object),
+        "apps/deployments" => deployment(&mut object["spec"]),
         "apps/replicasets" => {
             set(&mut object["spec"], "replicas", json!(1));
             template(&mut object["spec"]);
         }
-        "apps/daemonsets" => {
-            let spec = &mut object["spec"];
-            set(spec, "revisionHistoryLimit", json!(10));
-            set(
-                spec,
-                "updateStrategy",
-                json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}}),
-            );
-            template(spec);
-        }
-        "apps/statefulsets" => {
-            let spec = &mut object["spec"];
-            set(spec, "replicas", json!(1));
-            set(spec, "revisionHistoryLimit", json!(10));
-            set(spec, "podManagementPolicy", json!("OrderedReady"));
-            set(spec, "updateStrategy", json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}));
-            set(spec, "persistentVolumeClaimRetentionPolicy", json!({"whenDeleted": "Retain", "whenScaled": "Retain"}));
-            template(spec);
-        }
+        "apps/daemonsets" => daemon_set(&mut object["spec"]),
+        "apps/statefulsets" => stateful_set(&mut object["spec"]),
         "batch/jobs" => job(object),
-        "autoscaling/horizontalpodautoscalers" => autoscaler(&mut object["spec"]),
+        "batch/cronjobs" => cron_job(&mut object["spec"]),
+        "autoscaling/horizontalpodautoscalers" => {
+            set(&mut object["spec"], "minReplicas", json!(1));
+            if definition.resource.version == "v2" {
+                autoscaler(&mut object["spec"]);
+            }
+        }
+        "discovery.k8s.io/endpointslices" => {
+            for port in list(object, "ports") {
+                set_absent(port, "name", json!(""));
+                set(port, "protocol", json!("TCP"));
+            }
+        }
+        "scheduling.k8s.io/priorityclasses" => set(object, "preemptionPolicy", json!("PreemptLowerPriority")),
+        "storage.k8s.io/storageclasses" => {
+            set(object, "reclaimPolicy", json!("Delete"));
+            set(object, "volumeBindingMode", json!("Immediate"));
+        }
+        "rbac.authorization.k8s.io/rolebindings" | "rbac.authorization.k8s.io/clusterrolebindings" => {
+            set(&mut object["roleRef"], "apiGroup", json!("rbac.authorization.k8s.io"));
+            for subject in list(object, "subjects") {
+                if subject["kind"] == "User" || subject["kind"] == "Group" {
+                    set(subject, "apiGroup", json!("rbac.authorization.k8s.io"));
+                }
+            }
+        }
+        "apiextensions.k8s.io/customresourcedefinitions" => crds::default(object),
         _ => {}
     }
 }
 
-/// Sets a member that is absent or null.
+/// Sets a member that is absent, null or the zero of a plain type.
 fn set(object: &mut Value, key: &str, value: Value) {
+    if let Some(members) = object.as_object_mut()
+        && members.get(key).is_none_or(|known| known.is_null() || known == "")
+    {
+        members.insert(key.into(), value);
+    }
+}
+
+/// Sets a member that is absent or null: one that upstream has as a pointer.
+fn set_absent(object: &mut Value, key: &str, value: Value) {
     if let Some(members) = object.as_object_mut()
         && members.get(key).is_none_or(Value::is_null)
     {
@@ -64,113 +87,233 @@ fn set(object: &mut Value, key: &str, value: Value) {
     }
 }
 
+/// The items of a list, where there is one.
+fn list<'a>(object: &'a mut Value, key: &str) -> impl Iterator<Item = &'a mut Value> {
+    object.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+/// A member that is an object.
+fn part<'a>(object: &'a mut Value, key: &str) -> Option<&'a mut Value> {
+    object.get_mut(key).filter(|part| part.is_object())
+}
+
 fn template(spec: &mut Value) {
-    if let Some(template) = spec.get_mut("template").filter(|t| t.is_object()) {
-        pod_spec(&mut template["spec"]);
+    if let Some(template) = part(spec, "template") {
+        pod::spec(&mut template["spec"]);
     }
 }
 
-fn pod_spec(spec: &mut Value) {
-    if !spec.is_object() {
+/// `stringData` is written into `data` and forgotten.
+fn secret(object: &mut Value) {
+    let Some(members) = object.as_object_mut() else { return };
+    if let Some(Value::Object(plain)) = members.shift_remove("stringData") {
+        let mut data = members.get("data").and_then(Value::as_object).cloned().unwrap_or_default();
+        for (key, text) in plain {
+            data.insert(key, json!(STANDARD.encode(text.as_str().unwrap_or_default())));
+        }
+        data.sort_keys();
+        members.insert("data".into(), Value::Object(data));
+    }
+    set(object, "type", json!("Opaque"));
+}
+
+fn namespace(object: &mut Value) {
+    let name = object["metadata"]["name"].clone();
+    if !name.is_string() {
         return;
     }
-    for (key, value) in [
-        ("restartPolicy", json!("Always")),
-        ("terminationGracePeriodSeconds", json!(30)),
-        ("dnsPolicy", json!("ClusterFirst")),
-        ("securityContext", json!({})),
-        ("schedulerName", json!("default-scheduler")),
-    ] {
-        set(spec, key, value);
+    let labels = &mut object["metadata"]["labels"];
+    if !labels.is_object() {
+        *labels = json!({});
     }
-    for list in ["containers", "initContainers"] {
-        for one in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
-            container(one);
+    labels["kubernetes.io/metadata.name"] = name;
+    set(&mut object["status"], "phase", json!("Active"));
+}
+
+fn claim(object: &mut Value) {
+    if let Some(spec) = part(object, "spec") {
+        set(spec, "volumeMode", json!("Filesystem"));
+    }
+    if !object["status"].is_object() {
+        object["status"] = json!({});
+    }
+    set(&mut object["status"], "phase", json!("Pending"));
+}
+
+fn limit_range(object: &mut Value) {
+    let Some(spec) = part(object, "spec") else { return };
+    for limit in list(spec, "limits").filter(|limit| limit["type"] == "Container") {
+        let known = |limit: &Value, key: &str| limit[key].as_object().cloned().unwrap_or_default();
+        let over = |base: Map<String, Value>, top: Map<String, Value>| {
+            let mut all = base;
+            all.extend(top);
+            all.sort_keys();
+            all
+        };
+        let default = over(known(limit, "max"), known(limit, "default"));
+        let request = over(known(limit, "min"), over(default.clone(), known(limit, "defaultRequest")));
+        for (key, value) in [("default", default), ("defaultRequest", request)] {
+            if !value.is_empty() {
+                limit[key] = Value::Object(value);
+            }
         }
     }
 }
 
-fn container(container: &mut Value) {
-    let image = container["image"].as_str().unwrap_or_default().to_owned();
-    let name = image.rsplit('/').next().unwrap_or_default();
-    let latest = image.ends_with(":latest") || !(name.contains(':') || image.contains('@'));
-    set(container, "imagePullPolicy", json!(if latest { "Always" } else { "IfNotPresent" }));
-    set(container, "resources", json!({}));
-    set(container, "terminationMessagePath", json!("/dev/termination-log"));
-    set(container, "terminationMessagePolicy", json!("File"));
-    for port in container.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
-        set(port, "protocol", json!("TCP"));
+fn replication_controller(object: &mut Value) {
+    let labels = object["spec"]["template"]["metadata"]["labels"].clone();
+    set_absent(&mut object["spec"], "replicas", json!(1));
+    if labels.is_object() {
+        set(&mut object["spec"], "selector", labels.clone());
+        set(&mut object["metadata"], "labels", labels);
     }
-    if let Some(limits) = container["resources"].get("limits").and_then(Value::as_object).cloned() {
-        set(&mut container["resources"], "requests", json!({}));
-        for (resource, limit) in limits {
-            set(&mut container["resources"]["requests"], &resource, limit);
-        }
-    }
-    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
-        let Some(probe) = container.get_mut(probe).filter(|p| p.is_object()) else { continue };
-        for (key, value) in
-            [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)]
-        {
-            set(probe, key, json!(value));
-        }
-        if let Some(get) = probe.get_mut("httpGet").filter(|g| g.is_object()) {
-            set(get, "path", json!("/"));
-            set(get, "scheme", json!("HTTP"));
-        }
-    }
+    template(&mut object["spec"]);
 }
 
-fn service(spec: &mut Value) {
-    set(spec, "type", json!("ClusterIP"));
-    set(spec, "sessionAffinity", json!("None"));
-    if spec["type"] != "ExternalName" {
-        set(spec, "internalTrafficPolicy", json!("Cluster"));
-        set(spec, "ipFamilies", json!(["IPv4"]));
-        set(spec, "ipFamilyPolicy", json!("SingleStack"));
+fn deployment(spec: &mut Value) {
+    for (key, value) in [("replicas", 1), ("revisionHistoryLimit", 10), ("progressDeadlineSeconds", 600)] {
+        set(spec, key, json!(value));
     }
-    for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
-        set(port, "protocol", json!("TCP"));
-        let target = port["port"].clone();
-        set(port, "targetPort", target);
-    }
-}
-
-fn job(object: &mut Value) {
-    let uid = object["metadata"]["uid"].clone();
-    let name = object["metadata"]["name"].clone();
-    let spec = &mut object["spec"];
-    if spec["completions"].is_null() && spec["parallelism"].is_null() {
-        set(spec, "completions", json!(1));
-    }
-    for (key, value) in [
-        ("parallelism", json!(1)),
-        ("backoffLimit", json!(6)),
-        ("completionMode", json!("NonIndexed")),
-        ("suspend", json!(false)),
-        ("manualSelector", json!(false)),
-        ("podReplacementPolicy", json!("TerminatingOrFailed")),
-    ] {
-        set(spec, key, value);
-    }
-    if spec["manualSelector"] != true && spec["selector"].is_null() {
-        spec["selector"] = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
-        let labels = &mut spec["template"]["metadata"]["labels"];
-        for (key, value) in [("controller-uid", &uid), ("job-name", &name)] {
-            labels[key] = value.clone();
-            labels[format!("batch.kubernetes.io/{key}")] = value.clone();
+    set(spec, "strategy", json!({}));
+    set(&mut spec["strategy"], "type", json!("RollingUpdate"));
+    if spec["strategy"]["type"] == "RollingUpdate" {
+        set(&mut spec["strategy"], "rollingUpdate", json!({}));
+        for bound in ["maxUnavailable", "maxSurge"] {
+            set_absent(&mut spec["strategy"]["rollingUpdate"], bound, json!("25%"));
         }
     }
     template(spec);
 }
 
+fn daemon_set(spec: &mut Value) {
+    set(spec, "revisionHistoryLimit", json!(10));
+    set(spec, "updateStrategy", json!({}));
+    let strategy = &mut spec["updateStrategy"];
+    set(strategy, "type", json!("RollingUpdate"));
+    if strategy["type"] == "RollingUpdate" {
+        set(strategy, "rollingUpdate", json!({}));
+        for (bound, value) in [("maxUnavailable", 1), ("maxSurge", 0)] {
+            set_absent(&mut strategy["rollingUpdate"], bound, json!(value));
+        }
+    }
+    template(spec);
+}
+
+fn stateful_set(spec: &mut Value) {
+    set(spec, "replicas", json!(1));
+    set(spec, "revisionHistoryLimit", json!(10));
+    set(spec, "podManagementPolicy", json!("OrderedReady"));
+    set(spec, "updateStrategy", json!({}));
+    let strategy = &mut spec["updateStrategy"];
+    if strategy["type"].as_str().unwrap_or_default().is_empty() {
+        strategy["type"] = json!("RollingUpdate");
+        set(strategy, "rollingUpdate", json!({}));
+    }
+    if strategy["type"] == "RollingUpdate"
+        && let Some(rolling) = part(strategy, "rollingUpdate")
+    {
+        set(rolling, "partition", json!(0));
+    }
+    set(spec, "persistentVolumeClaimRetentionPolicy", json!({}));
+    for when in ["whenDeleted", "whenScaled"] {
+        set(&mut spec["persistentVolumeClaimRetentionPolicy"], when, json!("Retain"));
+    }
+    for one in list(spec, "volumeClaimTemplates") {
+        one["kind"] = json!("PersistentVolumeClaim");
+        one["apiVersion"] = json!("v1");
+        claim(one);
+    }
+    template(spec);
+}
+
+fn service(spec: &mut Value) {
+    set(spec, "type", json!("ClusterIP"));
+    set(spec, "sessionAffinity", json!("None"));
+    match spec["sessionAffinity"].as_str() {
+        Some("ClientIP") if spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].is_null() => {
+            spec["sessionAffinityConfig"] = json!({ "clientIP": { "timeoutSeconds": 10800 } });
+        }
+        Some("None") => {
+            if let Some(members) = spec.as_object_mut() {
+                members.shift_remove("sessionAffinityConfig");
+            }
+        }
+        _ => {}
+    }
+    let kind = spec["type"].as_str().unwrap_or_default().to_owned();
+    let cluster_ip = kind == "ClusterIP" && spec["externalIPs"].as_array().is_some_and(|ips| !ips.is_empty());
+    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") || cluster_ip {
+        set(spec, "externalTrafficPolicy", json!("Cluster"));
+    }
+    if matches!(kind.as_str(), "NodePort" | "LoadBalancer" | "ClusterIP") {
+        set_absent(spec, "internalTrafficPolicy", json!("Cluster"));
+    }
+    if kind == "LoadBalancer" {
+        set(spec, "allocateLoadBalancerNodePorts", json!(true));
+    }
+    for port in list(spec, "ports") {
+        set(port, "protocol", json!("TCP"));
+        if port["targetPort"] == 0 || port["targetPort"] == "" || port["targetPort"].is_null() {
+            port["targetPort"] = port["port"].clone();
+        }
+    }
+}
+
+fn job(object: &mut Value) {
+    let labels = object["spec"]["template"]["metadata"]["labels"].clone();
+    if labels.is_object() {
+        set(&mut object["metadata"], "labels", labels);
+    }
+    job_spec(&mut object["spec"]);
+}
+
+fn job_spec(spec: &mut Value) {
+    if spec["completions"].is_null() && spec["parallelism"].is_null() {
+        set(spec, "completions", json!(1));
+    }
+    let policy = spec["podFailurePolicy"].is_object();
+    let limit = if spec["backoffLimitPerIndex"].is_null() { 6 } else { i64::from(i32::MAX) };
+    for (key, value) in [
+        ("parallelism", json!(1)),
+        ("backoffLimit", json!(limit)),
+        ("completionMode", json!("NonIndexed")),
+        ("suspend", json!(false)),
+        ("manualSelector", json!(false)),
+        ("podReplacementPolicy", json!(if policy { "Failed" } else { "TerminatingOrFailed" })),
+    ] {
+        set_absent(spec, key, value);
+    }
+    if let Some(policy) = part(spec, "podFailurePolicy") {
+        for rule in list(policy, "rules") {
+            list(rule, "onPodConditions").for_each(|pattern| set(pattern, "status", json!("True")));
+        }
+    }
+    template(spec);
+}
+
+fn cron_job(spec: &mut Value) {
+    for (key, value) in [
+        ("concurrencyPolicy", json!("Allow")),
+        ("suspend", json!(false)),
+        ("successfulJobsHistoryLimit", json!(3)),
+        ("failedJobsHistoryLimit", json!(1)),
+    ] {
+        set(spec, key, value);
+    }
+    // The job of a CronJob has a Job's defaults when it is made; its pods have theirs now.
+    if let Some(job) = part(spec, "jobTemplate")
+        && let Some(spec) = part(job, "spec")
+    {
+        template(spec);
+    }
+}
+
 fn autoscaler(spec: &mut Value) {
-    set(spec, "minReplicas", json!(1));
     if spec["metrics"].as_array().is_none_or(Vec::is_empty) {
         let target = json!({"type": "Utilization", "averageUtilization": 80});
         spec["metrics"] = json!([{"type": "Resource", "resource": {"name": "cpu", "target": target}}]);
     }
-    let Some(behavior) = spec.get_mut("behavior").filter(|b| b.is_object()) else { return };
+    let Some(behavior) = part(spec, "behavior") else { return };
     let percent = json!({"type": "Percent", "value": 100, "periodSeconds": 15});
     let up = json!([{"type": "Pods", "value": 4, "periodSeconds": 15}, percent]);
     for (direction, policies, window) in [("scaleUp", up, Some(0)), ("scaleDown", json!([percent]), None)] {

@@ -3,9 +3,9 @@
 use rand::RngExt;
 use serde_json::{Value, json};
 
-use super::{Target, WriteOptions, Written, check_namespace, check_type, refused};
+use super::{Target, WriteOptions, Written, check_namespace, check_type, decode, refused};
 use crate::api::{
-    Api, admission, managed,
+    Api, admission, convert, managed,
     meta::{metadata_mut, name, now},
     model,
     resource::resources::NODES,
@@ -26,12 +26,14 @@ pub(crate) fn create(api: &Api, target: &Target, body: Value, options: &WriteOpt
     let resource = &definition.resource;
     let mut object = body;
     check_type(definition, &mut object)?;
-    let warnings = model::decode(definition, &mut object, options.field_validation)?;
+    let warnings = decode(target, &mut object, options).map_err(|error| error.of_body(definition))?;
     check_namespace(target, &mut object)?;
     if object["metadata"]["resourceVersion"].as_str().is_some_and(|v| !v.is_empty() && v != "0") {
         return Err(Status::plain("resourceVersion should not be set on objects to be created"));
     }
     system_fields(definition, &mut object);
+    model::default(definition, &mut object);
+    managed::track(definition, None, &mut object, options);
     let drawn = name(&object).is_empty();
     let base = object["metadata"]["generateName"].as_str().unwrap_or_default().to_owned();
     if drawn && base.is_empty() {
@@ -42,12 +44,14 @@ pub(crate) fn create(api: &Api, target: &Target, body: Value, options: &WriteOpt
         let mut object = object.clone();
         if drawn {
             metadata_mut(&mut object).insert("name".into(), json!(generated(&base)));
+            // Some defaults follow the name.
+            model::default(definition, &mut object);
         }
         let name = name(&object).to_owned();
         admission::create(api, target, &mut object, options)?;
-        model::default(definition, &mut object);
+        model::created(definition, &mut object);
+        model::normalise(definition, &mut object)?;
         model::validate_create(definition, &object)?;
-        managed::track(definition, None, &mut object, options);
         let target = Target { name: name.clone(), ..target.clone() };
         if options.dry_run {
             if api.store.get(&definition.table, &target.namespace, &name).is_some() {
@@ -55,8 +59,8 @@ pub(crate) fn create(api: &Api, target: &Target, body: Value, options: &WriteOpt
             }
             return Ok(Written { object: object.into(), created: true, warnings });
         }
-        object["apiVersion"] = json!(definition.stored_as);
-        match api.store.put(&definition.table, target.key(), Expect::Absent, object) {
+        let stored = convert::to_stored(definition, object);
+        match api.store.put(&definition.table, target.key(), Expect::Absent, stored) {
             Ok(entry) => {
                 api.written(definition, Some(&entry));
                 return Ok(Written { object: entry.value.clone(), created: true, warnings });

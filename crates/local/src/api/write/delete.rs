@@ -81,8 +81,11 @@ pub(crate) fn delete(api: &Api, target: &Target, options: &DeleteOptions) -> Res
         if options.dry_run {
             return Ok(if waits { Deleted::Marked(old) } else { Deleted::Gone(old) });
         }
-        let result = if waits {
+        if waits || definition.table == "/pods" {
             mark(definition, &mut new, grace);
+        }
+        let last = new.clone();
+        let result = if waits {
             if new == *old {
                 return Ok(Deleted::Marked(old));
             }
@@ -95,9 +98,9 @@ pub(crate) fn delete(api: &Api, target: &Target, options: &DeleteOptions) -> Res
                 api.written(definition, Some(&entry));
                 return Ok(Deleted::Marked(entry.value.clone()));
             }
-            Ok((entry, false)) => {
+            Ok((_, false)) => {
                 api.written(definition, None);
-                return Ok(Deleted::Gone(entry.value.clone()));
+                return Ok(Deleted::Gone(Arc::new(last)));
             }
             Err(CommitError::Unexpected) => {}
             Err(error) => return Err(refused(error, target.not_found())),
@@ -115,7 +118,18 @@ fn check_preconditions(target: &Target, old: &Value, options: &DeleteOptions) ->
     }
     let version = old["metadata"]["resourceVersion"].as_str().unwrap_or_default();
     match options.resource_version.as_deref().filter(|want| *want != version) {
-        Some(want) => conflict("ResourceVersion", want, version),
+        Some(want) => {
+            let resource = &target.definition.resource;
+            let why = format!(
+                "the ResourceVersion in the precondition ({want}) does not match the ResourceVersion in record ({version}). The object might have been modified"
+            );
+            let mut status = Status::conflict(resource, &target.name, &why);
+            // Upstream names the kind here, not the resource.
+            if let Some(details) = &mut status.details {
+                details.kind = resource.kind.to_string();
+            }
+            Err(status)
+        }
         None => Ok(()),
     }
 }
@@ -145,7 +159,8 @@ fn mark(definition: &Definition, object: &mut Value, grace: i64) {
         if definition.table != "/namespaces" {
             metadata.insert("deletionGracePeriodSeconds".into(), json!(grace));
         }
-        if definition.has_generation()
+        if !marked
+            && definition.has_generation()
             && let Some(generation) = metadata.get("generation").and_then(Value::as_i64)
         {
             metadata.insert("generation".into(), json!(generation + 1));

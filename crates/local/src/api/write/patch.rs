@@ -35,13 +35,17 @@ pub(crate) fn patch(
             return create_by_apply(api, target, body, options);
         }
         return mutate(api, target, options, |old| {
-            managed::apply(definition, Some(old), body, options).map(|new| (new, Vec::new()))
+            let mut new = managed::apply(definition, Some(old), body, options)?;
+            let warnings = super::decode(target, &mut new, options).map_err(|error| error.of_body(definition))?;
+            check_identity(target, &mut new)?;
+            Ok((new, warnings))
         });
     }
     mutate(api, target, options, |old| {
         let mut new = model::patch(definition, kind, old, body)?;
-        super::check_type(definition, &mut new)?;
-        let warnings = model::decode(definition, &mut new, options.field_validation)?;
+        super::check_type(definition, &mut new)
+            .map_err(|error| Status::invalid_without_kind("patch", format!("Invalid value: {body}: {error}")))?;
+        let warnings = super::decode(target, &mut new, options).map_err(|error| error.of_patch(body))?;
         check_identity(target, &mut new)?;
         Ok((new, warnings))
     })
@@ -57,18 +61,12 @@ fn check_identity(target: &Target, new: &mut Value) -> Result<(), Status> {
 }
 
 fn create_by_apply(api: &Api, target: &Target, body: &Value, options: &WriteOptions) -> Result<Written, Status> {
-    let resource = &target.definition.resource;
     if !body["metadata"]["uid"].as_str().unwrap_or_default().is_empty() {
         return Err(target.not_found());
     }
-    if !body["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty() {
-        return Err(Status::conflict(
-            resource,
-            &target.name,
-            "the object does not exist, but a resourceVersion was given",
-        ));
-    }
     let mut object = managed::apply(&target.definition, None, body, options)?;
-    metadata_mut(&mut object).insert("name".into(), json!(target.name));
+    let metadata = metadata_mut(&mut object);
+    metadata.insert("name".into(), json!(target.name));
+    metadata.shift_remove("resourceVersion");
     create(api, target, object, options)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Target, WriteOptions, Written, check_namespace, check_type, refused};
+use super::{Target, WriteOptions, Written, check_namespace, check_type, decode, refused};
 use crate::api::{
     Api, admission, convert, managed,
     meta::{finalizers, is_deleting, metadata_mut, name, set_or_remove, uid},
@@ -32,7 +32,7 @@ pub(crate) fn update(api: &Api, target: &Target, body: &Value, options: &WriteOp
     let definition = &target.definition;
     let mut body = body.clone();
     check_type(definition, &mut body)?;
-    let warnings = model::decode(definition, &mut body, options.field_validation)?;
+    let warnings = decode(target, &mut body, options).map_err(|error| error.of_body(definition))?;
     match name(&body) {
         "" => {
             return Err(Status::bad_request(format!(
@@ -56,7 +56,18 @@ pub(crate) fn update(api: &Api, target: &Target, body: &Value, options: &WriteOp
         metadata_mut(&mut body).shift_remove("resourceVersion");
         return super::create(api, target, body, options);
     }
-    let mut written = mutate(api, target, options, |_| Ok((body.clone(), Vec::new())))?;
+    let given = uid(&body).to_owned();
+    if absent && !given.is_empty() {
+        let why = format!("Precondition failed: UID in precondition: {given}, UID in object meta: ");
+        return Err(Status::conflict(&definition.resource, &target.name, &why));
+    }
+    let mut written = mutate(api, target, options, |old| {
+        if !given.is_empty() && given != uid(old) {
+            let why = format!("Precondition failed: UID in precondition: {given}, UID in object meta: {}", uid(old));
+            return Err(Status::conflict(&definition.resource, &target.name, &why));
+        }
+        Ok((body.clone(), Vec::new()))
+    })?;
     written.warnings = warnings;
     Ok(written)
 }
@@ -75,18 +86,15 @@ pub(crate) fn mutate(
         let old = convert::to_served(definition, &entry.value);
         let (mut new, warnings) = change(&old)?;
         let named = expected_version(target, &new, &entry)?;
-        let given = uid(&new);
-        if !given.is_empty() && given != uid(&old) {
-            let why = format!("Precondition failed: UID in precondition: {given}, UID in object meta: {}", uid(&old));
-            return Err(Status::conflict(&definition.resource, &target.name, &why));
-        }
+        model::default(definition, &mut new);
         keep_system_fields(definition, &old, &mut new);
+        managed::track(definition, Some(&old), &mut new, options);
         isolate(definition, &old, &mut new, options.subresource.as_deref());
         admission::update(api, target, &old, &mut new, options)?;
-        model::default(definition, &mut new);
-        model::validate_update(definition, &old, &new)?;
+        model::updated(definition, &old, &mut new);
+        model::normalise(definition, &mut new)?;
+        model::validate_update(definition, &old, &new, options.subresource.as_deref())?;
         count_generation(definition, &old, &mut new);
-        managed::track(definition, Some(&old), &mut new, options);
         let ends = is_deleting(&new)
             && finalizers(&new).next().is_none()
             && new["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
@@ -97,15 +105,21 @@ pub(crate) fn mutate(
         if !ends && same(&old, &new) {
             return Ok(Written { object: entry.value.clone(), created: false, warnings });
         }
+        if ends {
+            // What watches see is the object as it stood; the answer is what it would have become.
+            match api.store.remove(&definition.table, &target.key(), (*entry.value).clone(), entry.version) {
+                Ok(_) => {
+                    api.written(definition, None);
+                    return Ok(Written { object: new.into(), created: false, warnings });
+                }
+                Err(CommitError::Unexpected) if !named => continue,
+                Err(error) => return Err(refused(error, target.modified())),
+            }
+        }
         let stored = convert::to_stored(definition, new);
-        let result = if ends {
-            api.store.remove(&definition.table, &target.key(), stored, entry.version).map(|e| (e, true))
-        } else {
-            api.store.put(&definition.table, target.key(), Expect::Version(entry.version), stored).map(|e| (e, false))
-        };
-        match result {
-            Ok((entry, gone)) => {
-                api.written(definition, (!gone).then_some(&entry));
+        match api.store.put(&definition.table, target.key(), Expect::Version(entry.version), stored) {
+            Ok(entry) => {
+                api.written(definition, Some(&entry));
                 return Ok(Written { object: entry.value.clone(), created: false, warnings });
             }
             Err(CommitError::Unexpected) if !named => {}
@@ -122,7 +136,12 @@ fn expected_version(target: &Target, new: &Value, entry: &Entry) -> Result<bool,
         if target.definition.table == "policy/poddisruptionbudgets" || target.definition.custom.is_some() {
             let message = "Invalid value: 0: must be specified for an update";
             let (resource, field) = (&target.definition.resource, "metadata.resourceVersion");
-            return Err(Status::invalid_field(resource, &target.name, "FieldValueInvalid", field, message));
+            let mut status = Status::invalid_field(resource, &target.name, "FieldValueInvalid", field, message);
+            // Upstream names the resource here, not the kind.
+            if let Some(details) = &mut status.details {
+                details.kind = resource.plural.to_string();
+            }
+            return Err(status);
         }
         return Ok(false);
     }
@@ -131,13 +150,18 @@ fn expected_version(target: &Target, new: &Value, entry: &Entry) -> Result<bool,
     if version == entry.version { Ok(true) } else { Err(target.modified()) }
 }
 
+/// What a change cannot touch; what it must not touch is left for validation to refuse.
 fn keep_system_fields(definition: &Definition, old: &Value, new: &mut Value) {
     let old = &old["metadata"];
     let metadata = metadata_mut(new);
-    for key in
-        ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "resourceVersion"]
-    {
+    for key in ["creationTimestamp", "generation", "resourceVersion"] {
         set_or_remove(metadata, key, old.get(key));
+    }
+    for key in ["uid", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        let absent = metadata.get(key).is_none_or(|value| value.is_null() || value == "");
+        if absent || (key == "deletionTimestamp" && old.get(key).is_some()) {
+            set_or_remove(metadata, key, old.get(key));
+        }
     }
     metadata.shift_remove("selfLink");
     metadata.insert("name".into(), old["name"].clone());
