@@ -32,6 +32,7 @@ complete -c democtl -n "__fish_democtl_needs_command" -s V -l version -d 'Print 
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "demo" -d 'The whole tour: each profile set up, tested, watched back to its baseline, compared, cleaned up'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "setup" -d 'Make an environment: the cluster, the platform and the application of a profile'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "run-tests" -d 'Run the load suite against an environment and give a verdict'
+complete -c democtl -n "__fish_democtl_needs_command" -f -a "forecast" -d 'The suite, or days of traffic, in virtual time: verdicts before anything runs'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "status" -d 'How environments stand'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "watch" -d 'The timeline as it happens: replicas, nodes, and why'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "cleanup" -d 'Remove an environment and prove that nothing is left'
@@ -49,6 +50,7 @@ complete -c democtl -n "__fish_democtl_using_subcommand demo" -l seed -d 'Seed o
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l engine -d 'Which load engine' -r -f -a "builtin\t'The one in this binary'
 k6\t'The k6 on PATH, with a script rendered from the same suite'"
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l test -d 'Only this test; may be repeated' -r
+complete -c democtl -n "__fish_democtl_using_subcommand demo" -l timeout -d 'How long what is delivered may take to become healthy, in real time [default: 2m, and 15m on azure]' -r
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l junit -d 'Write a `JUnit` report' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
@@ -63,6 +65,7 @@ complete -c democtl -n "__fish_democtl_using_subcommand setup" -l target -d 'Whe
 azure\t'AKS, made by Terraform in a subscription of yours: it costs money'"
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l speed -d 'Divide every duration of the suite and of the controllers by this; requests keep their own time' -r
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l seed -d 'Seed of every draw' -r
+complete -c democtl -n "__fish_democtl_using_subcommand setup" -l timeout -d 'How long what is delivered may take to become healthy, in real time [default: 2m, and 15m on azure]' -r
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l subscription -d 'Subscription that pays, with --target azure' -r
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l module -d 'Terraform module of your own that takes the same variables, instead of the built-in one' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
@@ -82,7 +85,22 @@ json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -l settle -d 'Afterwards watch until pods and nodes are back at the baseline'
 complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -s V -l version -d 'Print version'
-complete -c democtl -n "__fish_democtl_using_subcommand status" -s n -l name -d 'The environment\'s name; the only one there is when left out' -r
+complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l set -d 'Override a value of the profile, such as workload.web.scaling.max=6' -r
+complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l test -d 'Only this test; may be repeated' -r
+complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l seed -d 'Seed of every draw' -r
+complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l seeds -d 'So many seeds, from --seed on: how probable each verdict is' -r
+complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l probability -d 'With --seeds: pass when this share of them does' -r
+complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l speed -d 'Divide every duration of the suite and of the controllers by this; requests keep their own time' -r
+complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l fault -d 'What goes wrong, in time since the run\'s beginning; may be repeated' -r
+complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
+json\t'One JSON document'"
+complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l any-phase -d 'Let the run begin at any moment of the autoscalers\' rounds, not when a fresh environment would'
+complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l day -d 'A day of the profile\'s traffic instead of the suite'
+complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l month -d '30 days of the profile\'s traffic instead of the suite'
+complete -c democtl -n "__fish_democtl_using_subcommand forecast" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c democtl -n "__fish_democtl_using_subcommand forecast" -s V -l version -d 'Print version'
+complete -c democtl -n "__fish_democtl_using_subcommand status" -s n -l name -d 'The environment\'s name; all of them when left out' -r
 complete -c democtl -n "__fish_democtl_using_subcommand status" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand status" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
@@ -174,20 +192,21 @@ complete -c democtl -n "__fish_democtl_using_subcommand local-cluster" -l output
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand local-cluster" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand local-cluster" -s V -l version -d 'Print version'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "demo" -d 'The whole tour: each profile set up, tested, watched back to its baseline, compared, cleaned up'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "setup" -d 'Make an environment: the cluster, the platform and the application of a profile'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "run-tests" -d 'Run the load suite against an environment and give a verdict'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "status" -d 'How environments stand'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "watch" -d 'The timeline as it happens: replicas, nodes, and why'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "cleanup" -d 'Remove an environment and prove that nothing is left'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "plan" -d 'What setup would make, and what it costs'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "render" -d 'Write the Kubernetes manifests of a profile'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "profile" -d 'List, show and check profiles'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "kubeconfig" -d 'The path of an environment\'s kubeconfig'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "completions" -d 'Shell completions'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "app" -d 'Run a role of the demo app (what the pods run)'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "local-cluster" -d 'Be the local cluster (what setup starts in the background)'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "demo" -d 'The whole tour: each profile set up, tested, watched back to its baseline, compared, cleaned up'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "setup" -d 'Make an environment: the cluster, the platform and the application of a profile'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "run-tests" -d 'Run the load suite against an environment and give a verdict'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "forecast" -d 'The suite, or days of traffic, in virtual time: verdicts before anything runs'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "status" -d 'How environments stand'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "watch" -d 'The timeline as it happens: replicas, nodes, and why'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "cleanup" -d 'Remove an environment and prove that nothing is left'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "plan" -d 'What setup would make, and what it costs'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "render" -d 'Write the Kubernetes manifests of a profile'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "profile" -d 'List, show and check profiles'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "kubeconfig" -d 'The path of an environment\'s kubeconfig'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "completions" -d 'Shell completions'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "app" -d 'Run a role of the demo app (what the pods run)'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "local-cluster" -d 'Be the local cluster (what setup starts in the background)'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "list" -d 'The built-in profiles'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "show" -d 'A profile with every default filled in'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "check" -d 'Check a profile: errors and warnings with line, column and hint'
