@@ -25,8 +25,9 @@ use crate::api::{
 /// Kinds that make others: they go first of a namespace.
 const MAKERS: [Resource; 8] =
     [APPLICATIONS, SCALEDOBJECTS, HPAS, DEPLOYMENTS, DAEMONSETS, STATEFULSETS, JOBS, REPLICASETS];
-/// A failed collection is tried again after this.
+/// A failed collection is tried again after this, and after twice as long each time.
 const RETRY: Duration = Duration::from_millis(50);
+const RETRY_MOST: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(context: Context) {
     let client = context.client.as_manager("kube-controller-manager");
@@ -38,13 +39,16 @@ pub(super) async fn run(context: Context) {
 /// Collects at the start and after all that may have left something behind.
 async fn follow(client: &Client) {
     let mut lives = client.lives();
+    let mut retry = RETRY;
     loop {
         lives.borrow_and_update();
         if let Err(status) = collect(client) {
             tracing::debug!(%status, "garbage collection");
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(retry).await;
+            retry = (retry * 2).min(RETRY_MOST);
             continue;
         }
+        retry = RETRY;
         if lives.changed().await.is_err() {
             return;
         }

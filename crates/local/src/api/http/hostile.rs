@@ -288,6 +288,13 @@ async fn what_is_malformed_is_refused_with_the_reason() {
     }
     server.send(&format!("PUT {MAPS}"), json, &map("typed")).await.refused(405, "MethodNotAllowed", "");
     server.send(&format!("POST {MAPS}/typed"), json, &map("typed")).await.refused(405, "MethodNotAllowed", "");
+    // Of what cannot be listed or deleted as a whole, nothing is.
+    let reply = server.raw(server.head("DELETE /api/v1/namespaces", "\r\n").as_bytes()).await;
+    reply.refused(405, "MethodNotAllowed", "");
+    let reply = server.raw(server.head("DELETE /api/v1/namespaces/default", "\r\n").as_bytes()).await;
+    reply.refused(403, "Forbidden", "this namespace may not be deleted");
+    let reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    server.get(reviews).await.refused(405, "MethodNotAllowed", "");
     server.get(&format!("{MAPS}?limit=many")).await.refused(400, "BadRequest", "");
     server.get(&format!("{MAPS}?continue=%ff")).await.refused(400, "BadRequest", "continue key is not valid");
     server.get(&format!("{MAPS}?watch=1&resourceVersion=-1")).await.refused(400, "BadRequest", "resourceVersion");

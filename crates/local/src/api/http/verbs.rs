@@ -22,6 +22,10 @@ use crate::api::{
 };
 use crate::runtime::logs::LogOptions;
 
+/// Namespaces that every cluster has.
+/// <https://github.com/kubernetes/kubernetes/tree/v1.33.0/staging/src/k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle>
+const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
+
 /// Handles a request on a resource.
 pub(super) async fn handle(
     server: &Server,
@@ -38,6 +42,10 @@ pub(super) async fn handle(
     let target = Target { definition, namespace: route.namespace.clone(), name: route.name.clone() };
     if !route.subresource.is_empty() {
         return subresource(server, &target, route, query, request).await;
+    }
+    let verb = super::review::verb(request.method(), route, query);
+    if !target.definition.verbs.iter().any(|served| served == verb) {
+        return Err(Status::method_not_allowed());
     }
     let options = options(&request, query, user)?;
     match (request.method().clone(), route.name.is_empty()) {
@@ -335,6 +343,9 @@ async fn delete_one(
 ) -> Result<Answer, Status> {
     let options = delete_options(query, request).await?;
     let resource = &target.definition.resource;
+    if target.definition.table == "/namespaces" && IMMORTAL.contains(&target.name.as_str()) {
+        return Err(Status::forbidden(resource, &target.name, "this namespace may not be deleted"));
+    }
     match write::delete(&server.api, target, &options)? {
         Deleted::Marked(object) => Ok(answer_json(StatusCode::OK, &convert::to_served(&target.definition, &object))),
         // Upstream answers with the pod or service itself, and with a Status for all else.
