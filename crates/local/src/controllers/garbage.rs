@@ -63,13 +63,16 @@ fn everything(client: &Client) -> Vec<(Resource, Vec<Arc<Value>>)> {
 
 /// Deletes what names only owners that are gone; lets go of owners that wait for their dependents.
 fn collect(client: &Client) -> Result<(), Status> {
-    for (resource, owners) in everything(client) {
-        for owner in owners.iter().filter(|owner| waits(owner, "orphan")) {
-            orphan(client, uid(owner))?;
-            release(client, &resource, owner, "orphan")?;
+    let mut all = everything(client);
+    if all.iter().flat_map(|(_, objects)| objects).any(|owner| waits(owner, "orphan")) {
+        for (resource, owners) in &all {
+            for owner in owners.iter().filter(|owner| waits(owner, "orphan")) {
+                orphan(client, uid(owner))?;
+                release(client, resource, owner, "orphan")?;
+            }
         }
+        all = everything(client);
     }
-    let all = everything(client);
     let objects = || all.iter().flat_map(|(_, objects)| objects);
     let alive: HashSet<&str> = objects().map(|owner| uid(owner)).collect();
     let foreground: BTreeSet<&str> =
