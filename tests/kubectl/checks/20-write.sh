@@ -76,3 +76,5 @@ expect "annotate" 0 "=configmap/settings annotated" kubectl annotate cm settings
 expect "autoscale" 0 "=horizontalpodautoscaler.autoscaling/api autoscaled" kubectl autoscale deploy api --min=1 --max=4 --cpu-percent=60
 expect "the autoscaler's columns" 0 "REFERENCE +TARGETS +MINPODS +MAXPODS +REPLICAS +AGE"$'\n'"api +Deployment/api +cpu: .*/60% +1 +4" kubectl get hpa
 expect "describe an autoscaler" 0 "Reference: +Deployment/api.*Min replicas: +1.*Max replicas: +4" bash -c "kubectl describe hpa api | tr '\n' ' '"
+head -c 4000000 /dev/zero | tr '\0' x >"$WORK/big"
+expect "a body that is too large" 1 "Request entity too large: limit is 3145728" kubectl create configmap big --from-file="$WORK/big"

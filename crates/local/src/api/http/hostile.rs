@@ -3,10 +3,14 @@
 
 use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures::{
     FutureExt as _,
     future::{BoxFuture, ready},
 };
+use http_body_util::Empty;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject as _};
 use serde_json::json;
 use tempfile::TempDir;
@@ -48,6 +52,7 @@ struct Server {
     address: SocketAddr,
     client: Client,
     tls: TlsConnector,
+    http2: TlsConnector,
     token: String,
     _dir: TempDir,
     _shutdown: DropGuard,
@@ -69,6 +74,8 @@ impl Server {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let config = config.with_root_certificates(roots).with_no_client_auth();
+        let mut http2 = config.clone();
+        http2.alpn_protocols = vec![b"h2".to_vec()];
         let token = std::fs::read_to_string(dir.path().join("token")).unwrap();
         let client = api.client();
         tokio::spawn(serve_within(limits, api, identity, Arc::new(Nobody), listener, shutdown.clone()));
@@ -76,6 +83,7 @@ impl Server {
             address,
             client,
             tls: TlsConnector::from(Arc::new(config)),
+            http2: TlsConnector::from(Arc::new(http2)),
             token,
             _dir: dir,
             _shutdown: shutdown.drop_guard(),
@@ -98,6 +106,18 @@ impl Server {
         // The server may have answered and gone before it has all.
         let _ = stream.write_all(bytes).await;
         reply(stream).await
+    }
+
+    /// The code that an HTTP/2 request with a header of so many bytes is answered with; none when there is no answer.
+    async fn http2(&self, header: usize) -> Option<u16> {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let stream = self.http2.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::get(format!("https://{}/healthz", self.address)).header("x-long", "x".repeat(header));
+        let answer = sender.send_request(request.body(Empty::<Bytes>::new()).unwrap());
+        let answer = tokio::time::timeout(DEADLINE, answer).await.expect("an end in time");
+        answer.ok().map(|answer| answer.status().as_u16())
     }
 
     async fn send(&self, line: &str, kind: &str, body: &[u8]) -> Reply {
@@ -208,6 +228,8 @@ async fn what_is_huge_is_refused_with_its_limit() {
     assert_eq!(server.raw(server.head("GET /api", &long).as_bytes()).await.code, 431);
     let many = "X-Many: x\r\n".repeat(1000) + "\r\n";
     assert_eq!(server.raw(server.head("GET /api", &many).as_bytes()).await.code, 431);
+    assert_eq!(server.http2(100_000).await, Some(200));
+    assert!(matches!(server.http2(1 << 20).await, None | Some(431)));
     let path = format!("{MAPS}/{}", "x".repeat(100_000));
     assert!(matches!(server.get(&path).await.code, 404 | 414 | 431));
     server.works().await;
@@ -288,6 +310,13 @@ async fn what_is_malformed_is_refused_with_the_reason() {
     }
     server.send(&format!("PUT {MAPS}"), json, &map("typed")).await.refused(405, "MethodNotAllowed", "");
     server.send(&format!("POST {MAPS}/typed"), json, &map("typed")).await.refused(405, "MethodNotAllowed", "");
+    // Of what cannot be listed or deleted as a whole, nothing is.
+    let reply = server.raw(server.head("DELETE /api/v1/namespaces", "\r\n").as_bytes()).await;
+    reply.refused(405, "MethodNotAllowed", "");
+    let reply = server.raw(server.head("DELETE /api/v1/namespaces/default", "\r\n").as_bytes()).await;
+    reply.refused(403, "Forbidden", "this namespace may not be deleted");
+    let reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    server.get(reviews).await.refused(405, "MethodNotAllowed", "");
     server.get(&format!("{MAPS}?limit=many")).await.refused(400, "BadRequest", "");
     server.get(&format!("{MAPS}?continue=%ff")).await.refused(400, "BadRequest", "continue key is not valid");
     server.get(&format!("{MAPS}?watch=1&resourceVersion=-1")).await.refused(400, "BadRequest", "resourceVersion");

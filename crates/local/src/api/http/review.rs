@@ -20,7 +20,8 @@ struct Attributes<'a> {
     path: &'a str,
 }
 
-fn verb(method: &Method, route: &Route, query: &Query) -> &'static str {
+/// What RBAC and discovery call a request.
+pub(super) fn verb(method: &Method, route: &Route, query: &Query) -> &'static str {
     match (method.as_str(), route.name.is_empty()) {
         ("GET", _) if query.flag("watch") || route.watch => "watch",
         ("GET", true) => "list",

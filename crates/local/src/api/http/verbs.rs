@@ -24,6 +24,10 @@ use crate::api::{
 };
 use crate::runtime::logs::LogOptions;
 
+/// Namespaces that every cluster has.
+/// <https://github.com/kubernetes/kubernetes/tree/v1.33.0/staging/src/k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle>
+const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
+
 /// Handles a request on a resource.
 pub(super) async fn handle(
     server: &Server,
@@ -52,6 +56,10 @@ pub(super) async fn handle(
     }
     if !route.subresource.is_empty() {
         return subresource(server, &target, route, query, request).await;
+    }
+    let verb = super::review::verb(request.method(), route, query);
+    if !target.definition.verbs.iter().any(|served| served == verb) {
+        return Err(Status::method_not_allowed());
     }
     let patch = if *request.method() == Method::PATCH { Some(patch_type(&request)?) } else { None };
     allowed(&target, request.method(), patch)?;
@@ -450,6 +458,9 @@ async fn delete_one(
         "podtemplates",
     ];
     let resource = &target.definition.resource;
+    if target.definition.table == "/namespaces" && IMMORTAL.contains(&target.name.as_str()) {
+        return Err(Status::forbidden(resource, &target.name, "this namespace may not be deleted"));
+    }
     match write::delete(&server.api, target, &options)? {
         Deleted::Marked(object) => Ok(answer_json(StatusCode::OK, &convert::to_served(&target.definition, &object))),
         // Upstream answers with the object itself for these, and with a Status for all else.
