@@ -130,22 +130,48 @@ fn ignore_missing(result: Result<Arc<Value>, Status>) -> Result<(), Status> {
     }
 }
 
+/// Says on a namespace that ends what it waits for.
+fn report_remaining(client: &Client, space: &Value, held: bool) -> Result<(), Status> {
+    let rows = [
+        ("NamespaceDeletionDiscoveryFailure", false, "ResourcesDiscovered", "All resources successfully discovered"),
+        ("NamespaceDeletionContentFailure", false, "ContentDeleted", "All content successfully deleted"),
+        ("NamespaceContentRemaining", true, "SomeResourcesRemain", "Some resources are remaining"),
+        ("NamespaceFinalizersRemaining", held, "SomeFinalizersRemain", "Some content has finalizers remaining"),
+    ];
+    let known = |kind: &str| items(space, "/status/conditions").find(|known| known["type"] == kind);
+    let wanted = |holds: bool| if holds { "True" } else { "False" };
+    if rows.iter().all(|(kind, holds, ..)| known(kind).is_some_and(|known| known["status"] == wanted(*holds))) {
+        return Ok(());
+    }
+    let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let conditions: Vec<Value> = rows
+        .iter()
+        .map(|(kind, holds, reason, message)| {
+            json!({ "type": kind, "status": wanted(*holds), "lastTransitionTime": now, "reason": reason, "message": message })
+        })
+        .collect();
+    let patch = json!({ "status": { "conditions": conditions } });
+    ignore_missing(client.merge_patch(&NAMESPACES, "", name(space), Some("status"), &patch))
+}
+
 /// Empties a namespace that ends, then lets it go.
 fn end_namespace(client: &Client, wanted: &str) -> Result<Option<Duration>, Status> {
     let Some(space) = super::object::find(client, &NAMESPACES, "", wanted)? else { return Ok(None) };
     if !is_deleting(&space) {
         return Ok(None);
     }
-    let mut left = 0;
+    let (mut left, mut held) = (0, false);
     for resource in CONTENT {
         for object in client.list(resource, wanted).0 {
             left += 1;
+            held |= items(&object, "/metadata/finalizers").next().is_some();
             if !is_deleting(&object) {
                 ignore_missing(client.delete(resource, wanted, name(&object), &DeleteOptions::default()))?;
             }
         }
     }
     if left > 0 {
+        report_remaining(client, &space, held)?;
         return Ok(Some(Duration::from_millis(50)));
     }
     for event in client.list(&EVENTS, wanted).0 {
