@@ -27,7 +27,9 @@ const STRICT: [&str; 11] = [
 ];
 
 fn rows() -> Option<PathBuf> {
-    let rows = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/conformance/api");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let rows = std::env::var_os("DEMOCTL_CONFORMANCE").unwrap_or_else(|| "../shared/conformance".into());
+    let rows = root.join(rows).join("api");
     let python = Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success());
     (python && rows.join("replay.py").is_file()).then_some(rows)
 }

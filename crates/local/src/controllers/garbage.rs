@@ -171,7 +171,9 @@ fn end_namespace(client: &Client, wanted: &str) -> Result<Option<Duration>, Stat
         }
     }
     if left > 0 {
-        report_remaining(client, &space, held)?;
+        if held {
+            report_remaining(client, &space, held)?;
+        }
         return Ok(Some(Duration::from_millis(50)));
     }
     for event in client.list(&EVENTS, wanted).0 {

@@ -153,7 +153,11 @@ fn resource_list(server: &Server, group: &str, version: &str) -> Result<Value, S
 fn storage_version_hash(definition: &Definition) -> String {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     let resource = &definition.resource;
-    let version = definition.stored_as.rsplit('/').next().unwrap_or_default();
+    let version = match definition.table.as_str() {
+        // Upstream's storage still has definitions in their old version.
+        "apiextensions.k8s.io/customresourcedefinitions" => "v1beta1",
+        _ => definition.stored_as.rsplit('/').next().unwrap_or_default(),
+    };
     // Twin groups of one resource store it in the same.
     let group = definition.table.split('/').next().unwrap_or_default();
     let text = format!("{group}/{version}/{}", resource.kind);
