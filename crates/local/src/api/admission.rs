@@ -270,7 +270,9 @@ pub(crate) fn bind(
     options: &WriteOptions,
 ) -> Result<Arc<Value>, Status> {
     let written = mutate(api, target, options, |old| {
-        let refuse = |why: String| Err(Status::conflict(&PODS, &target.name, &why));
+        // Upstream says so of the subresource.
+        let binding = super::Resource { plural: "pods/binding".into(), ..PODS };
+        let refuse = |why: String| Err(Status::conflict(&binding, &target.name, &why));
         if is_deleting(old) {
             return refuse(format!("pod {} is being deleted, cannot be assigned to a host", target.name));
         }

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 
 use super::{
     Api,
-    meta::{is_deleting, metadata_mut, now},
+    meta::{is_deleting, metadata_mut, now, set_finalizer},
+    registry::Definition,
     resource::resources::CRDS,
     status::Status,
     store::{Entry, Expect},
-    write::{Target, WriteOptions, create},
+    write::{DeleteOptions, Target, WriteOptions, create, delete, mutate},
 };
 
 /// Definitions that are there from the start.
@@ -45,6 +46,53 @@ pub(crate) fn default(crd: &mut Value) {
     }
     if crd["spec"].get("conversion").is_none() {
         crd["spec"]["conversion"] = json!({"strategy": "None"});
+    }
+}
+
+/// A definition that ends waits with this for its objects to be gone.
+pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+/// Deletes the objects of a definition that ends, and lets it go when there are none.
+fn clean_up(api: &Api, crd: &Value) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let group = text(&crd["spec"]["group"]);
+    let plural = text(&crd["spec"]["names"]["plural"]);
+    let versions = crd["spec"]["versions"].as_array().into_iter().flatten();
+    let definition =
+        versions.into_iter().find_map(|version| api.registry.find(&group, &text(&version["name"]), &plural));
+    let name = super::meta::name(crd).to_owned();
+    if let Some(definition) = definition {
+        for entry in api.store.list(&definition.table, "").0.iter().filter(|entry| !is_deleting(&entry.value)) {
+            let (namespace, name) = (super::meta::namespace(&entry.value), super::meta::name(&entry.value));
+            let target =
+                Target { definition: definition.clone(), namespace: namespace.to_owned(), name: name.to_owned() };
+            if let Err(error) = delete(api, &target, &DeleteOptions::default()) {
+                tracing::debug!(%error, "object of a definition that ends");
+            }
+        }
+        if !api.store.list(&definition.table, "").0.is_empty() {
+            return;
+        }
+    }
+    let Ok(definition) = api.definition(&CRDS) else { return };
+    let target = Target { definition, namespace: String::new(), name };
+    let options = WriteOptions { manager: "kube-apiserver".into(), ..WriteOptions::default() };
+    let freed = mutate(api, &target, &options, |old| {
+        let mut new = old.clone();
+        set_finalizer(&mut new, CLEANUP, false);
+        Ok((new, Vec::new()))
+    });
+    if let Err(error) = freed {
+        tracing::debug!(%error, "definition that ends");
+    }
+}
+
+/// After an object of a definition that ends is gone: the definition may follow.
+pub(crate) fn instance_gone(api: &Api, definition: &Definition) {
+    let name = definition.custom.as_ref().map(|custom| custom.name.clone()).unwrap_or_default();
+    let crds = "apiextensions.k8s.io/customresourcedefinitions";
+    if let Some(entry) = api.store.get(crds, "", &name).filter(|entry| is_deleting(&entry.value)) {
+        clean_up(api, &entry.value);
     }
 }
 
@@ -87,6 +135,24 @@ pub(crate) fn changed(api: &Api, entry: Option<&Arc<Entry>>) {
         }
     }
     api.reload_custom();
+    let Some(entry) = entry.filter(|entry| is_deleting(&entry.value)) else { return };
+    let ends = |condition: &Value| condition["type"] == "Terminating";
+    let conditions = entry.value["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    if !conditions.iter().any(ends) {
+        let mut crd = (*entry.value).clone();
+        let why = "CustomResource deletion is in progress";
+        let mut conditions = conditions;
+        conditions.push(condition("Terminating", "InstanceDeletionInProgress", why));
+        crd["status"]["conditions"] = json!(conditions);
+        let key = (String::new(), super::meta::name(&crd).to_owned());
+        let crds = "apiextensions.k8s.io/customresourcedefinitions";
+        if let Err(error) = api.store.put(crds, key, Expect::Version(entry.version), crd) {
+            tracing::debug!(%error, "definition written meanwhile");
+        }
+    }
+    if super::meta::finalizers(&entry.value).any(|held| held == CLEANUP) {
+        clean_up(api, &entry.value);
+    }
 }
 
 fn condition(kind: &str, reason: &str, message: &str) -> Value {

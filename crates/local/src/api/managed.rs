@@ -126,12 +126,11 @@ pub(crate) fn track(definition: &Definition, old: Option<&Value>, new: &mut Valu
         return;
     }
     let empty;
-    let before = match old {
-        Some(old) => old,
-        None => {
-            empty = super::model::empty(definition);
-            &empty
-        }
+    let before = if let Some(old) = old {
+        old
+    } else {
+        empty = super::model::empty(definition);
+        &empty
     };
     let mut comparison = Comparison::of(schema_of(definition), before, new);
     for set in [&mut comparison.added, &mut comparison.modified, &mut comparison.removed] {
@@ -168,12 +167,11 @@ pub(crate) fn apply(
     mine.fields = FieldSet::of(schema, body);
     keep_settable(definition, &mut mine.fields, options);
     let empty;
-    let live = match old {
-        Some(old) => old,
-        None => {
-            empty = super::model::empty(definition);
-            &empty
-        }
+    let live = if let Some(old) = old {
+        old
+    } else {
+        empty = super::model::empty(definition);
+        &empty
     };
     let mut others = entries(live);
     let before = others.iter().position(|entry| entry.is_of(&mine)).map(|at| others.remove(at));
@@ -181,10 +179,7 @@ pub(crate) fn apply(
     if let Some(before) = &before {
         prune(schema, &mut new, &before.fields, &mine.fields, &others);
     }
-    // What the merge has made is compared as it will be stored: other spellings of one value are no change.
-    let mut seen = new.clone();
-    super::model::normalise(definition, &mut seen)?;
-    let mut comparison = Comparison::of(schema, live, &seen);
+    let mut comparison = Comparison::of(schema, live, &new);
     for set in [&mut comparison.added, &mut comparison.modified, &mut comparison.removed] {
         keep_settable(definition, set, options);
     }

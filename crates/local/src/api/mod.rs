@@ -108,6 +108,9 @@ impl Api {
                     admission::namespace_written(self, entry);
                 }
             }
+            _ if entry.is_none() && definition.custom.as_ref().is_some_and(|custom| custom.terminating) => {
+                crds::instance_gone(self, definition);
+            }
             _ => {}
         }
     }

@@ -37,6 +37,10 @@ fn reconcile(client: &Client, wanted: &str) -> Result<Option<Duration>, Status> 
         left.extend(client.list(resource, wanted).0.into_iter().map(|object| (resource.clone(), object)));
     }
     if !left.is_empty() {
+        // What has no finalizer is gone in a moment.
+        if !left.iter().any(|(_, object)| items(object, "/metadata/finalizers").next().is_some()) {
+            return Ok(Some(RETRY));
+        }
         let mut status = space["status"].clone();
         let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
         status["conditions"] = json!(remaining(conditions, &left));
@@ -55,26 +59,36 @@ fn reconcile(client: &Client, wanted: &str) -> Result<Option<Duration>, Status> 
 /// The conditions that say what a namespace still waits for.
 fn remaining(mut conditions: Vec<Value>, left: &[(Resource, Arc<Value>)]) -> Vec<Value> {
     let list = |counts: BTreeMap<String, usize>, link: &str| -> String {
-        let parts: Vec<String> =
-            counts.iter().map(|(what, count)| format!("{what} {link} {count} resource instances")).collect();
-        parts.join(", ")
+        let parts = counts.iter().map(|(what, count)| format!("{what} {link} {count} resource instances"));
+        parts.collect::<Vec<String>>().join(", ")
     };
-    let mut content = BTreeMap::new();
-    let mut finalizers = BTreeMap::new();
+    let (mut content, mut finalizers) = (BTreeMap::new(), BTreeMap::new());
     for (resource, object) in left {
         *content.entry(resource.qualified()).or_default() += 1;
         for finalizer in items(object, "/metadata/finalizers").filter_map(Value::as_str) {
             *finalizers.entry(finalizer.to_owned()).or_default() += 1;
         }
     }
-    let message = format!("Some resources are remaining: {}", list(content, "has"));
-    set_condition(&mut conditions, "NamespaceContentRemaining", "True", "SomeResourcesRemain", &message);
-    let (status, reason, message) = if finalizers.is_empty() {
-        ("False", "ContentHasNoFinalizers", "All content-preserving finalizers finished".to_owned())
-    } else {
-        let what = list(finalizers, "in");
-        ("True", "SomeFinalizersRemain", format!("Some content in the namespace has finalizers remaining: {what}"))
-    };
-    set_condition(&mut conditions, "NamespaceFinalizersRemaining", status, reason, &message);
+    let content = format!("Some resources are remaining: {}", list(content, "has"));
+    let finalizers = format!("Some content in the namespace has finalizers remaining: {}", list(finalizers, "in"));
+    for (kind, status, reason, message) in [
+        ("NamespaceDeletionDiscoveryFailure", "False", "ResourcesDiscovered", "All resources successfully discovered"),
+        (
+            "NamespaceDeletionGroupVersionParsingFailure",
+            "False",
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed",
+        ),
+        (
+            "NamespaceDeletionContentFailure",
+            "False",
+            "ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization",
+        ),
+        ("NamespaceContentRemaining", "True", "SomeResourcesRemain", &content),
+        ("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", &finalizers),
+    ] {
+        set_condition(&mut conditions, kind, status, reason, message);
+    }
     conditions
 }

@@ -41,6 +41,16 @@ fn place(object: &Value) -> (&str, &str) {
     (text("namespace"), text("name"))
 }
 
+/// Whether a pod is bound to a node that is not there and never ran: no kubelet has seen it.
+fn is_nowhere(client: &Client, kind: Kind, pod: &Value) -> bool {
+    let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let node = text("/spec/nodeName");
+    kind == Kind::Pod
+        && !node.is_empty()
+        && text("/status/podIP").is_empty()
+        && client.get(&resources::NODES, "", node).is_err_and(|status| status.is_not_found())
+}
+
 fn error(status: &Status) -> ObjectsError {
     if status.is_not_found() { ObjectsError::NotFound } else { ObjectsError::Refused(status.to_string()) }
 }
@@ -59,6 +69,9 @@ impl Objects for ApiObjects {
             {
                 let object = Value::clone(&event.object);
                 let change = match event.kind {
+                    EventKind::Added | EventKind::Modified if is_nowhere(&client, kind, &object) => {
+                        Change::Deleted(object)
+                    }
                     EventKind::Added | EventKind::Modified => Change::Applied(object),
                     EventKind::Deleted => Change::Deleted(object),
                 };
@@ -66,7 +79,8 @@ impl Objects for ApiObjects {
             }
             let (objects, version) = client.list(&resource(kind), "");
             let watch = client.watch(&resource(kind), "", version);
-            let listed = objects.iter().map(|object| Value::clone(object)).collect();
+            let somewhere = objects.iter().filter(|object| !is_nowhere(&client, kind, object));
+            let listed = somewhere.map(|object| Value::clone(object)).collect();
             Some((Change::Listed(listed), (client, Some(watch))))
         })
         .boxed()

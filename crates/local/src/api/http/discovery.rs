@@ -137,7 +137,9 @@ fn resource_list(server: &Server, group: &str, version: &str) -> Result<Value, S
         return Err(Status::new(404, "", "404 page not found"));
     }
     let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    list.sort_by(|one, other| one["name"].as_str().cmp(&other["name"].as_str()));
+    if server.api.registry.resources(group, version).iter().all(|definition| definition.custom.is_none()) {
+        list.sort_by(|one, other| one["name"].as_str().cmp(&other["name"].as_str()));
+    }
     let mut answer =
         json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version, "resources": list });
     // The core group alone leaves its own version out.
@@ -151,8 +153,14 @@ fn resource_list(server: &Server, group: &str, version: &str) -> Result<Value, S
 fn storage_version_hash(definition: &Definition) -> String {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     let resource = &definition.resource;
-    let version = definition.stored_as.rsplit('/').next().unwrap_or_default();
-    let text = format!("{}/{version}/{}", resource.group, resource.kind);
+    let version = match definition.table.as_str() {
+        // Upstream's storage still has definitions in their old version.
+        "apiextensions.k8s.io/customresourcedefinitions" => "v1beta1",
+        _ => definition.stored_as.rsplit('/').next().unwrap_or_default(),
+    };
+    // Twin groups of one resource store it in the same.
+    let group = definition.table.split('/').next().unwrap_or_default();
+    let text = format!("{group}/{version}/{}", resource.kind);
     STANDARD.encode(&ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref()[..8])
 }
 

@@ -123,7 +123,7 @@ async fn dispatch(server: &Server, user: &User, path: &str, request: Request<Inc
     if let Some(answer) = discovery::answer(server, path, &request)? {
         return Ok(answer);
     }
-    if let Some(answer) = openapi::answer(server, path)? {
+    if let Some(answer) = openapi::answer(server, path) {
         return Ok(answer);
     }
     let Some(route) = Route::parse(path) else {

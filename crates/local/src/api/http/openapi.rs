@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Answer, Server, Status,
+    Answer, Server,
     respond::{json_bytes, plain},
 };
 use crate::api::registry::Definition;
@@ -65,13 +65,20 @@ fn references<'a>(schema: &'a Value, names: &mut Vec<&'a str>) {
     }
 }
 
+/// Upstream says nothing about a document that is not there.
+fn nothing() -> Answer {
+    let mut answer = plain(StatusCode::NOT_FOUND, "");
+    answer.headers_mut().clear();
+    answer
+}
+
 /// Answers `OpenAPI` paths; none for others.
-pub(super) fn answer(server: &Server, path: &str) -> Result<Option<Answer>, Status> {
+pub(super) fn answer(server: &Server, path: &str) -> Option<Answer> {
     if path == "/openapi/v2" {
         // Clients of our time ask for v3 first; the old document would be a second source of the same truth.
-        return Ok(Some(plain(StatusCode::NOT_FOUND, "404 page not found\n")));
+        return Some(plain(StatusCode::NOT_FOUND, "404 page not found\n"));
     }
-    let Some(rest) = path.strip_prefix("/openapi/v3") else { return Ok(None) };
+    let rest = path.strip_prefix("/openapi/v3")?;
     let rest = rest.trim_matches('/');
     if rest.is_empty() {
         let mut paths = serde_json::Map::new();
@@ -86,16 +93,16 @@ pub(super) fn answer(server: &Server, path: &str) -> Result<Option<Answer>, Stat
             }
         }
         // Upstream says that its index is text, and so it is.
-        return Ok(Some(plain(StatusCode::OK, json!({ "paths": paths }).to_string())));
+        return Some(plain(StatusCode::OK, json!({ "paths": paths }).to_string()));
     }
     let (group, version) = match rest.split('/').collect::<Vec<_>>().as_slice() {
         ["api", version] => (String::new(), (*version).to_owned()),
         ["apis", group, version] => ((*group).to_owned(), (*version).to_owned()),
-        _ => return Err(Status::no_such_path()),
+        _ => return Some(nothing()),
     };
     let definitions = server.api.registry.resources(&group, &version);
     if definitions.is_empty() {
-        return Err(Status::no_such_path());
+        return Some(nothing());
     }
     let mut schemas = server.openapi.of(&group, &version);
     for definition in &definitions {
@@ -112,7 +119,7 @@ pub(super) fn answer(server: &Server, path: &str) -> Result<Option<Answer>, Stat
         "paths": paths,
         "components": { "schemas": schemas },
     });
-    Ok(Some(json_bytes(StatusCode::OK, document.to_string())))
+    Some(json_bytes(StatusCode::OK, document.to_string()))
 }
 
 /// The schema's name as upstream forms it: the group reversed, the version, the kind.

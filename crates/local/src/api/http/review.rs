@@ -48,7 +48,8 @@ pub(super) fn allow(server: &Server, user: &User, method: &Method, route: &Route
     let selected = query.get("fieldSelector").and_then(|text| text.strip_prefix("metadata.name="));
     let name = if route.name.is_empty() { selected.unwrap_or_default() } else { &route.name };
     let wanted = Attributes { verb, group: &route.group, resource, namespace: &route.namespace, name, path: "" };
-    let reviews = route.group == "authorization.k8s.io" && route.resource.starts_with("self");
+    let groups = ["authorization.k8s.io", "authentication.k8s.io"];
+    let reviews = groups.contains(&route.group.as_str()) && route.resource.starts_with("self");
     if reviews || granted(server, user, &wanted) {
         return Ok(());
     }

@@ -65,6 +65,7 @@ pub(super) async fn handle(
     allowed(&target, request.method(), patch)?;
     let mut options = options::of_write(&request, query, user, patch)?;
     if route.resource == "bindings" && route.group.is_empty() {
+        options.subresource = Some("binding".to_owned());
         return bind_named(server, &target, request, &options).await;
     }
     match (request.method().clone(), route.name.is_empty()) {
@@ -441,6 +442,17 @@ async fn delete_options(query: &Query, request: Request<Incoming>) -> Result<Del
     })
 }
 
+/// Kinds whose deletion upstream answers with the object; for others it is a Status.
+const ANSWERED: [&str; 7] = [
+    "pods",
+    "services",
+    "serviceaccounts",
+    "persistentvolumes",
+    "persistentvolumeclaims",
+    "resourcequotas",
+    "podtemplates",
+];
+
 async fn delete_one(
     server: &Server,
     target: &Target,
@@ -448,15 +460,6 @@ async fn delete_one(
     request: Request<Incoming>,
 ) -> Result<Answer, Status> {
     let options = delete_options(query, request).await?;
-    const ANSWERED: [&str; 7] = [
-        "pods",
-        "services",
-        "serviceaccounts",
-        "persistentvolumes",
-        "persistentvolumeclaims",
-        "resourcequotas",
-        "podtemplates",
-    ];
     let resource = &target.definition.resource;
     if target.definition.table == "/namespaces" && IMMORTAL.contains(&target.name.as_str()) {
         return Err(Status::forbidden(resource, &target.name, "this namespace may not be deleted"));

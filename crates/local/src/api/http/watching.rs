@@ -44,7 +44,8 @@ pub(super) fn answer(
     let feed = Feed::open(store.clone(), scope, from);
     let seconds = query.get("timeoutSeconds").and_then(|text| text.parse().ok()).unwrap_or(LONGEST);
     let bookmarks = query.flag("allowWatchBookmarks");
-    let lines = Lines { definition: Arc::clone(&target.definition), shape, columns: server.columns.clone() };
+    let mut lines =
+        Lines { definition: Arc::clone(&target.definition), shape, columns: server.columns.clone(), described: false };
     let chunks = async_stream::stream! {
         let mut buffer = BytesMut::new();
         let mut feed = match feed {
@@ -115,10 +116,11 @@ struct Lines {
     definition: Arc<Definition>,
     shape: Shape,
     columns: Columns,
+    described: bool,
 }
 
 impl Lines {
-    fn event(&self, buffer: &mut BytesMut, kind: EventKind, entry: &Arc<Entry>) {
+    fn event(&mut self, buffer: &mut BytesMut, kind: EventKind, entry: &Arc<Entry>) {
         let word = match kind {
             EventKind::Added => "ADDED",
             EventKind::Modified => "MODIFIED",
@@ -129,7 +131,11 @@ impl Lines {
             Shape::Whole => line(buffer, word, &served_bytes(&self.definition, entry)),
             Shape::Metadata { .. } => line(buffer, word, metadata_of(&served()).to_string().as_bytes()),
             Shape::Table { old } => {
-                let table = self.columns.table(&self.definition, &[served()], "", old);
+                let mut table = self.columns.table(&self.definition, &[served()], "", old);
+                // The columns come with the first event only.
+                if std::mem::replace(&mut self.described, true) {
+                    table["columnDefinitions"] = Value::Null;
+                }
                 line(buffer, word, table.to_string().as_bytes());
             }
         }

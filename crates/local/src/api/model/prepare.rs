@@ -13,8 +13,7 @@ pub(crate) fn created(definition: &Definition, object: &mut Value) {
             let class = quality_of_service(&object["spec"]);
             object["status"] = json!({ "phase": "Pending", "qosClass": class });
         }
-        "/persistentvolumeclaims" => object["status"] = json!({ "phase": "Pending" }),
-        "/persistentvolumes" => object["status"] = json!({ "phase": "Pending" }),
+        "/persistentvolumeclaims" | "/persistentvolumes" => object["status"] = json!({ "phase": "Pending" }),
         "batch/jobs" => job_selector(object),
         "apps/daemonsets" => template_generation(object, 1),
         "apiextensions.k8s.io/customresourcedefinitions" => {

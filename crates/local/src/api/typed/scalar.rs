@@ -22,30 +22,11 @@ pub(super) fn read(kind: &Type, value: Value) -> Result<Value, Failure> {
         (Type::Int32 | Type::Int64 | Type::Float | Type::IntOrString, Value::Null) => Ok(json!(0)),
         (Type::Quantity, Value::Null) => Ok(json!("0")),
         (Type::Time | Type::MicroTime, Value::Null) => Ok(Value::Null),
-        (Type::Text, value @ Value::String(_)) | (Type::Bool, value @ Value::Bool(_)) => Ok(value),
-        (Type::Float, value @ Value::Number(_)) => Ok(value),
-        (Type::Int64, value) => {
-            if value.is_i64() {
-                Ok(value)
-            } else {
-                Err(Failure::Type(value, "int64"))
-            }
-        }
-        (Type::Int32, value) => {
-            if fits_int32(&value) {
-                Ok(value)
-            } else {
-                Err(Failure::Type(value, "int32"))
-            }
-        }
-        (Type::IntOrString, value @ Value::String(_)) => Ok(value),
-        (Type::IntOrString, value) => {
-            if fits_int32(&value) {
-                Ok(value)
-            } else {
-                Err(Failure::Type(value, "int32"))
-            }
-        }
+        (Type::Text | Type::IntOrString, value @ Value::String(_))
+        | (Type::Bool, value @ Value::Bool(_))
+        | (Type::Float, value @ Value::Number(_)) => Ok(value),
+        (Type::Int64, value) if value.is_i64() => Ok(value),
+        (Type::Int32 | Type::IntOrString, value) if fits_int32(&value) => Ok(value),
         (Type::Bytes, Value::String(text)) => match STANDARD.decode(text.replace(['\n', '\r'], "")) {
             Ok(bytes) => Ok(json!(STANDARD.encode(bytes))),
             Err(_) => Err(Failure::Text("illegal base64 data at input byte 0".to_owned())),
@@ -55,7 +36,8 @@ pub(super) fn read(kind: &Type, value: Value) -> Result<Value, Failure> {
             quantity(&number.to_string()).map(Value::String).ok_or_else(not_a_quantity)
         }
         (Type::Time | Type::MicroTime, Value::String(text)) => time(kind, &text),
-        (Type::Text, value) => Err(Failure::Type(value, "string")),
+        (Type::Int64, value) => Err(Failure::Type(value, "int64")),
+        (Type::Int32 | Type::IntOrString, value) => Err(Failure::Type(value, "int32")),
         (Type::Bool, value) => Err(Failure::Type(value, "bool")),
         (Type::Float, value) => Err(Failure::Type(value, "float64")),
         (_, value) => Err(Failure::Type(value, "string")),

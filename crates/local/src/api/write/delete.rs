@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Target, refused};
 use crate::api::{
-    Api,
+    Api, crds,
     meta::{finalizers, is_deleting, metadata_mut, set_finalizer, timestamp, uid},
     registry::Definition,
     status::Status,
@@ -73,6 +73,9 @@ pub(crate) fn delete(api: &Api, target: &Target, options: &DeleteOptions) -> Res
                 set_finalizer(&mut new, "foregroundDeletion", false);
             }
             None => {}
+        }
+        if definition.table == "apiextensions.k8s.io/customresourcedefinitions" {
+            set_finalizer(&mut new, crds::CLEANUP, true);
         }
         let grace = grace(definition, &old, options);
         let waits = grace > 0

@@ -158,7 +158,9 @@ fn volume(volume: &mut Value) {
         ("scaleIO", &[("storageMode", json!("ThinProvisioned")), ("fsType", json!("xfs"))]),
     ] {
         if let Some(source) = part(volume, kind) {
-            defaults.iter().for_each(|(key, value)| set(source, key, value.clone()));
+            for (key, value) in defaults {
+                set(source, key, value.clone());
+            }
         }
     }
 }

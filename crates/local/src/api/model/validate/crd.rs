@@ -20,8 +20,8 @@ pub(super) fn check(object: &Value, errors: &mut Errors) {
     let group = text(spec, "group");
     let wanted = format!("{}.{group}", text(&spec["names"], "plural"));
     if text(&object["metadata"], "name") != wanted {
-        let why = format!("must be spec.names.plural+\".\"+spec.group");
-        errors.invalid("metadata.name", &object["metadata"]["name"], &why);
+        let why = "must be spec.names.plural+\".\"+spec.group";
+        errors.invalid("metadata.name", &object["metadata"]["name"], why);
     }
     if group.is_empty() {
         errors.required("spec.group", "");
@@ -144,9 +144,11 @@ fn subresources(subresources: &Value, at: &str, errors: &mut Errors) {
             }
         } else if !path.starts_with('.') || path.contains('[') {
             errors.invalid(&field, &json!(path), "must be a simple json path starting with .");
-        } else if !path.starts_with(&format!("{under}.")) && !(key == "labelSelectorPath" && path.starts_with(".spec."))
-        {
-            errors.invalid(&field, &json!(path), &format!("should be a json path under {under}"));
+        } else {
+            let elsewhere = key == "labelSelectorPath" && path.starts_with(".spec.");
+            if !elsewhere && !path.starts_with(&format!("{under}.")) {
+                errors.invalid(&field, &json!(path), &format!("should be a json path under {under}"));
+            }
         }
     }
 }

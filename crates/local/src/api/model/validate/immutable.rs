@@ -25,10 +25,10 @@ pub(super) fn check(definition: &Definition, old: &Value, new: &Value, errors: &
             same(old, new, "", &["preemptionPolicy"], errors);
         }
         "storage.k8s.io/storageclasses" => storage_class(old, new, errors),
-        "rbac.authorization.k8s.io/rolebindings" | "rbac.authorization.k8s.io/clusterrolebindings" => {
-            if old["roleRef"] != new["roleRef"] {
-                errors.invalid("roleRef", &new["roleRef"], "cannot change roleRef");
-            }
+        "rbac.authorization.k8s.io/rolebindings" | "rbac.authorization.k8s.io/clusterrolebindings"
+            if old["roleRef"] != new["roleRef"] =>
+        {
+            errors.invalid("roleRef", &new["roleRef"], "cannot change roleRef");
         }
         "discovery.k8s.io/endpointslices" => same(old, new, "", &["addressType"], errors),
         "/events" => event(definition, old, new, errors),

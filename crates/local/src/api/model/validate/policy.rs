@@ -304,7 +304,7 @@ pub(super) fn endpoint_slice(object: &Value, errors: &mut Errors) {
             match (kind, ip) {
                 ("FQDN", _) => errors.texts(&field, given, names::subdomain(given)),
                 (_, Err(_)) => {
-                    errors.invalid(&field, address, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")
+                    errors.invalid(&field, address, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
                 }
                 ("IPv4", Ok(ip)) if !ip.is_ipv4() => errors.invalid(&field, address, "must be an IPv4 address"),
                 ("IPv6", Ok(ip)) if !ip.is_ipv6() => errors.invalid(&field, address, "must be an IPv6 address"),
