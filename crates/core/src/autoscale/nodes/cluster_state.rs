@@ -2,7 +2,7 @@
 //!
 //! Upstream: `clusterstate/clusterstate.go`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::backoff::{Backoff, BackoffOptions, Failure};
 
@@ -216,9 +216,9 @@ impl ClusterState {
     }
 
     fn note_unregistered(&mut self, now_s: f64) {
-        let known: Vec<&str> = self.nodes.iter().map(|node| node.instance.as_str()).collect();
+        let known: BTreeSet<&str> = self.nodes.iter().map(|node| node.instance.as_str()).collect();
         let instances = self.groups.iter().flat_map(|group| &group.instances);
-        let missing = instances.filter(|instance| !known.contains(&instance.as_str()));
+        let missing = instances.filter(|instance| !known.contains(instance.as_str()));
         self.unregistered = missing
             .map(|instance| (instance.clone(), self.unregistered.get(instance).copied().unwrap_or(now_s)))
             .collect();
