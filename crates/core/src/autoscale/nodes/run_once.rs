@@ -171,8 +171,7 @@ impl Autoscaler {
             .collect();
         for group in &world.groups {
             let size = self.size(world, group);
-            let zero_or_max = self.options.scale_up.zero_or_max;
-            for instance in long_unregistered(&size, self.state.unregistered(), zero_or_max, now) {
+            for instance in long_unregistered(&size, self.state.unregistered(), self.options.cleanup, now) {
                 actions.push(Action::DeleteInstance { group: group.id.clone(), instance });
             }
         }
