@@ -9,6 +9,7 @@ mod endpoints;
 mod garbage;
 mod hpa;
 mod object;
+mod records;
 mod replicaset;
 mod scaled_object;
 mod scheduler;
@@ -17,6 +18,7 @@ mod work;
 
 use std::sync::Arc;
 
+pub use records::Records;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -42,6 +44,8 @@ pub struct Context {
     pub directory: Directory,
     /// Where nodes come from.
     pub cloud: Cloud,
+    /// What triggers answered.
+    pub records: Records,
 }
 
 /// Starts every controller; they end when the set is dropped.
