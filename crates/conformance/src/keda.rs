@@ -287,7 +287,11 @@ fn webhook(i: &Value, e: &Value) -> Judgement {
         .map(|range| match (range.get("spec"), range.get("limits")) {
             (Some(_), _) => range.clone(),
             (None, Some(limits)) => json!({ "spec": { "limits": limits } }),
-            (None, None) => json!({ "spec": { "limits": [range] } }),
+            (None, None) => {
+                let mut limit = range.clone();
+                limit["type"] = range.get("type").cloned().unwrap_or_else(|| json!("Container"));
+                json!({ "spec": { "limits": [limit] } })
+            }
         })
         .collect();
     let reference = &i["scaleTargetRef"];

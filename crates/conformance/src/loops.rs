@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use democtl_core::autoscale::{
-    nodes::{Action, Autoscaler, DrainOptions, EventKind, Group, Options, ScaleUpOptions, StateOptions, World},
+    nodes::{
+        Action, Autoscaler, Cleanup, DrainOptions, EventKind, Group, Options, ScaleUpOptions, StateOptions, World,
+    },
     schedule::{Cluster, Node, NodeState, Pod},
 };
 use serde_json::{Value, json};
@@ -41,6 +43,7 @@ fn options(given: &Value) -> Options {
         },
         enforce_min_size: given["enforce_min_size"] == true,
         max_node_provision_s: seconds("max_node_provision_seconds", 900.0),
+        cleanup: if given["force_delete_unregistered_nodes"] == true { Cleanup::Force } else { Cleanup::AboveMinimum },
         expendable_cutoff: int("expendable_cutoff", -10),
         state: StateOptions {
             ok_total_unready: int("ok_total_unready_count", 3) as usize,

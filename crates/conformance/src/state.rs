@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use democtl_core::autoscale::nodes::{
-    Backoff, BackoffOptions, ClusterState, Failure, GroupSize, IncorrectSize, RegisteredNode, StateOptions,
+    Backoff, BackoffOptions, Cleanup, ClusterState, Failure, GroupSize, IncorrectSize, RegisteredNode, StateOptions,
     incorrect_sizes, long_unregistered,
 };
 use serde_json::{Value, json};
@@ -235,7 +235,8 @@ pub(crate) fn unregistered(i: &Value, e: &Value) -> Judgement {
     let mut size = group(&i["group"])?;
     size.max_node_provision_s = read(&i["max_node_provision_seconds"])?;
     let since = read(&i["unregistered_since_seconds"])?;
-    let mut got = long_unregistered(&size, &since, i["group"]["zero_or_max"] == true, read(&i["now_seconds"])?);
+    let cleanup = if i["group"]["zero_or_max"] == true { Cleanup::Whole } else { Cleanup::AboveMinimum };
+    let mut got = long_unregistered(&size, &since, cleanup, read(&i["now_seconds"])?);
     got.sort();
     same("deleted", &texts(&e["deleted"])?, &got)
 }

@@ -217,16 +217,27 @@ impl Controller {
             items(&object, "/spec/triggers").enumerate().map(|(index, trigger)| Trigger::parse(index, trigger));
         let trigger = triggers.filter_map(Result::ok).find(|trigger| trigger.metric_name().as_deref() == Some(metric));
         let Some(trigger) = trigger else { return failed(format!("no matching metrics found for {metric}")) };
-        let reading = self.readers.read(&trigger, space).await.map(|value| value.quantity);
-        let mut health = keda::read_health(&object["status"]);
-        let fallback = keda::Fallback::read(&object["spec"]);
-        let target = trigger.target();
-        let handed =
-            keda::apply_fallback(fallback.as_ref(), &mut health, metric, reading, &target, replicas, |quantity| {
-                quantity
-            });
-        let metrics = handed.reading.map(|quantity| vec![(metric.to_owned(), quantity)]);
-        match keda::serve(&object["spec"], metric, None, || Some(&metrics)).metrics {
+        let (spec, records) = (&object["spec"], &self.context.records);
+        let caches = spec["triggers"][trigger.index]["useCachedMetrics"] == true;
+        let cached = if caches { records.by_loop(&object, metric) } else { None };
+        let reads = cached.is_none();
+        let reading = if let Some(record) = cached {
+            record
+        } else {
+            let reading = self.readers.read(&trigger, space).await;
+            reading.map(|value| (vec![(metric.to_owned(), value.quantity)], value.active))
+        };
+        let (fallback, target) = (keda::Fallback::read(spec), trigger.target());
+        let stand_in = |quantity| (vec![(metric.to_owned(), quantity)], false);
+        let handed = records.with_health(&object, |health| {
+            keda::apply_fallback(fallback.as_ref(), health, metric, reading, &target, replicas, stand_in)
+        });
+        let metrics = handed.reading.clone().map(|(metrics, _)| metrics);
+        let served = keda::serve(spec, metric, Some(&metrics).filter(|_| !reads), || Some(&metrics));
+        if served.stored {
+            records.store_by_hpa(&object, metric, handed.reading, handed.fallback_active);
+        }
+        match served.metrics {
             Ok(metrics) => Observed {
                 values_milli: metrics.iter().map(|(_, quantity)| quantity.milli()).collect(),
                 timestamp_s: self.context.clock.now().as_secs_f64(),

@@ -13,6 +13,7 @@ mod job;
 mod namespaces;
 mod node_lifecycle;
 mod object;
+mod records;
 mod replicaset;
 mod scaled_object;
 mod scheduler;
@@ -21,6 +22,7 @@ mod work;
 
 use std::sync::Arc;
 
+pub use records::Records;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -46,6 +48,8 @@ pub struct Context {
     pub directory: Directory,
     /// Where nodes come from.
     pub cloud: Cloud,
+    /// What triggers answered.
+    pub records: Records,
 }
 
 /// Starts every controller; they end when the set is dropped.

@@ -4,17 +4,16 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use democtl_core::autoscale::keda::{
-    self, Annotations, HealthByMetric, Observation, Reading, Replicas, State, Trigger,
-};
+use democtl_core::autoscale::keda::{self, Annotations, Observation, Reading, Replicas, State, Trigger};
 use serde_json::{Value, json};
 
 use super::{
     Context,
     object::{
-        find, int, is_deleting, items, name, namespace, owner_reference, seconds_since, set_condition, text, uid,
-        write_status,
+        condition_is_true, find, int, is_deleting, items, name, namespace, owner_reference, seconds_since,
+        set_condition, text, uid, write_status,
     },
+    records::Outcome,
     triggers::Readers,
 };
 use crate::api::{
@@ -36,7 +35,9 @@ pub(super) async fn run(context: Context) {
     loop {
         ticks.tick().await;
         let objects = operator.context.client.list(&SCALEDOBJECTS, "").0;
-        operator.known.retain(|known, _| objects.iter().any(|object| uid(object) == known));
+        let alive = |known: &str| objects.iter().any(|object| uid(object) == known);
+        operator.known.retain(|known, _| alive(known));
+        operator.context.records.retain(alive);
         for object in objects.iter().filter(|object| !is_deleting(object)) {
             if let Err(status) = operator.visit(object).await
                 && !status.is_conflict()
@@ -103,34 +104,29 @@ impl Operator {
         known.generation = generation;
         known.annotations = object["metadata"]["annotations"].clone();
         known.next_poll = now + Duration::from_secs(interval);
-        let mut health = keda::read_health(&object["status"]);
-        let observation = self.observe(object, &target, &triggers, &mut health).await?;
-        self.decide(object, &target, &triggers, &observation, &health)
+        let observation = self.observe(object, &target, &triggers).await?;
+        self.decide(object, &target, &triggers, &observation)
     }
 
-    async fn observe(
-        &self,
-        object: &Value,
-        target: &Value,
-        triggers: &[Trigger],
-        health: &mut HealthByMetric,
-    ) -> Result<Observation, Status> {
+    async fn observe(&self, object: &Value, target: &Value, triggers: &[Trigger]) -> Result<Observation, Status> {
+        let (spec, records) = (&object["spec"], &self.context.records);
+        let hpa = find(&self.context.client, &HPAS, namespace(object), &keda::hpa_name(object))?;
+        let scales = hpa.as_ref().is_some_and(|hpa| condition_is_true(hpa, "ScalingActive"));
+        let observed = scales && keda::uses_hpa_observations(spec);
         let mut readings = Vec::new();
         for trigger in triggers {
             let Some(metric) = trigger.metric_name() else { continue };
-            // As KEDA does, a failed read is tried once more.
-            let mut reading = self.readers.read(trigger, namespace(object)).await;
-            if reading.is_err() {
-                reading = self.readers.read(trigger, namespace(object)).await;
+            let record = if observed { records.by_hpa(object, &metric) } else { None };
+            let (outcome, fallback_active) = match record {
+                Some((outcome, fallback_active)) => (outcome, Some(fallback_active)),
+                None => (self.read(object, trigger, &metric).await, None),
+            };
+            if spec["triggers"][trigger.index]["useCachedMetrics"] == true {
+                records.store_by_loop(object, &metric, outcome.clone());
             }
-            if let Err(error) = &reading {
-                self.context.client.record_event(object, "Warning", "KEDAScalerFailed", error, COMPONENT);
-            }
-            let outcome = reading.map(|value| (vec![(metric.clone(), value.quantity)], value.active));
-            readings.push(Reading { metric, outcome, fallback_active: None, target: trigger.target() });
+            readings.push(Reading { metric, outcome, fallback_active, target: trigger.target() });
         }
-        let judged = keda::judge(&object["spec"], readings, health, replicas(target));
-        let hpa = find(&self.context.client, &HPAS, namespace(object), &keda::hpa_name(object))?;
+        let judged = records.with_health(object, |health| keda::judge(spec, readings, health, replicas(target)));
         let age = seconds_since(text(object, "/metadata/creationTimestamp")).unwrap_or(0.0);
         Ok(Observation {
             current: int(target, "/spec/replicas").unwrap_or(1),
@@ -143,13 +139,24 @@ impl Operator {
         })
     }
 
+    /// As KEDA does, a failed read is tried once more.
+    async fn read(&self, object: &Value, trigger: &Trigger, metric: &str) -> Outcome {
+        let mut reading = self.readers.read(trigger, namespace(object)).await;
+        if reading.is_err() {
+            reading = self.readers.read(trigger, namespace(object)).await;
+        }
+        if let Err(error) = &reading {
+            self.context.client.record_event(object, "Warning", "KEDAScalerFailed", error, COMPONENT);
+        }
+        reading.map(|value| (vec![(metric.to_owned(), value.quantity)], value.active))
+    }
+
     fn decide(
         &mut self,
         object: &Arc<Value>,
         target: &Value,
         triggers: &[Trigger],
         seen: &Observation,
-        health: &HealthByMetric,
     ) -> Result<(), Status> {
         let client = self.context.client.clone();
         let reference = format!("apps/v1.Deployment {}/{}", namespace(object), name(target));
@@ -177,13 +184,15 @@ impl Operator {
             let message = "ScaledObject is ready for scaling";
             client.record_event(object, "Normal", "ScaledObjectReady", message, COMPONENT);
         }
-        let fallback = keda::fallback_condition(keda::Fallback::read(&object["spec"]).as_ref(), health);
+        let (external, resource) = keda::metric_names(triggers);
+        let health = self.context.records.with_health(object, |health| {
+            keda::prune_health(health, &external);
+            health.clone()
+        });
+        let fallback = keda::fallback_condition(keda::Fallback::read(&object["spec"]).as_ref(), &health);
         for condition in pass.conditions.iter().chain(&fallback) {
             put_condition(&mut conditions, condition.kind, condition.status, &condition.reason, &condition.message);
         }
-        let (external, resource) = keda::metric_names(triggers);
-        let mut health = health.clone();
-        keda::prune_health(&mut health, &external);
         let mut status = object["status"].clone();
         if !status.is_object() {
             status = json!({});

@@ -145,6 +145,7 @@ pub async fn serve_until(config: Config, shutdown: CancellationToken) -> Result<
         metrics: metrics.clone(),
         directory: directory.clone(),
         cloud,
+        records: controllers::Records::default(),
     };
     let kubelet = kubelet::Context {
         objects: objects.clone(),

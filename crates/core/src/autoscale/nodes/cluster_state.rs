@@ -2,7 +2,7 @@
 //!
 //! Upstream: `clusterstate/clusterstate.go`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::backoff::{Backoff, BackoffOptions, Failure};
 
@@ -150,19 +150,32 @@ pub fn incorrect_sizes(
     readiness.iter().filter_map(judge).collect()
 }
 
+/// Which machines without a node go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Cleanup {
+    /// As many as the group is above its minimum.
+    #[default]
+    AboveMinimum,
+    /// All that are due (upstream's `force-delete-unregistered-nodes`).
+    Force,
+    /// Every machine of the group when one is due: it has all of its nodes or none.
+    Whole,
+}
+
 /// Machines to delete because they did not become nodes in time; `since` tells when each was first seen without one.
 pub fn long_unregistered(
     group: &GroupSize,
     since: &BTreeMap<String, f64>,
-    zero_or_max: bool,
+    cleanup: Cleanup,
     now_s: f64,
 ) -> Vec<String> {
     let due = |instance: &&String| since.get(*instance).is_some_and(|since| since + group.max_node_provision_s < now_s);
     let overdue: Vec<String> = group.instances.iter().filter(due).cloned().collect();
-    if zero_or_max && !overdue.is_empty() {
-        return group.instances.clone();
+    match cleanup {
+        Cleanup::Whole if !overdue.is_empty() => group.instances.clone(),
+        Cleanup::Force | Cleanup::Whole => overdue,
+        Cleanup::AboveMinimum => overdue.into_iter().take((group.target - group.min).max(0) as usize).collect(),
     }
-    overdue.into_iter().take((group.target - group.min).max(0) as usize).collect()
 }
 
 /// A scale-up that failed.
@@ -216,9 +229,9 @@ impl ClusterState {
     }
 
     fn note_unregistered(&mut self, now_s: f64) {
-        let known: Vec<&str> = self.nodes.iter().map(|node| node.instance.as_str()).collect();
+        let known: BTreeSet<&str> = self.nodes.iter().map(|node| node.instance.as_str()).collect();
         let instances = self.groups.iter().flat_map(|group| &group.instances);
-        let missing = instances.filter(|instance| !known.contains(&instance.as_str()));
+        let missing = instances.filter(|instance| !known.contains(instance.as_str()));
         self.unregistered = missing
             .map(|instance| (instance.clone(), self.unregistered.get(instance).copied().unwrap_or(now_s)))
             .collect();
@@ -441,8 +454,8 @@ mod tests {
         let nodes = [node("a", false, Some(0.0))];
         state.update_nodes(std::slice::from_ref(&size), &nodes, 10.0);
         assert_eq!((state.total().not_started, state.unregistered()["b"]), (1, 10.0));
-        assert_eq!(long_unregistered(&size, state.unregistered(), false, 130.0), Vec::<String>::new());
-        assert_eq!(long_unregistered(&size, state.unregistered(), false, 131.0), ["b"]);
+        assert_eq!(long_unregistered(&size, state.unregistered(), Cleanup::AboveMinimum, 130.0), Vec::<String>::new());
+        assert_eq!(long_unregistered(&size, state.unregistered(), Cleanup::AboveMinimum, 131.0), ["b"]);
         state.update_nodes(std::slice::from_ref(&size), &nodes, 901.0);
         assert_eq!(state.total().unready, 1);
     }

@@ -35,12 +35,18 @@ impl Default for EligibilityOptions {
 
 /// The greater share of CPU or memory that pods request; none when the node does not state what it has.
 pub fn utilization(state: &NodeState, options: EligibilityOptions) -> Option<f64> {
-    let (mut used, mut excluded) = (Resources::default(), Resources::default());
-    for pod in state.pods.iter().filter(|pod| !is_long_terminating(pod)) {
+    // What is on the node, less what does not count: most nodes have no such pod.
+    let (mut used, mut excluded) = (state.used().clone(), Resources::default());
+    for pod in &state.pods {
         let ignored = (options.ignore_daemon_sets && is_daemon_set_pod(pod))
             || (options.ignore_mirror_pods && is_mirror_pod(pod));
-        let sum = if ignored { &mut excluded } else { &mut used };
-        sum.add(&pod.requests(true));
+        let leaves = is_long_terminating(pod);
+        if leaves || ignored {
+            used.subtract(&pod.requests(true));
+        }
+        if ignored && !leaves {
+            excluded.add(&pod.requests(true));
+        }
     }
     let share = |name: &str| {
         let has = state.node.allocatable.get(name).filter(|has| *has > 0)?;

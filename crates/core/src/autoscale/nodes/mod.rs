@@ -34,8 +34,8 @@ pub use backoff::{Backoff, BackoffOptions, Failure};
 pub use balance::{Ratios, Size, distribute, is_similar, similar_groups};
 pub use budget::{Cropped, GroupNodes, Parallelism, crop};
 pub use cluster_state::{
-    AcceptableRange, ClusterState, FailedScaleUp, GroupSize, IncorrectSize, Readiness, RegisteredNode, ScaleUpRequest,
-    StateOptions, incorrect_sizes, long_unregistered, upcoming,
+    AcceptableRange, Cleanup, ClusterState, FailedScaleUp, GroupSize, IncorrectSize, Readiness, RegisteredNode,
+    ScaleUpRequest, StateOptions, incorrect_sizes, long_unregistered, upcoming,
 };
 pub use delays::{Delays, EventKind};
 pub use drain::{

@@ -1,8 +1,12 @@
 //! The autoscaler's settings.
 
 use super::{
-    cluster_state::StateOptions, delays::Delays, drain::DrainOptions, eligibility::EligibilityOptions,
-    expander::Expander, scale_up::ScaleUpOptions,
+    cluster_state::{Cleanup, StateOptions},
+    delays::Delays,
+    drain::DrainOptions,
+    eligibility::EligibilityOptions,
+    expander::Expander,
+    scale_up::ScaleUpOptions,
 };
 
 /// Settings; times are seconds.
@@ -45,6 +49,8 @@ pub struct Options {
     pub enforce_min_size: bool,
     /// A machine has so long to become a node.
     pub max_node_provision_s: f64,
+    /// Which machines go that are no node after that time.
+    pub cleanup: Cleanup,
     /// Pending pods must be older than this.
     pub new_pod_scale_up_delay_s: f64,
     /// Pods of a lower priority do not count.
@@ -77,6 +83,7 @@ impl Default for Options {
             scale_up: ScaleUpOptions::default(),
             enforce_min_size: false,
             max_node_provision_s: 900.0,
+            cleanup: Cleanup::AboveMinimum,
             new_pod_scale_up_delay_s: 0.0,
             expendable_cutoff: -10,
             state: StateOptions::default(),

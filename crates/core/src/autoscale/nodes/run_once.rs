@@ -138,6 +138,10 @@ impl Autoscaler {
             actions.extend(fixes);
             return actions;
         }
+        if self.is_quiet(world, now) {
+            self.unneeded.clear();
+            return actions;
+        }
         let scene = self.scene(world);
         let (ups, may_scale_down) = self.scale_up(world, &scene, now);
         actions.extend(ups);
@@ -145,6 +149,18 @@ impl Autoscaler {
             actions.extend(self.scale_down(world, scene.simulation, &scene.not_started, now));
         }
         actions
+    }
+
+    /// Whether there is nothing to simulate: no pod waits, no node leaves or comes, and none is a candidate.
+    fn is_quiet(&self, world: &World, now: f64) -> bool {
+        let nodes = &world.cluster.nodes;
+        let expendable = |pod: &Pod| is_expendable(pod, self.options.expendable_cutoff);
+        !self.options.enforce_min_size
+            && world.pending.is_empty()
+            && world.deleting.is_empty()
+            && self.state.upcoming().is_empty()
+            && !nodes.iter().any(|state| state.pods.iter().any(expendable))
+            && self.candidates(world, nodes, &[], now).is_empty()
     }
 
     /// Failed scale-ups, and machines that did not become nodes.
@@ -155,8 +171,7 @@ impl Autoscaler {
             .collect();
         for group in &world.groups {
             let size = self.size(world, group);
-            let zero_or_max = self.options.scale_up.zero_or_max;
-            for instance in long_unregistered(&size, self.state.unregistered(), zero_or_max, now) {
+            for instance in long_unregistered(&size, self.state.unregistered(), self.options.cleanup, now) {
                 actions.push(Action::DeleteInstance { group: group.id.clone(), instance });
             }
         }
@@ -180,6 +195,9 @@ impl Autoscaler {
         let cutoff = self.options.expendable_cutoff;
         let started = world.cluster.nodes.iter().filter(|state| !not_started.contains(&state.node.name));
         let kept = |state: &NodeState| {
+            if !state.pods.iter().any(|pod| is_expendable(pod, cutoff)) {
+                return state.clone();
+            }
             let pods = state.pods.iter().filter(|pod| !is_expendable(pod, cutoff)).cloned().collect();
             NodeState::new(state.node.clone(), pods)
         };

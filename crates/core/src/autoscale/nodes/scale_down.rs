@@ -2,7 +2,7 @@
 //!
 //! Upstream: `core/scaledown/planner`, `processors/scaledowncandidates`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Action, Autoscaler, World,
@@ -16,7 +16,7 @@ use super::{
     simulation::Simulation,
     unneeded::{Candidate, RemovalLimits},
 };
-use crate::autoscale::schedule::Pod;
+use crate::autoscale::schedule::{NodeState, Pod};
 
 /// A node that was found removable.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,14 +71,17 @@ impl Autoscaler {
     ) -> Vec<Action> {
         self.unremovable_until.retain(|_, until| *until > now);
         self.evicted.retain(|(at, _)| at + self.options.max_graceful_termination_s > now);
-        let utilizations = self.candidates(world, &simulation, not_started, now);
-        let candidates: Vec<String> = utilizations.iter().map(|(node, _)| node.clone()).collect();
+        let eligible = self.candidates(world, &simulation.nodes, not_started, now);
+        let candidates: Vec<String> = eligible.iter().map(|(node, _)| node.clone()).collect();
+        let utilizations: BTreeMap<String, f64> = eligible.into_iter().collect();
         let found = self.find(world, &mut simulation, &candidates, now);
+        let ready = world.cluster.nodes.iter().filter(|state| is_ready(&state.node));
+        let ready: BTreeSet<&str> = ready.map(|state| state.node.name.as_str()).collect();
         let found = found.into_iter().filter_map(|removable| {
             let node = removable.node.clone();
             let group = world.group_of.get(&node)?.clone();
-            let utilization = utilizations.iter().find(|(name, _)| *name == node).map_or(0.0, |(_, share)| *share);
-            let ready = world.cluster.nodes.iter().any(|state| state.node.name == node && is_ready(&state.node));
+            let utilization = utilizations.get(&node).copied().unwrap_or(0.0);
+            let ready = ready.contains(node.as_str());
             Some((node, Found { group, removable, utilization, ready }))
         });
         let found: Vec<_> = found.collect();
@@ -90,17 +93,17 @@ impl Autoscaler {
     }
 
     /// Nodes that may be looked at, with their shares.
-    fn candidates(
+    pub(super) fn candidates(
         &self,
         world: &World,
-        simulation: &Simulation,
+        nodes: &[NodeState],
         not_started: &[String],
         now: f64,
     ) -> Vec<(String, f64)> {
         let sizes = world.groups.iter().map(|group| (group.id.as_str(), i64::from(group.target), i64::from(group.min)));
         let open: Vec<&str> =
             shrinkable(sizes).into_iter().filter(|group| !self.delays.is_delayed(group, now)).collect();
-        let judge = |state: &crate::autoscale::schedule::NodeState| {
+        let judge = |state: &NodeState| {
             let name = &state.node.name;
             let group = world.group_of.get(name)?;
             let barred = !open.contains(&group.as_str())
@@ -113,7 +116,7 @@ impl Autoscaler {
             let share = eligible(state, true, self.options.eligibility(), world.unix_s).ok()?;
             Some((name.clone(), share))
         };
-        simulation.nodes.iter().filter_map(judge).collect()
+        nodes.iter().filter_map(judge).collect()
     }
 
     fn find(&mut self, world: &World, simulation: &mut Simulation, candidates: &[String], now: f64) -> Vec<Removable> {
@@ -122,10 +125,9 @@ impl Autoscaler {
             controllers: world.controllers.as_ref(),
             options: self.options.drain,
         };
-        let real = |name: &str| {
-            world.cluster.nodes.iter().any(|state| state.node.name == name)
-                && !world.deleting.iter().any(|deleting| deleting == name)
-        };
+        let stay = world.cluster.nodes.iter().filter(|state| !world.deleting.contains(&state.node.name));
+        let stay: BTreeSet<&str> = stay.map(|state| state.node.name.as_str()).collect();
+        let real = |name: &str| stay.contains(name);
         let replicas = |pod: &Pod| {
             let owner = pod.owner.as_ref()?;
             let key = (owner.kind.clone(), pod.namespace.clone(), owner.name.clone());
@@ -194,7 +196,7 @@ impl Autoscaler {
     }
 
     /// Unneeded nodes that time, sizes and limits let go: empty ones are asked first.
-    fn accepted(&self, world: &World, now: f64) -> Vec<(String, Found)> {
+    fn accepted<'w>(&'w self, world: &'w World, now: f64) -> Vec<(String, Found)> {
         let in_progress = |group: &str| {
             let deleting = world.deleting.iter().filter(|node| world.group_of.get(*node).is_some_and(|of| of == group));
             deleting.count() as i64
@@ -209,17 +211,14 @@ impl Autoscaler {
             unready_s: self.options.scale_down_unready_s,
             ..RemovalLimits::default()
         };
-        let order = |state: &&crate::autoscale::schedule::NodeState| {
-            let node = state.node.name.as_str();
-            let found = self.unneeded.iter().find(|(name, ..)| *name == node);
-            found.is_none_or(|(_, _, found)| !found.removable.moved.is_empty())
+        let found = |state: &'w NodeState| {
+            let (since, found) = self.unneeded.get(&state.node.name)?;
+            Some((state, since, found))
         };
-        let mut states: Vec<_> = world.cluster.nodes.iter().collect();
-        states.sort_by_key(order);
+        let mut unneeded: Vec<_> = world.cluster.nodes.iter().filter_map(found).collect();
+        unneeded.sort_by_key(|(.., found)| !found.removable.moved.is_empty());
         let mut accepted = Vec::new();
-        for state in states {
-            let node = &state.node.name;
-            let Some((_, since_s, found)) = self.unneeded.iter().find(|(name, ..)| name == node) else { continue };
+        for (state, since_s, found) in unneeded {
             let candidate = Candidate {
                 group: &found.group,
                 disabled: is_disabled(state),
@@ -228,7 +227,7 @@ impl Autoscaler {
                 amounts: node_amounts(&state.node),
             };
             if limits.accept(&candidate, now).is_ok() {
-                accepted.push((node.clone(), found.clone()));
+                accepted.push((state.node.name.clone(), found.clone()));
             }
         }
         accepted

@@ -76,9 +76,9 @@ impl Simulation {
         self.place(pod, acceptable)
     }
 
-    /// Puts all pods or none; the nodes that they went to.
+    /// Puts all pods or none; the nodes that they went to. The pointer moves in either case.
     pub fn place_all(&mut self, pods: &[Pod], acceptable: impl Fn(usize, &NodeState) -> bool) -> Option<Vec<usize>> {
-        let (pointer, mut placed) = (self.pointer, Vec::new());
+        let mut placed = Vec::new();
         for pod in pods {
             if let Some(index) = self.place(pod, &acceptable) {
                 placed.push(index);
@@ -88,7 +88,6 @@ impl Simulation {
                 let last = self.nodes[index].pods.len() - 1;
                 self.nodes[index].take(last);
             }
-            self.pointer = pointer;
             return None;
         }
         Some(placed)

@@ -33,9 +33,9 @@ impl<T> Unneeded<T> {
         self.nodes.clear();
     }
 
-    /// Since when a node is unneeded, seconds.
-    pub fn since(&self, node: &str) -> Option<f64> {
-        self.nodes.get(node).map(|(since, _)| *since)
+    /// Since when a node is unneeded, seconds, and its data.
+    pub fn get(&self, node: &str) -> Option<(f64, &T)> {
+        self.nodes.get(node).map(|(since, data)| (*since, data))
     }
 
     /// Nodes with their times and data, by name.
