@@ -890,7 +890,7 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__setup)
-            opts="-p -n -y -h -V --profile --set --name --target --speed --seed --yes --subscription --module --home --output --help --version"
+            opts="-p -n -y -h -V --profile --set --name --target --speed --seed --yes --plan-only --subscription --module --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

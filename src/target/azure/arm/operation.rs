@@ -173,7 +173,7 @@ impl<'a> Waiting<'a> {
     }
 
     async fn get(&self, url: &Url) -> Result<Reply, ArmError> {
-        self.arm.send(&Call { method: Method::GET, url: url.clone(), body: None }).await
+        self.arm.send(&Call { method: Method::GET, url: url.clone(), body: None, repeatable: true }).await
     }
 
     /// The resource as it is in the end.
