@@ -19,15 +19,15 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
     #[command(flatten)]
-    profile: ProfileArgs,
+    pub(super) profile: ProfileArgs,
     /// Where it would run; azure looks at the subscription and lets Terraform plan
     #[arg(long, value_enum, default_value_t)]
-    target: Target,
+    pub(super) target: Target,
     /// The environment's name [default: the profile's name]
     #[arg(long, short, env = "DEMOCTL_NAME", value_name = "NAME")]
-    name: Option<String>,
+    pub(super) name: Option<String>,
     #[command(flatten)]
-    azure: AzureArgs,
+    pub(super) azure: AzureArgs,
 }
 
 #[derive(Debug, Serialize)]

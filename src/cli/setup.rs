@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{
     HealthArgs, ProfileArgs, Settings,
     azure::AzureArgs,
+    plan::{self, PlanArgs},
     session::{self, Ask},
 };
 use crate::{environment::Request, failure::Failure, target::Target, ui};
@@ -31,6 +32,9 @@ pub(super) struct SetupArgs {
     /// Do not ask (the local target never does)
     #[arg(long, short)]
     yes: bool,
+    /// Show what would be made and make nothing, as `plan` does
+    #[arg(long)]
+    plan_only: bool,
     #[command(flatten)]
     azure: AzureArgs,
 }
@@ -46,6 +50,10 @@ struct SetupResult {
 }
 
 pub(super) async fn run(args: SetupArgs, settings: &Settings) -> Result<(), Failure> {
+    if args.plan_only {
+        let plan = PlanArgs { profile: args.profile, target: args.target, name: args.name, azure: args.azure };
+        return plan::run(plan, settings).await;
+    }
     let (mut request, profile) =
         Request::resolve(&args.profile.profile, args.profile.sets.set, args.target, args.speed, args.seed)?;
     let name = args.name.unwrap_or_else(|| profile.name.clone());

@@ -34,6 +34,9 @@ struct Status {
     counts: Option<Counts>,
     queue: Option<u64>,
     usd_per_hour: Option<f64>,
+    /// Where the cluster is not as the profile has it; left out when it is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    drift: Vec<String>,
     kubeconfig: String,
 }
 
@@ -77,10 +80,16 @@ async fn status_of(environment: &Environment, settings: &Settings) -> Result<Sta
             counts: None,
             queue: None,
             usd_per_hour: None,
+            drift: Vec::new(),
             kubeconfig,
         });
     };
-    let cluster = Infra::of(environment, Some(&request), &settings.context())?.describe().await;
+    let infra = Infra::of(environment, Some(&request), &settings.context())?;
+    let cluster = infra.describe().await;
+    let drift = match cluster {
+        State::Running { .. } => infra.drift().await.unwrap_or_else(|failure| vec![format!("not known: {failure}")]),
+        _ => Vec::new(),
+    };
     let delivered = environment.ledger()?.standing(Effect::Delivery) == Some(Step::Done);
     let mut status = Status {
         environment: environment.name.clone(),
@@ -93,6 +102,7 @@ async fn status_of(environment: &Environment, settings: &Settings) -> Result<Sta
         counts: None,
         queue: None,
         usd_per_hour: None,
+        drift,
         kubeconfig,
     };
     if let (State::Running { .. }, Ok(subject)) = (&status.cluster, session::look(environment, settings).await) {
@@ -132,6 +142,9 @@ fn human(status: &Status) -> String {
     }
     if let Some(address) = &status.address {
         let _ = writeln!(text, "  web    {address}");
+    }
+    for difference in &status.drift {
+        let _ = writeln!(text, "  drift  {difference}");
     }
     match (&status.cluster, status.delivered) {
         (State::Running { .. }, true) => {}

@@ -140,6 +140,14 @@ impl Infra {
         }
     }
 
+    /// Where the cluster is not as the profile has it; empty where that cannot be.
+    pub async fn drift(&self) -> Result<Vec<String>, Failure> {
+        match self {
+            Self::Local(_) => Ok(Vec::new()),
+            Self::Azure(azure) => azure.drift().await,
+        }
+    }
+
     /// Lines of what cleanup would remove and what it costs, where a person should agree to that.
     pub async fn inventory(&self) -> Result<Vec<String>, Failure> {
         match self {

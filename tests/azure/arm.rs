@@ -113,18 +113,39 @@ async fn throttling_holds_everybody_for_as_long_as_asked() {
     }
 }
 
+/// 64 at once: while the subscription is throttled nobody asks, and then all are answered.
+#[tokio::test]
+async fn many_at_once_keep_still_while_throttled() {
+    let (fake, arm) = azure(World::default()).await;
+    make_group(&arm).await;
+    let begun = fake.world().now();
+    let before = fake.world().log.len();
+    let fault = Fault::Throttle { after: Duration::from_secs(30), as_date: false };
+    fake.world().faults.order(Method::GET, "resourcegroups/demo", fault);
+    let path = group("demo");
+    let asked = futures::future::join_all((0..64).map(|_| arm.get(&path, RESOURCES))).await;
+    assert!(asked.into_iter().all(|answer| answer.is_ok_and(|body| body.is_some())));
+    let world = fake.world();
+    let early = |at: Duration| at > begun && at < begun + Duration::from_secs(30);
+    assert_eq!(world.log.iter().filter(|logged| early(logged.at)).count(), 0);
+    assert_eq!(world.log.len() - before, 65, "64 answers and the one that was throttled");
+}
+
 #[tokio::test]
 async fn a_post_is_sent_again_only_when_it_was_refused_at_the_door() {
     let (fake, arm) = azure(World::default()).await;
     let path = format!("{SUBSCRIPTION}/providers/Microsoft.Compute/register");
     let posts = || fake.world().log.iter().filter(|logged| logged.method == Method::POST).count();
     fake.world().faults.order(Method::POST, "register", Fault::Server(503));
+    assert!(arm.post_to_read(&path, RESOURCES).await.is_ok(), "one that only reads is sent again");
+    assert_eq!(posts(), 2);
+    fake.world().faults.order(Method::POST, "register", Fault::Server(503));
     assert_eq!(arm.post(&path, RESOURCES, &Value::Null).await.expect_err("not again").status(), Some(503));
-    assert_eq!(posts(), 1);
+    assert_eq!(posts(), 3);
     let fault = Fault::Throttle { after: Duration::from_secs(1), as_date: false };
     fake.world().faults.order(Method::POST, "register", fault);
     arm.post(&path, RESOURCES, &Value::Null).await.expect("again");
-    assert_eq!(posts(), 3);
+    assert_eq!(posts(), 5);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use std::{
 };
 
 use democtl_fake_azure::{FakeAzure, World};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::{
@@ -192,6 +193,14 @@ async fn an_environment_is_set_up_tested_told_and_removed() {
     let told: Value = serde_json::from_str(&status.stdout).expect("it is JSON");
     assert_eq!((&told[0]["cluster"]["state"], &told[0]["counts"]["nodes"]), (&Value::from("running"), &Value::from(1)));
 
+    let pool = "/subscriptions/00000000-0000-4000-8000-000000000001/resourceGroups/reliability-demo-demo-tiny/providers/\
+                Microsoft.ContainerService/managedClusters/aks-reliability-demo-demo-tiny/agentPools/main";
+    let mut body = stage.fake.world().body(pool).expect("the cluster has it").clone();
+    body["properties"]["count"] = Value::from(3);
+    stage.fake.world().plant(pool, body);
+    let drifted = stage.expect(0, &["status"]).await;
+    assert!(drifted.stdout.contains("drift  pool main: count is 3, the profile has 1"), "{}", drifted.stdout);
+
     // Nobody may see the token: not in what was said, not in what was written.
     for outcome in [&plan, &setup, &again, &tests, &status] {
         said.push_str(&outcome.stdout);
@@ -274,6 +283,134 @@ async fn a_lock_keeps_everything_and_cleanup_says_so() {
     assert!(stuck.stderr.contains("ScopeLocked") && stuck.stderr.contains("a month"), "{}", stuck.stderr);
     assert!(stage.environment().exists(), "what stays is not forgotten");
     stage.fake.world().facts.locks.clear();
+    stage.expect(0, &["cleanup", "--yes"]).await;
+    stage.nothing_is_left();
+}
+
+/// Lines of the ledger so far.
+fn ledger_lines(stage: &Stage) -> usize {
+    fs::read_to_string(stage.environment().join("ledger.jsonl")).unwrap_or_default().lines().count()
+}
+
+/// Starts a command, waits until it has come so far, and kills it.
+async fn kill_at(stage: &Stage, arguments: &[&str], what: &str, condition: impl Fn(&Stage) -> bool) {
+    let mut command = stage.command(arguments);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts");
+    stage.wait_until(what, condition).await;
+    kill(&mut child);
+}
+
+const SETUP: [&str; 6] = ["setup", "--profile", "./tiny.toml", "--target", "azure", "--yes"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_each_line_of_the_ledger_everything_goes_on() {
+    let Some(stage) = Stage::new(World::default()).await else { return };
+    for lines in 1..=3 {
+        kill_at(&stage, &SETUP, "a line of the ledger", |stage| ledger_lines(stage) >= lines).await;
+    }
+    stage.setup().await;
+    let sets = stage.fake.world().ids().iter().filter(|id| id.contains("virtualMachineScaleSets")).count();
+    assert_eq!(sets, 1, "no second cluster");
+    let before = ledger_lines(&stage);
+    for more in 1..=2 {
+        let condition = |stage: &Stage| ledger_lines(stage) >= before + more || !stage.environment().exists();
+        kill_at(&stage, &["cleanup", "--yes"], "a line of the ledger", condition).await;
+    }
+    // Whatever stands now: setup makes it whole, cleanup empties it.
+    stage.setup().await;
+    let gone = |stage: &Stage| stage.fake.world().log.iter().any(|logged| logged.method == http::Method::DELETE);
+    kill_at(&stage, &["cleanup", "--yes"], "the first DELETE", gone).await;
+    let last = stage.run(&["cleanup", "--all", "--yes"]).await;
+    assert_eq!(last.code, Some(0), "{}", last.stderr);
+    stage.nothing_is_left();
+}
+
+/// The terraform that works in this stage's directory.
+fn terraform_of(stage: &Stage) -> Option<Pid> {
+    let entries = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let ours = |pid: &i32| {
+        let cwd = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        cwd.starts_with(stage.root.path()) && name.trim() == "terraform"
+    };
+    pids.into_iter().find(ours).and_then(Pid::from_raw)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terraform_that_was_killed_is_told_and_the_next_setup_goes_on() {
+    let Some(stage) = Stage::new(World::default()).await else { return };
+    let put = |stage: &Stage| {
+        let world = stage.fake.world();
+        world.log.iter().any(|logged| logged.method == http::Method::PUT && logged.path.contains("managedClusters"))
+    };
+    let (outcome, ()) = tokio::join!(stage.run(&SETUP), async {
+        stage.wait_until("the cluster's PUT", put).await;
+        if let Some(pid) = terraform_of(&stage) {
+            kill_process(pid, Signal::KILL).expect("it is ours");
+        }
+    });
+    assert_eq!(outcome.code, Some(4), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("a signal ended it"), "{}", outcome.stderr);
+    // What its provisioner had begun goes on in Azure, and ends.
+    stage
+        .wait_until("the cluster", |stage| {
+            stage.fake.world().billed().len() == 4 || {
+                stage.fake.world().advance(Duration::from_secs(60));
+                false
+            }
+        })
+        .await;
+    stage.setup().await;
+    stage.expect(0, &["cleanup", "--yes"]).await;
+    stage.nothing_is_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_argument_vector_shows_the_token() {
+    let Some(stage) = Stage::new(World::default()).await else { return };
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let watch = async {
+        let mut looked = 0_u32;
+        while !done.load(std::sync::atomic::Ordering::SeqCst) {
+            for entry in fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok) {
+                let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+                let shown = line.windows(TOKEN.len()).any(|part| part == TOKEN.as_bytes());
+                assert!(!shown, "{}", String::from_utf8_lossy(&line));
+            }
+            looked += 1;
+            tokio::task::yield_now().await;
+        }
+        looked
+    };
+    let work = async {
+        stage.setup().await;
+        stage.expect(0, &["cleanup", "--yes"]).await;
+        done.store(true, std::sync::atomic::Ordering::SeqCst);
+    };
+    let ((), looked) = tokio::join!(work, watch);
+    assert!(looked > 10, "it was looked {looked} times");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_lets_terraform_end_and_the_next_setup_goes_on() {
+    let Some(stage) = Stage::new(World::default()).await else { return };
+    let child = stage.command(&SETUP).spawn().expect("the binary starts");
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a pid");
+    let put = |stage: &Stage| {
+        let world = stage.fake.world();
+        world.log.iter().any(|logged| logged.method == http::Method::PUT && logged.path.contains("managedClusters"))
+    };
+    stage.wait_until("the cluster's PUT", put).await;
+    kill_process(pid, Signal::INT).expect("it is ours");
+    let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await.expect("it is not cancelled");
+    let output = output.expect("the process is ours");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{said}");
+    assert!(said.contains("terraform was asked to stop") && said.contains("setup goes on where it stopped"), "{said}");
+    assert!(terraform_of(&stage).is_none(), "it was waited for");
+    assert!(stage.state_file().exists());
+    stage.setup().await;
     stage.expect(0, &["cleanup", "--yes"]).await;
     stage.nothing_is_left();
 }

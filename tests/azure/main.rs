@@ -5,6 +5,7 @@ mod backing;
 mod common;
 mod end_to_end;
 mod leftovers;
+mod module;
 mod preflight;
 mod prices;
 mod terraform;

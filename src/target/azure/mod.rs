@@ -5,13 +5,18 @@
 
 pub mod adopt;
 pub mod arm;
+mod drift;
 mod module;
 pub mod preflight;
 pub mod prices;
 pub mod scan;
 pub mod terraform;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use arm::{Arm, ArmError, CONTAINER_SERVICE, Login, Patience, RealTime};
 use base64::Engine as _;
@@ -73,6 +78,8 @@ pub struct Azure {
     settings: Settings,
     cancel: CancellationToken,
     progress: Progress,
+    /// One client, and so one token, for a whole command.
+    arm: OnceLock<Arm>,
 }
 
 impl std::fmt::Debug for Azure {
@@ -100,7 +107,7 @@ impl Azure {
     /// The azure target of `environment`.
     pub fn new(environment: &Environment, place: Place, profile: Profile, context: super::Context) -> Self {
         let super::Context { azure: settings, cancel, progress } = context;
-        Self { environment: environment.clone(), place, profile, settings, cancel, progress }
+        Self { environment: environment.clone(), place, profile, settings, cancel, progress, arm: OnceLock::new() }
     }
 
     /// Id of the resource group that holds everything.
@@ -115,10 +122,14 @@ impl Azure {
     }
 
     fn arm(&self) -> Result<Arm, Failure> {
+        if let Some(arm) = self.arm.get() {
+            return Ok(arm.clone());
+        }
         let what = || format!("cannot talk to Azure at {}", self.place.endpoint);
         let tokens = self.settings.login.source(&self.place.endpoint).or_fail(Kind::Preflight, what)?;
-        Arm::new(&self.place.endpoint, tokens, Arc::new(RealTime::default()), Patience::default())
-            .or_fail(Kind::Preflight, what)
+        let arm = Arm::new(&self.place.endpoint, tokens, Arc::new(RealTime::default()), Patience::default())
+            .or_fail(Kind::Preflight, what)?;
+        Ok(self.arm.get_or_init(|| arm).clone())
     }
 
     fn terraform(&self) -> Terraform {
@@ -210,8 +221,7 @@ impl Azure {
     pub async fn join(&self) -> Result<PathBuf, Failure> {
         let what = || format!("no credentials for the cluster of {}", self.environment.name);
         let path = format!("{}/listClusterUserCredential", self.cluster_id());
-        let answer =
-            self.arm()?.post(&path, CONTAINER_SERVICE, &Value::Null).await.or_fail(Kind::Infrastructure, what)?;
+        let answer = self.arm()?.post_to_read(&path, CONTAINER_SERVICE).await.or_fail(Kind::Infrastructure, what)?;
         let encoded = answer["kubeconfigs"][0]["value"].as_str().unwrap_or_default();
         let text = base64::engine::general_purpose::STANDARD.decode(encoded).or_fail(Kind::Infrastructure, what)?;
         let to = self.environment.kubeconfig();
@@ -242,6 +252,14 @@ impl Azure {
             }
             Err(error) => State::Down { reason: format!("not known: {error}") },
         }
+    }
+
+    /// Where the cluster is not as the profile has it, in words.
+    pub async fn drift(&self) -> Result<Vec<String>, Failure> {
+        let what = || format!("cannot look at the pools of {}", self.environment.name);
+        let path = format!("{}/agentPools", self.cluster_id());
+        let pools = self.arm()?.list(&path, CONTAINER_SERVICE, &[]).await.or_fail(Kind::Infrastructure, what)?;
+        Ok(drift::of(&self.profile, &pools))
     }
 
     /// What is there now, one line each with its price.

@@ -66,10 +66,13 @@ impl ArmError {
         }
     }
 
-    /// Whether the resource was busy with another operation.
+    /// Whether the resource was busy with another operation. `OperationNotAllowed` alone does not say so: an exceeded quota
+    /// has the same code, and waiting does not help it.
     pub fn is_in_progress(&self) -> bool {
-        matches!(self, Self::Refused(refusal) if refusal.status == 409
-            && matches!(refusal.code.as_str(), "OperationNotAllowed" | "AnotherOperationInProgress" | "Conflict" | "EtagMismatch"))
+        let Self::Refused(refusal) = self else { return false };
+        let says_so = refusal.message.to_lowercase().replace('-', " ").contains("in progress");
+        refusal.status == 409
+            && (refusal.code == "AnotherOperationInProgress" || (refusal.code == "OperationNotAllowed" && says_so))
     }
 }
 
@@ -154,7 +157,28 @@ impl fmt::Display for Refusal {
 mod tests {
     use serde_json::json;
 
-    use super::Refusal;
+    use super::{ArmError, Refusal};
+
+    #[test]
+    fn only_a_busy_resource_is_waited_for() {
+        let rows = [
+            (409, "OperationNotAllowed", "Operation is not allowed because there's an in progress update.", true),
+            (409, "AnotherOperationInProgress", "Another operation is running.", true),
+            (
+                409,
+                "OperationNotAllowed",
+                "Operation could not be completed as it results in exceeding approved quota.",
+                false,
+            ),
+            (409, "ScopeLocked", "The scope is locked.", false),
+            (400, "OperationNotAllowed", "An in-progress thing.", false),
+        ];
+        for (status, code, message, busy) in rows {
+            let body = json!({ "error": { "code": code, "message": message } });
+            let error = ArmError::Refused(Box::new(Refusal::read("PUT", "/x", status, None, &body)));
+            assert_eq!(error.is_in_progress(), busy, "{status} {code} {message}");
+        }
+    }
 
     #[test]
     fn everything_that_arm_says_is_shown_once() {

@@ -77,6 +77,8 @@ struct Call<'a> {
     method: Method,
     url: Url,
     body: Option<&'a Value>,
+    /// Whether doing it twice is as doing it once.
+    repeatable: bool,
 }
 
 /// A whole answer.
@@ -124,7 +126,8 @@ impl Arm {
         let mut url = self.url(path, version, query);
         let mut all = Vec::new();
         loop {
-            let reply = self.send(&Call { method: Method::GET, url: url.clone(), body: None }).await?;
+            let reply =
+                self.send(&Call { method: Method::GET, url: url.clone(), body: None, repeatable: true }).await?;
             if reply.status == 404 {
                 return Ok(all);
             }
@@ -148,6 +151,13 @@ impl Arm {
     /// A POST whose answer is its result. Sent again only when it certainly was not taken in.
     pub async fn post(&self, path: &str, version: &str, body: &Value) -> Result<Value, ArmError> {
         let reply = self.send(&self.call(Method::POST, path, version, &[], Some(body))).await?;
+        Self::accepted("POST", path, reply).map(|reply| reply.body)
+    }
+
+    /// A POST that changes nothing, such as one that reads credentials: it is sent again like a GET.
+    pub async fn post_to_read(&self, path: &str, version: &str) -> Result<Value, ArmError> {
+        let call = Call { repeatable: true, ..self.call(Method::POST, path, version, &[], None) };
+        let reply = self.send(&call).await?;
         Self::accepted("POST", path, reply).map(|reply| reply.body)
     }
 
@@ -176,7 +186,9 @@ impl Arm {
         query: &[(&str, &str)],
         body: Option<&'a Value>,
     ) -> Call<'a> {
-        Call { method, url: self.url(path, version, query), body }
+        // ARM's PUT and DELETE name the whole resource.
+        let repeatable = matches!(method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE);
+        Call { method, url: self.url(path, version, query), body, repeatable }
     }
 
     /// An address that ARM told, asked of the ARM host whatever host it names.
@@ -211,7 +223,7 @@ impl Arm {
                     refused = Some(token);
                     continue;
                 }
-                Ok(reply) => match retry::after_reply(&call.method, reply.status, &reply.headers, attempt) {
+                Ok(reply) => match retry::after_reply(call.repeatable, reply.status, &reply.headers, attempt) {
                     Some(pause) if !last => {
                         if reply.status == 429 {
                             self.close_the_gate(pause);
@@ -220,7 +232,7 @@ impl Arm {
                     }
                     _ => return Ok(reply),
                 },
-                Err(error) if !last && retry::after_break(&call.method, &error) => retry::backoff(attempt),
+                Err(error) if !last && retry::after_break(call.repeatable, &error) => retry::backoff(attempt),
                 Err(source) => {
                     return Err(ArmError::NoAnswer {
                         method: call.method.to_string(),

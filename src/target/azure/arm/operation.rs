@@ -83,6 +83,9 @@ impl<'a> Waiting<'a> {
     async fn until_done(&self, reply: &Reply) -> Result<(), ArmError> {
         let mut look = self.first_look(reply)?;
         let mut pause = retry::asked(&reply.headers);
+        if pause.is_some() && !matches!(look, Look::Resource) {
+            self.pause("accepted", pause).await?;
+        }
         loop {
             let (seen, asked) = match &look {
                 Look::Status(url) => self.status(url).await?,
@@ -173,7 +176,7 @@ impl<'a> Waiting<'a> {
     }
 
     async fn get(&self, url: &Url) -> Result<Reply, ArmError> {
-        self.arm.send(&Call { method: Method::GET, url: url.clone(), body: None }).await
+        self.arm.send(&Call { method: Method::GET, url: url.clone(), body: None, repeatable: true }).await
     }
 
     /// The resource as it is in the end.
