@@ -23,7 +23,7 @@ use crate::{
 /// A group whose scale-up failed is left alone for so long (upstream's `--initial-node-group-backoff-duration`).
 const BACKOFF: Duration = Duration::from_secs(300);
 /// A node that could not be removed is looked at again after so long (upstream's `--unremovable-node-recheck-timeout`).
-const RECHECK: Duration = Duration::from_secs(300);
+pub(super) const RECHECK: Duration = Duration::from_secs(300);
 /// How often a drain looks whether its pods are gone.
 const DRAIN_TICK: Duration = Duration::from_secs(1);
 const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
@@ -58,7 +58,6 @@ pub(super) struct Scanner {
     timers: BTreeSet<u64>,
     delay_after_add: Duration,
     unneeded: Duration,
-    waits: bool,
     told: BTreeSet<(String, String)>,
 }
 
@@ -79,7 +78,6 @@ impl Scanner {
             timers: BTreeSet::new(),
             delay_after_add: settings.scale_down_delay_after_add,
             unneeded: settings.scale_down_unneeded_time,
-            waits: false,
             told: BTreeSet::new(),
         }
     }
@@ -90,12 +88,14 @@ impl Scanner {
         let now = (now_s * 1000.0) as u64;
         let run_out = self.timers.first().is_some_and(|timer| *timer <= now);
         self.timers.retain(|timer| *timer > now);
-        run_out || self.waits || self.last.is_none_or(|last| changed >= last)
+        run_out || self.last.is_none_or(|last| changed >= last)
     }
 
     /// Remembers when it must look again though nothing changes.
-    fn note(&mut self, now: Nanos, now_s: f64, actions: &[Action]) {
-        let mut timer = |after_s: f64| self.timers.insert((after_s * 1000.0) as u64);
+    fn note(&mut self, now: Nanos, now_s: f64, actions: &[Action], backed_off_s: impl Iterator<Item = f64>) {
+        let mut timer = |at_s: f64| {
+            self.timers.insert((at_s * 1000.0) as u64);
+        };
         for since in self.brain.unneeded().values() {
             timer(since + self.unneeded.as_secs_f64() + 0.001);
         }
@@ -103,6 +103,7 @@ impl Scanner {
             timer(now_s + self.delay_after_add.as_secs_f64());
         }
         timer(now_s + RECHECK.as_secs_f64());
+        backed_off_s.for_each(timer);
         self.last = Some(now);
     }
 }
@@ -206,6 +207,14 @@ impl World<'_> {
         self.tell_nodes(name, "ready", String::new());
     }
 
+    /// Whether no machine comes, goes, or is about to.
+    pub(super) fn machines_rest(&self) -> bool {
+        let wanted: u32 = self.pools.iter().map(|pool| pool.target).sum();
+        let backed_off = self.pools.iter().any(|pool| pool.backed_off_until > self.now);
+        let unneeded = self.scanner.as_ref().is_some_and(|scanner| !scanner.brain.unneeded().is_empty());
+        wanted as usize == self.machines.len() && !backed_off && !unneeded
+    }
+
     pub(super) fn take_off(&mut self, node: u32, pod: &str) {
         let Some(at) = self.machines.iter().position(|machine| machine.number == node) else { return };
         let state = &mut self.cluster.nodes[at];
@@ -239,8 +248,9 @@ impl World<'_> {
             let seen = self.seen();
             let now_s = self.profile_s();
             let actions = scanner.brain.run_once(&seen, now_s);
-            scanner.note(self.now, now_s, &actions);
-            scanner.waits = !seen.pending.is_empty();
+            let backed_off = self.pools.iter().map(|pool| pool.backed_off_until).filter(|until| *until > self.now);
+            let speed = self.speed;
+            scanner.note(self.now, now_s, &actions, backed_off.map(|until| until as f64 / 1e9 * speed));
             for action in actions {
                 self.act(action, &mut scanner.told);
             }
@@ -310,6 +320,7 @@ impl World<'_> {
         let Some(pool) = self.profile.pools.iter().position(|pool| pool.name == *group) else { return };
         if self.short_until > self.now {
             self.pools[pool].backed_off_until = self.now + self.real(BACKOFF);
+            self.changed = self.now;
             let message = format!("{from}->{to}: the zones of pool {group} have no machines left");
             return self.note("Pool", group, "FailedScaleUp", &message, "Warning");
         }
