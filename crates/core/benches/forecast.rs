@@ -1,5 +1,4 @@
 //! How long forecasts take: `cargo bench -p democtl-core --bench forecast`.
-#![expect(missing_docs, reason = "criterion's macros make public functions")]
 
 use std::{hint::black_box, time::Duration};
 

@@ -284,7 +284,6 @@ impl World<'_> {
             pending,
             budgets: self.budgets(),
             deleting: self.machines.iter().filter(|machine| machine.deleting).map(|m| m.name.clone()).collect(),
-            ..Seen::default()
         }
     }
 
@@ -305,14 +304,12 @@ impl World<'_> {
     fn act(&mut self, action: Action, told: &mut BTreeSet<(String, String)>) {
         match action {
             Action::Increase { group, from, to, .. } => self.increase(&group, from, to),
-            Action::NotTriggered { pod: (_, pod), message } => {
-                if told.insert((pod.clone(), message.clone())) {
-                    self.note("Pod", &pod, "NotTriggerScaleUp", &message, "Normal");
-                }
+            Action::NotTriggered { pod: (_, pod), message } if told.insert((pod.clone(), message.clone())) => {
+                self.note("Pod", &pod, "NotTriggerScaleUp", &message, "Normal");
             }
             Action::Remove { node, pods, utilization } => self.drain(&node, &pods, utilization),
-            #[allow(unreachable_patterns, reason = "other actions need nothing of the world")]
-            _ => {}
+            // Told before.
+            Action::NotTriggered { .. } => {}
         }
     }
 

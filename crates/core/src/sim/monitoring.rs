@@ -279,9 +279,8 @@ impl World<'_> {
         let evaluator = Evaluator::new(&self.monitoring.storage, self.millis(), self.speed);
         match evaluator.eval(expr).map_err(|error| error.to_string())? {
             Answer::Vector(elements) => match elements.as_slice() {
-                [] => Ok(0.0),
                 [one] if one.value.is_finite() => Ok(one.value),
-                [_] => Ok(0.0),
+                [] | [_] => Ok(0.0),
                 _ => Err(format!("prometheus query {query} returned multiple elements")),
             },
             _ => Err("the result is not a vector".to_owned()),

@@ -271,8 +271,6 @@ impl World<'_> {
                 if *list == self.list { self.store.length() } else { 0.0 }
             }
             Source::Resource { name, .. } => return Err(format!("{name} is read by the autoscaler itself")),
-            #[allow(unreachable_patterns, reason = "other sources are for other targets")]
-            _ => return Err("this source is not simulated".to_owned()),
         };
         Ok(trigger.value(number))
     }
