@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod delivery;
+pub mod demo_app;
 pub mod environment;
 pub mod failure;
 pub mod ledger;

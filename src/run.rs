@@ -16,10 +16,11 @@ use democtl_core::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    demo_app::DemoApp,
     environment::{Environment, Request, write_whole},
     failure::{Failure, Kind, OrFail as _},
     load::{self, Engine},
-    observe::{self, Counts, Moment, Observer, Recorder, Subject},
+    observe::{Counts, Moment, Observer, Recorder, Subject},
     report::summary::{Cost, RunSummary, TestSummary},
     ui::{self, Style, progress::TestProgress},
 };
@@ -55,9 +56,15 @@ pub async fn run(session: &Session, options: &Options, cancel: &CancellationToke
     let dir = make_run_dir(&session.environment)?;
     let recorder = Recorder::new(Some(&dir), session.request.speed)
         .or_fail(Kind::Other, || format!("cannot write into {}", dir.display()))?;
-    reset(&session.subject.address).await?;
+    // A run counts its own customers: the store and the queue start empty.
+    let app = DemoApp::default();
+    let address = &session.subject.address;
+    app.reset(address).await.or_fail(Kind::Infrastructure, || format!("the app at {address} does not take a reset"))?;
     let observer = Observer::start(&session.subject, &recorder);
-    wait_for_baseline(&recorder, &profile, session.request.speed).await;
+    tokio::select! {
+        () = wait_for_baseline(&recorder, &profile, session.request.speed) => {}
+        () = cancel.cancelled() => return Err(cancelled(session)),
+    }
     recorder.record(Fact::RunStarted {
         environment: session.environment.name.clone(),
         profile: profile.name.clone(),
@@ -68,7 +75,7 @@ pub async fn run(session: &Session, options: &Options, cancel: &CancellationToke
     for test in tests {
         results.push(run_test(session, test, options, &recorder, &dir, cancel).await?);
         write_json(&dir.join("tests.json"), &results)?;
-        drain_queue(&session.subject, cancel).await?;
+        drain_queue(&app, &session.subject, cancel).await?;
     }
     let passed = results.iter().all(|result| result.verdict == Verdict::Pass);
     recorder.record(Fact::RunFinished { passed });
@@ -101,14 +108,6 @@ fn make_run_dir(environment: &Environment) -> Result<PathBuf, Failure> {
 fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_vec_pretty(value).map_err(anyhow::Error::from)?;
     write_whole(path, &text).or_fail(Kind::Other, || format!("cannot write {}", path.display()))
-}
-
-/// A run counts its own customers: the store and the queue start empty.
-async fn reset(address: &str) -> Result<(), Failure> {
-    let what = || format!("the app at {address} does not take a reset");
-    let answer = observe::http_client().post(format!("{address}/api/admin/reset")).send().await;
-    answer.and_then(reqwest::Response::error_for_status).or_fail(Kind::Infrastructure, what)?;
-    Ok(())
 }
 
 /// The first lists of the watches have been taken in once nodes and pods are known.
@@ -187,13 +186,10 @@ fn cancelled(session: &Session) -> Failure {
 }
 
 /// A run is over only when the queue is empty: what a test left behind belongs to it, not to the next one.
-async fn drain_queue(subject: &Subject, cancel: &CancellationToken) -> Result<(), Failure> {
-    let http = observe::http_client();
+async fn drain_queue(app: &DemoApp, subject: &Subject, cancel: &CancellationToken) -> Result<(), Failure> {
     let deadline = Instant::now() + Duration::from_secs(3600).div_f64(subject.speed);
     loop {
-        if let Ok(status) = observe::app_status(&http, &subject.address).await
-            && status.queue_depth + status.processing == 0
-        {
+        if app.status(&subject.address).await.is_ok_and(|status| status.unfinished() == 0) {
             return Ok(());
         }
         if Instant::now() > deadline {

@@ -50,6 +50,7 @@ complete -c democtl -n "__fish_democtl_using_subcommand demo" -l seed -d 'Seed o
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l engine -d 'Which load engine' -r -f -a "builtin\t'The one in this binary'
 k6\t'The k6 on PATH, with a script rendered from the same suite'"
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l test -d 'Only this test; may be repeated' -r
+complete -c democtl -n "__fish_democtl_using_subcommand demo" -l timeout -d 'How long what is delivered may take to become healthy, in real time; what was made stays, and setup goes on' -r
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l junit -d 'Write a `JUnit` report' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
@@ -63,6 +64,7 @@ complete -c democtl -n "__fish_democtl_using_subcommand setup" -s n -l name -d '
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l target -d 'Where it runs' -r -f -a "local\t'A cluster embedded in this binary, on this machine'"
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l speed -d 'Divide every duration of the suite and of the controllers by this; requests keep their own time' -r
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l seed -d 'Seed of every draw' -r
+complete -c democtl -n "__fish_democtl_using_subcommand setup" -l timeout -d 'How long what is delivered may take to become healthy, in real time; what was made stays, and setup goes on' -r
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"

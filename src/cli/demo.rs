@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Instant};
 
 use clap::Args;
 
-use super::{SetArgs, Settings, cleanup, session};
+use super::{HealthArgs, SetArgs, Settings, cleanup, session};
 use crate::{
     environment::Request,
     failure::Failure,
@@ -37,6 +37,8 @@ pub(super) struct DemoArgs {
     /// Only this test; may be repeated
     #[arg(long, value_name = "NAME")]
     test: Vec<String>,
+    #[command(flatten)]
+    health: HealthArgs,
     /// Leave the environments up
     #[arg(long)]
     keep: bool,
@@ -84,7 +86,7 @@ async fn show(
     profile: democtl_core::profile::Profile,
     settings: &Settings,
 ) -> Result<RunSummary, Failure> {
-    let made = session::establish(environment, request, profile, settings).await?;
+    let made = session::establish(environment, request, profile, args.health.timeout, settings).await?;
     let options = Options { engine: args.engine, tests: args.test.clone(), settle: true, style: settings.style };
     run::run(&made.session, &options, &settings.cancel).await
 }

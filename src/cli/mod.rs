@@ -16,9 +16,11 @@ mod setup;
 mod status;
 mod watch;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use democtl_core::units::parse_duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -184,10 +186,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
 fn block_on(settings: &Settings, command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
+        let mut interrupts = Interrupts::listen()?;
         tokio::pin!(command);
         tokio::select! {
             result = &mut command => return result,
-            () = interrupted() => {}
+            () = interrupts.next() => {}
         }
         settings.cancel.cancel();
         ui::note("stopping; press Ctrl-C again to stop at once");
@@ -196,18 +199,28 @@ fn block_on(settings: &Settings, command: impl Future<Output = Result<(), Failur
                 Ok(()) => Err(Failure::msg(Kind::Cancelled, "cancelled")),
                 failed => failed,
             },
-            () = interrupted() => Err(Failure::msg(Kind::Cancelled, "cancelled at once")
+            () = interrupts.next() => Err(Failure::msg(Kind::Cancelled, "cancelled at once")
                 .hint("democtl status shows what there is; democtl cleanup removes it")),
         }
     })
 }
 
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut term) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = term.recv() => {}
+/// What asks a command to stop. It is listened to from before the command's first act.
+struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 
@@ -233,6 +246,14 @@ fn parse_set(text: &str) -> Result<(String, String), String> {
         Some((path, value)) if !path.trim().is_empty() => Ok((path.trim().to_owned(), value.trim().to_owned())),
         _ => Err("it must be PATH=VALUE, such as workload.web.scaling.max=6".to_owned()),
     }
+}
+
+/// How long to wait for an environment.
+#[derive(Debug, Clone, Args)]
+struct HealthArgs {
+    /// How long what is delivered may take to become healthy, in real time; what was made stays, and setup goes on
+    #[arg(long, default_value = session::HEALTHY_WITHIN, value_name = "DURATION", value_parser = parse_duration)]
+    timeout: Duration,
 }
 
 /// Which environment.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use democtl_core::{profile::Profile, render};
+use democtl_core::{profile::Profile, render, units::parse_duration};
 use kube::Client;
 
 use super::Settings;
@@ -29,14 +29,15 @@ pub(super) struct Established {
     pub(super) lock: Lock,
 }
 
-/// How long the delivery may take, in real time at speed 1 and in all at any speed.
-const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
+/// How long the delivery may take when nothing else is said, in real time at any speed.
+pub(super) const HEALTHY_WITHIN: &str = "2m";
 
-/// Makes what is missing of an environment, in the order of the ledger.
+/// Makes what is missing of an environment, in the order of the ledger, and waits until it is healthy.
 pub(super) async fn establish(
     environment: &Environment,
     request: Request,
     profile: Profile,
+    healthy_within: Duration,
     settings: &Settings,
 ) -> Result<Established, Failure> {
     environment.make_dir().or_fail(Kind::Other, || format!("cannot make {}", environment.dir.display()))?;
@@ -70,7 +71,7 @@ pub(super) async fn establish(
         ledger.begin(Effect::Delivery, &id)?;
         until_cancelled(settings, deliver(&client, environment, &profile)).await?;
     }
-    let address = until_cancelled(settings, health::wait_until_serving(&client, HEALTHY_WITHIN)).await?;
+    let address = until_cancelled(settings, health::wait_until_serving(&client, healthy_within)).await?;
     if !delivered {
         ledger.done(Effect::Delivery, &id)?;
     }
@@ -83,7 +84,8 @@ pub(super) async fn establish(
 pub(super) async fn join(environment: &Environment, settings: &Settings) -> Result<Established, Failure> {
     let request = environment.require_request()?;
     let profile = request.profile()?;
-    establish(environment, request, profile, settings).await
+    let healthy_within = parse_duration(HEALTHY_WITHIN).or_fail(Kind::Other, || HEALTHY_WITHIN.to_owned())?;
+    establish(environment, request, profile, healthy_within, settings).await
 }
 
 /// A subject to look at without changing or locking anything.

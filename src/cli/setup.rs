@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{ProfileArgs, Settings, session};
+use super::{HealthArgs, ProfileArgs, Settings, session};
 use crate::{environment::Request, failure::Failure, target::Target, ui};
 
 #[derive(Debug, Args)]
@@ -22,6 +22,8 @@ pub(super) struct SetupArgs {
     /// Seed of every draw
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
+    #[command(flatten)]
+    health: HealthArgs,
     /// Do not ask (the local target never does)
     #[arg(long, short)]
     yes: bool,
@@ -43,7 +45,7 @@ pub(super) async fn run(args: SetupArgs, settings: &Settings) -> Result<(), Fail
     let name = args.name.unwrap_or_else(|| profile.name.clone());
     let environment = settings.home.environment(&name)?;
     let begun = std::time::Instant::now();
-    let made = session::establish(&environment, request, profile, settings).await?;
+    let made = session::establish(&environment, request, profile, args.health.timeout, settings).await?;
     let session = made.session;
     let result = SetupResult {
         environment: name.clone(),

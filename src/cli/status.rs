@@ -5,19 +5,21 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde::Serialize;
 
-use super::{NameArgs, Settings, session};
+use super::{Settings, session};
 use crate::{
+    demo_app::DemoApp,
     environment::Environment,
     failure::{Failure, Kind, OrFail as _},
     ledger::{Effect, Step},
-    observe::{Counts, Observer, Recorder, app_status, http_client},
+    observe::{Counts, Observer, Recorder},
     target::{Infra, State},
 };
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
-    #[command(flatten)]
-    name: NameArgs,
+    /// The environment's name; all of them when left out
+    #[arg(long, short, env = "DEMOCTL_NAME", value_name = "NAME")]
+    name: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -36,7 +38,7 @@ struct Status {
 }
 
 pub(super) async fn run(args: StatusArgs, settings: &Settings) -> Result<(), Failure> {
-    let names = match args.name.name {
+    let names = match args.name {
         Some(name) => vec![settings.home.pick(Some(&name))?.name],
         None => settings.home.names().or_fail(Kind::Other, || "cannot list the environments".to_owned())?,
     };
@@ -99,7 +101,7 @@ async fn status_of(environment: &Environment) -> Result<Status, Failure> {
         crate::run::wait_until_known(&recorder).await;
         let moment = recorder.moment();
         observer.stop().await;
-        status.queue = app_status(&http_client(), &subject.address).await.ok().map(|app| app.queue_depth);
+        status.queue = DemoApp::default().status(&subject.address).await.ok().map(|app| app.queue_depth);
         status.usd_per_hour = subject.profile.prices.per_hour(&moment.billed_nodes());
         status.counts = Some(moment.now);
         status.address = Some(subject.address);

@@ -13,7 +13,10 @@ use kube::{
 };
 
 use super::NAMESPACE;
-use crate::failure::{Failure, Kind, OrFail as _};
+use crate::{
+    demo_app::DemoApp,
+    failure::{Failure, Kind, OrFail as _},
+};
 
 /// The kind of Argo CD's `Application`.
 pub fn application_resource() -> ApiResource {
@@ -26,20 +29,21 @@ pub fn application_resource() -> ApiResource {
 /// A pod that no node can hold is a finding, not a failure: a static profile may ask for more than its nodes hold.
 pub async fn wait_until_serving(client: &Client, deadline: Duration) -> Result<String, Failure> {
     let end = Instant::now() + deadline;
-    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build().unwrap_or_default();
+    let app = DemoApp::default();
     loop {
         let missing = match missing(client).await {
             Ok(Missing::Nothing { address, web: false }) => return Ok(address),
-            Ok(Missing::Nothing { address, web: true }) => match answers(&http, &address).await {
-                Ok(()) => return Ok(address),
+            Ok(Missing::Nothing { address, web: true }) => match app.status(&address).await {
+                // Objects that came back from a killed cluster's journal tell of pods that are gone: only the app's own
+                // word counts, and that of the store behind it.
+                Ok(_) => return Ok(address),
                 Err(error) => format!("the app does not answer: {error}"),
             },
             Ok(Missing::Something(what)) => what,
             Err(error) => format!("the API does not answer: {error}"),
         };
         if Instant::now() > end {
-            let mut failure =
-                Failure::msg(Kind::Delivery, format!("not healthy within {} s: {missing}", deadline.as_secs()));
+            let mut failure = Failure::msg(Kind::Delivery, format!("not healthy within {deadline:?}: {missing}"));
             for line in warnings(client).await {
                 failure = failure.hint(line);
             }
@@ -57,13 +61,6 @@ enum Missing {
         web: bool,
     },
     Something(String),
-}
-
-/// Objects that came back from a killed cluster's journal tell of pods that are gone: only the app's own word counts,
-/// and that of the store behind it.
-async fn answers(http: &reqwest::Client, address: &str) -> Result<(), reqwest::Error> {
-    http.get(format!("{address}/api/admin/status")).send().await?.error_for_status()?;
-    Ok(())
 }
 
 async fn missing(client: &Client) -> kube::Result<Missing> {

@@ -58,6 +58,3 @@ impl Observer {
         self.tasks.shutdown().await;
     }
 }
-
-pub(crate) use poll::http_client;
-pub use poll::{AppStatus, app_status};

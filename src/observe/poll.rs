@@ -3,54 +3,25 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use democtl_core::{event::Fact, units};
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Recorder, Subject};
-use crate::delivery::{self, NAMESPACE};
-
-/// What the app tells of itself at `/api/admin/status`.
-#[derive(Debug, Clone, Deserialize)]
-pub struct AppStatus {
-    /// Messages that no worker has claimed.
-    pub queue_depth: u64,
-    /// Messages that a worker has claimed and not yet stored.
-    #[serde(default)]
-    pub processing: u64,
-    /// Customers stored since the last reset.
-    #[serde(default)]
-    pub customers: u64,
-    /// Messages given up after all retries.
-    #[serde(default)]
-    pub dead_letters: u64,
-}
-
-/// A client for the app's own address: no proxy, short deadlines.
-pub(crate) fn http_client() -> reqwest::Client {
-    reqwest::Client::builder()
-        .no_proxy()
-        .connect_timeout(Duration::from_secs(2))
-        .timeout(Duration::from_secs(5))
-        .build()
-        .unwrap_or_default()
-}
-
-/// Asks the app for its state.
-pub async fn app_status(http: &reqwest::Client, address: &str) -> Result<AppStatus, reqwest::Error> {
-    http.get(format!("{address}/api/admin/status")).send().await?.error_for_status()?.json().await
-}
+use crate::{
+    delivery::{self, NAMESPACE},
+    demo_app::{AppStatus, DemoApp},
+};
 
 pub(super) async fn run(subject: Subject, recorder: Recorder, period: Duration) {
-    let http = http_client();
+    let app = DemoApp::default();
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let (status, cpu_milli) = tokio::join!(app_status(&http, &subject.address), cpu(&subject));
+        let (status, cpu_milli) = tokio::join!(app.status(&subject.address), cpu(&subject));
         let status = status.ok();
         let nodes = recorder.moment().billed_nodes();
         recorder.record(Fact::Sample {
-            queue: status.as_ref().map(|status| status.queue_depth + status.processing),
+            queue: status.as_ref().map(AppStatus::unfinished),
             processed: status.as_ref().map(|status| status.customers),
             cpu_milli,
             usd_per_hour: subject.profile.prices.per_hour(&nodes).unwrap_or(f64::NAN),

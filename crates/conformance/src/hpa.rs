@@ -124,9 +124,7 @@ fn value(kind: &str, i: &Value, e: &Value) -> Judgement {
         let pods: Vec<Pod> = read(&i["pods"]).map_err(MetricError)?;
         let current = i["current_replicas"].as_i64().unwrap_or(0) as i32;
         let target = i["target_milli"].as_i64().unwrap_or(0);
-        // The total target does not pass the timestamp on; the rows of the first file carry upstream's own value.
-        let got = calculator.total(current, value, target, &pods)?;
-        Ok(Proposal { timestamp_s: e.get("timestamp_s").and_then(Value::as_f64).or(got.timestamp_s), ..got })
+        calculator.total(current, value, target, &pods)
     });
     let got = got.map_err(|error| match observed.error {
         Some(_) => MetricError(format!("unable to get metric {name}: {}", error.0)),

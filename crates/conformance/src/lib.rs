@@ -1,7 +1,14 @@
 //! Runs rows of upstream's cases against `democtl_core::autoscale`: one loader for each kind of row.
 
 mod hpa;
+mod keda;
+mod loops;
+mod nodes;
+mod removal;
+mod scale_down;
+mod scale_up;
 mod scheduler;
+mod state;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -38,6 +45,8 @@ pub struct Failure {
     pub difference: String,
     /// The input.
     pub input: Value,
+    /// All that upstream answers.
+    pub expected: Value,
     /// The section of the algorithm's description that governs this kind.
     pub rule: &'static str,
 }
@@ -61,41 +70,80 @@ impl fmt::Display for Report {
         for (row, reason) in &self.skipped {
             writeln!(f, "  skipped {row}: {reason}")?;
         }
-        for failure in &self.failures {
-            writeln!(
-                f,
-                "  FAILED {} ({})\n    {}\n    input: {}",
-                failure.row, failure.rule, failure.difference, failure.input
-            )?;
-        }
-        Ok(())
+        let (passed, total) = self.total();
+        writeln!(f, "  all {passed}/{total}, {} skipped", self.skipped.len())?;
+        self.failures.iter().try_for_each(|failure| write!(f, "  FAILED {failure}"))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { row, difference, input, expected, rule } = self;
+        writeln!(
+            f,
+            "{row} (rule: {rule}, see docs/semantics.md)\n    {difference}\n    input: {input}\n    expected: {expected}"
+        )
+    }
+}
+
+impl Report {
+    /// Passed and all rows.
+    pub fn total(&self) -> (usize, usize) {
+        self.kinds.values().fold((0, 0), |(passed, total), (p, t)| (passed + p, total + t))
     }
 }
 
 /// What a loader says of a row: nothing, or what differed.
 pub(crate) type Judgement = Result<(), String>;
 
+/// The rows of a file.
+pub fn rows(text: &str) -> Result<Vec<Row>, String> {
+    serde_json::from_str(text).map(|file: File| file.rows).map_err(|error| error.to_string())
+}
+
+/// Judges one row, whether the file skips it or not.
+pub fn judge_row(row: &Row) -> Result<(), Box<Failure>> {
+    let (judgement, rule) = hpa::judge(row)
+        .or_else(|| keda::judge(row))
+        .or_else(|| scheduler::judge(row))
+        .or_else(|| nodes::judge(row))
+        .unwrap_or_else(|| (Err(format!("no loader for kind {:?}", row.kind)), "none"));
+    judgement.map_err(|difference| {
+        let (input, expected) = (row.input.clone(), row.expect.clone());
+        Box::new(Failure { row: row.full_name(), difference, input, expected, rule })
+    })
+}
+
 /// Judges all rows of a file.
 pub fn judge(text: &str) -> Result<Report, String> {
-    let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let mut report = Report::default();
-    for row in file.rows {
-        let name = format!("{}/{}", row.kind, row.name);
-        if let Some(reason) = &row.skip {
-            report.skipped.push((name, reason.to_string()));
+    for row in rows(text)? {
+        if let Some(reason) = row.skip_reason() {
+            report.skipped.push((row.full_name(), reason));
             continue;
         }
-        let (judgement, rule) = hpa::judge(&row)
-            .or_else(|| scheduler::judge(&row))
-            .unwrap_or_else(|| (Err(format!("no loader for kind {:?}", row.kind)), "none"));
+        let judgement = judge_row(&row);
         let (passed, total) = report.kinds.entry(row.kind).or_default();
         *total += 1;
         match judgement {
             Ok(()) => *passed += 1,
-            Err(difference) => report.failures.push(Failure { row: name, difference, input: row.input, rule }),
+            Err(failure) => report.failures.push(*failure),
         }
     }
     Ok(report)
+}
+
+impl Row {
+    /// `kind/name`.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.kind, self.name)
+    }
+
+    /// Why the file leaves it out.
+    pub fn skip_reason(&self) -> Option<String> {
+        let reason = self.skip.as_ref()?;
+        Some(reason.as_str().map_or_else(|| reason.to_string(), ToOwned::to_owned))
+    }
 }
 
 /// Compares one figure.

@@ -36,6 +36,8 @@ struct State {
     targets: BTreeMap<String, u32>,
     /// Numbers given to machines, by pool; never given twice.
     next: BTreeMap<String, u32>,
+    /// Machines that boot, by pool.
+    booting: BTreeMap<String, BTreeSet<String>>,
     deleting: BTreeSet<String>,
     random: StdRng,
 }
@@ -46,6 +48,7 @@ impl Cloud {
         let state = State {
             targets: BTreeMap::new(),
             next: BTreeMap::new(),
+            booting: BTreeMap::new(),
             deleting: BTreeSet::new(),
             random: StdRng::seed_from_u64(config.seed),
         };
@@ -74,7 +77,8 @@ impl Cloud {
                 state.targets.insert(pool.name.clone(), count);
             }
             for _ in here.len() as u32..count {
-                self.join(pool)?;
+                let number = self.lock().number(&pool.name);
+                self.join(pool, number)?;
             }
         }
         Ok(())
@@ -106,20 +110,47 @@ impl Cloud {
     /// Asks for machines; each joins after its own boot delay.
     pub fn resize(&self, pool: &str, to: u32) {
         let Some(pool) = self.config.pools.iter().find(|known| known.name == pool).cloned() else { return };
-        let delays: Vec<Duration> = {
+        let machines: Vec<(u32, Duration)> = {
             let mut state = self.lock();
             let from = state.targets.insert(pool.name.clone(), to).unwrap_or(0);
             let (least, most) = self.config.vm_delay;
-            (from..to).map(|_| if least < most { state.random.random_range(least..=most) } else { least }).collect()
+            let delay = |state: &mut State| {
+                if least < most { state.random.random_range(least..=most) } else { least }
+            };
+            (from..to)
+                .map(|_| {
+                    let number = state.number(&pool.name);
+                    state.booting.entry(pool.name.clone()).or_default().insert(machine(&pool, number));
+                    (number, delay(&mut state))
+                })
+                .collect()
         };
-        for delay in delays {
+        for (number, delay) in machines {
             let (cloud, pool) = (self.clone(), pool.clone());
             tokio::spawn(async move {
                 cloud.clock.sleep(delay).await;
-                if let Err(status) = cloud.join(&pool) {
+                // One that was given back meanwhile does not join.
+                if !cloud.booting(&pool.name).contains(&machine(&pool, number)) {
+                    return;
+                }
+                if let Err(status) = cloud.join(&pool, number) {
                     tracing::warn!(%status, pool = pool.name, "node did not join");
                 }
             });
+        }
+    }
+
+    /// Machines of a pool that boot.
+    pub fn booting(&self, pool: &str) -> BTreeSet<String> {
+        self.lock().booting.get(pool).cloned().unwrap_or_default()
+    }
+
+    /// Gives back a machine that has not become a node.
+    pub fn abandon(&self, pool: &str, machine: &str) {
+        let mut state = self.lock();
+        let was_booting = state.booting.get_mut(pool).is_some_and(|machines| machines.remove(machine));
+        if let Some(target) = state.targets.get_mut(pool).filter(|_| was_booting) {
+            *target = target.saturating_sub(1);
         }
     }
 
@@ -147,19 +178,30 @@ impl Cloud {
         }
     }
 
-    fn join(&self, pool: &NodePool) -> Result<(), Status> {
-        let number = {
-            let mut state = self.lock();
-            let next = state.next.entry(pool.name.clone()).or_default();
-            *next += 1;
-            *next - 1
-        };
+    fn join(&self, pool: &NodePool, number: u32) -> Result<(), Status> {
         let created = self.client.create(&NODES, "", node(pool, number))?;
         let name = created["metadata"]["name"].as_str().unwrap_or_default();
+        if let Some(machines) = self.lock().booting.get_mut(&pool.name) {
+            machines.remove(name);
+        }
         let message = format!("Node {name} event: Registered Node {name} in Controller");
         self.client.record_event(&created, "Normal", "RegisteredNode", &message, "node-controller");
         Ok(())
     }
+}
+
+impl State {
+    /// The next number of a pool's machine.
+    fn number(&mut self, pool: &str) -> u32 {
+        let next = self.next.entry(pool.to_owned()).or_default();
+        *next += 1;
+        *next - 1
+    }
+}
+
+/// The name of a machine, and of the node that it becomes.
+fn machine(pool: &NodePool, number: u32) -> String {
+    format!("aks-{}-vmss{}", pool.name, base36(number))
 }
 
 fn zone(pool: &NodePool, number: u32) -> Option<&String> {
@@ -221,7 +263,7 @@ fn base36(mut number: u32) -> String {
 }
 
 fn node(pool: &NodePool, number: u32) -> Value {
-    let name = format!("aks-{}-vmss{}", pool.name, base36(number));
+    let name = machine(pool, number);
     let mut labels = json!(labels(pool));
     labels["kubernetes.io/hostname"] = json!(name);
     if let Some(zone) = zone(pool, number) {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     autoscale::{
-        nodes::{Action, Autoscaler, Budget, Expander, Group, Options, World as Seen},
+        nodes::{Action, Autoscaler, Budget, Expander, Group, Options, TO_BE_DELETED, World as Seen},
         schedule::{Node, NodeState, Pod, Resources, Selector, Taint},
     },
     event::Fact,
@@ -26,7 +26,6 @@ const BACKOFF: Duration = Duration::from_secs(300);
 pub(super) const RECHECK: Duration = Duration::from_secs(300);
 /// How often a drain looks whether its pods are gone.
 const DRAIN_TICK: Duration = Duration::from_secs(1);
-const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 
 /// A machine that is a node.
 #[derive(Debug)]
@@ -35,6 +34,7 @@ pub(super) struct Machine {
     pub(super) name: String,
     pub(super) pool: usize,
     pub(super) images: BTreeSet<String>,
+    joined: Nanos,
     deleting: bool,
     evicting: Vec<u32>,
 }
@@ -44,7 +44,17 @@ pub(super) struct Machine {
 pub(super) struct PoolState {
     pub(super) target: u32,
     next: u32,
+    /// Numbers of machines that boot.
+    booting: BTreeSet<u32>,
     pub(super) backed_off_until: Nanos,
+}
+
+impl PoolState {
+    /// The number of the next machine; none is given twice.
+    pub(super) fn number(&mut self) -> u32 {
+        self.next += 1;
+        self.next - 1
+    }
 }
 
 /// The cluster autoscaler with what it saw last.
@@ -58,6 +68,8 @@ pub(super) struct Scanner {
     timers: BTreeSet<u64>,
     delay_after_add: Duration,
     unneeded: Duration,
+    /// Pods or machines that it waits for: it looks again at every loop.
+    waits: bool,
     told: BTreeSet<(String, String)>,
 }
 
@@ -68,6 +80,8 @@ impl Scanner {
             scale_down_unneeded_s: settings.scale_down_unneeded_time.as_secs_f64(),
             utilization_threshold: settings.scale_down_utilization_threshold,
             expander: Expander::parse(&settings.expander).unwrap_or_default(),
+            max_node_provision_s: settings.max_node_provision_time.as_secs_f64(),
+            scan_interval_s: settings.scan_interval.as_secs_f64(),
             ..Options::default()
         };
         let brain = Autoscaler::new(options, seed);
@@ -78,6 +92,7 @@ impl Scanner {
             timers: BTreeSet::new(),
             delay_after_add: settings.scale_down_delay_after_add,
             unneeded: settings.scale_down_unneeded_time,
+            waits: false,
             told: BTreeSet::new(),
         }
     }
@@ -88,7 +103,7 @@ impl Scanner {
         let now = (now_s * 1000.0) as u64;
         let run_out = self.timers.first().is_some_and(|timer| *timer <= now);
         self.timers.retain(|timer| *timer > now);
-        run_out || self.last.is_none_or(|last| changed >= last)
+        run_out || self.waits || self.last.is_none_or(|last| changed >= last)
     }
 
     /// Remembers when it must look again though nothing changes.
@@ -156,6 +171,10 @@ fn base36(mut number: u32) -> String {
     digits.iter().map(|digit| char::from(*digit)).collect()
 }
 
+fn machine_name(pool: &Pool, number: u32) -> String {
+    format!("aks-{}-vmss{}", pool.name, base36(number))
+}
+
 impl World<'_> {
     /// Machines that cost money, by size, those that boot included.
     pub(super) fn billed(&self) -> BTreeMap<String, u32> {
@@ -174,11 +193,9 @@ impl World<'_> {
     }
 
     /// A machine of the pool is a node now, with its daemons.
-    pub(super) fn join(&mut self, pool: usize) -> String {
+    pub(super) fn join(&mut self, pool: usize, number: u32) -> String {
         let settings = &self.profile.pools[pool];
-        let number = self.pools[pool].next;
-        self.pools[pool].next += 1;
-        let name = format!("aks-{}-vmss{}", settings.name, base36(number));
+        let name = machine_name(settings, number);
         let mut node = template(settings);
         node.name.clone_from(&name);
         node.labels.insert("kubernetes.io/hostname".to_owned(), name.clone());
@@ -195,15 +212,19 @@ impl World<'_> {
         self.cluster.nodes.push(NodeState::new(node, self.daemons.iter().map(daemon).collect()));
         self.machine_numbers += 1;
         let (number, images) = (self.machine_numbers, BTreeSet::new());
-        let evicting = Vec::new();
-        self.machines.push(Machine { number, name: name.clone(), pool, images, deleting: false, evicting });
+        let (joined, evicting) = (self.now, Vec::new());
+        self.machines.push(Machine { number, name: name.clone(), pool, images, joined, deleting: false, evicting });
         self.dirty = true;
         name
     }
 
     /// A machine that was asked for has booted.
-    pub(super) fn joined(&mut self, pool: usize) {
-        let name = self.join(pool);
+    pub(super) fn joined(&mut self, pool: usize, number: u32) {
+        if !self.pools[pool].booting.remove(&number) {
+            // It was given back meanwhile.
+            return;
+        }
+        let name = self.join(pool, number);
         self.tell_nodes(name, "ready", String::new());
     }
 
@@ -250,6 +271,7 @@ impl World<'_> {
             let actions = scanner.brain.run_once(&seen, now_s);
             let backed_off = self.pools.iter().map(|pool| pool.backed_off_until).filter(|until| *until > self.now);
             let speed = self.speed;
+            scanner.waits = !seen.pending.is_empty() || self.pools.iter().any(|pool| !pool.booting.is_empty());
             scanner.note(self.now, now_s, &actions, backed_off.map(|until| until as f64 / 1e9 * speed));
             for action in actions {
                 self.act(action, &mut scanner.told);
@@ -274,17 +296,38 @@ impl World<'_> {
         for workload in &self.workloads {
             let waiting = workload.pods.iter().map(|pod| &self.pods[*pod as usize]);
             let waiting = waiting.filter(|pod| pod.phase == Phase::Waiting && !pod.deleting);
-            pending.extend(waiting.map(|pod| pod.object.clone()));
+            pending.extend(waiting.map(|pod| Pod {
+                age_seconds: Some((self.now - pod.created) as f64 / 1e9 * self.speed),
+                ..pod.object.clone()
+            }));
+        }
+        let mut cluster = self.cluster.clone();
+        for (state, machine) in cluster.nodes.iter_mut().zip(&self.machines) {
+            state.node.age_seconds = Some((self.now - machine.joined) as f64 / 1e9 * self.speed);
         }
         let pool_of = |machine: &Machine| (machine.name.clone(), self.profile.pools[machine.pool].name.clone());
         Seen {
             groups: self.profile.pools.iter().zip(&self.pools).filter_map(group).collect(),
-            cluster: self.cluster.clone(),
+            cluster,
+            instances: self.instances(),
             group_of: self.machines.iter().map(pool_of).collect(),
             pending,
             budgets: self.budgets(),
+            controllers: None,
+            unix_s: self.profile_s(),
             deleting: self.machines.iter().filter(|machine| machine.deleting).map(|m| m.name.clone()).collect(),
         }
+    }
+
+    /// Machines of each pool, those that boot included.
+    fn instances(&self) -> BTreeMap<String, Vec<String>> {
+        let of = |(index, pool): (usize, &Pool)| {
+            let booting = self.pools[index].booting.iter().map(|number| machine_name(pool, *number));
+            let nodes =
+                self.machines.iter().filter(|machine| machine.pool == index).map(|machine| machine.name.clone());
+            (pool.name.clone(), booting.chain(nodes).collect())
+        };
+        self.profile.pools.iter().enumerate().map(of).collect()
     }
 
     /// The app's budgets: one pod of a workload at a time.
@@ -310,6 +353,15 @@ impl World<'_> {
             Action::Remove { node, pods, utilization } => self.drain(&node, &pods, utilization),
             // Told before.
             Action::NotTriggered { .. } => {}
+            Action::DeleteInstance { group, instance } => self.abandon(&group, &instance),
+            Action::FixTarget { group, to } => {
+                let from = self.profile.pools.iter().position(|pool| pool.name == group);
+                let from = from.map_or(to, |pool| self.pools[pool].target);
+                self.increase(&group, from, to);
+            }
+            Action::ScaleUpFailed { group, message } => {
+                self.note("Pool", &group, "FailedScaleUp", &message, "Warning");
+            }
         }
     }
 
@@ -326,11 +378,25 @@ impl World<'_> {
         for _ in from..to {
             let delay = Duration::from_nanos(self.boots.between(least, most.max(least)));
             let at = self.now + self.real(delay);
-            self.agenda.plan(at, Happening::Joined { pool: pool as u32 });
+            let number = self.pools[pool].number();
+            self.pools[pool].booting.insert(number);
+            self.agenda.plan(at, Happening::Joined { pool: pool as u32, number });
         }
         let reason = format!("pool {group} {from} -> {to}: pods do not fit (cluster autoscaler)");
         self.tell_nodes(group.to_owned(), "provisioning", reason);
         self.changed = self.now;
+    }
+
+    /// A machine that has not become a node in time is given back.
+    fn abandon(&mut self, group: &str, instance: &str) {
+        let Some(pool) = self.profile.pools.iter().position(|pool| pool.name == *group) else { return };
+        let settings = &self.profile.pools[pool];
+        let state = &mut self.pools[pool];
+        let before = state.booting.len();
+        state.booting.retain(|number| machine_name(settings, *number) != instance);
+        state.target = state.target.saturating_sub((before - state.booting.len()) as u32);
+        self.changed = self.now;
+        self.tell_nodes(instance.to_owned(), "removed", "it did not become a node in time".to_owned());
     }
 
     fn drain(&mut self, node: &str, pods: &[(String, String)], utilization: f64) {
@@ -338,7 +404,11 @@ impl World<'_> {
         let number = self.machines[at].number;
         let on = |name: &str| self.pods.iter().position(|p| p.object.name == *name && p.node == Some(number));
         let evicting: Vec<u32> = pods.iter().filter_map(|(_, name)| on(name)).map(|pod| pod as u32).collect();
-        let taint = Taint { key: TO_BE_DELETED.to_owned(), value: String::new(), effect: "NoSchedule".to_owned() };
+        let taint = Taint {
+            key: TO_BE_DELETED.to_owned(),
+            value: (self.profile_s() as i64).to_string(),
+            effect: "NoSchedule".to_owned(),
+        };
         self.cluster.nodes[at].node.taints.push(taint);
         self.machines[at].deleting = true;
         self.machines[at].evicting.clone_from(&evicting);

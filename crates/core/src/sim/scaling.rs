@@ -73,7 +73,7 @@ impl Scaler {
                     target.average_utilization_percent = Some(i64::from(*utilization));
                 }
                 profile::Trigger::Prometheus { threshold, .. } => {
-                    target.average_value_milli = Some(keda::float_milli(*threshold));
+                    target.average_value_milli = Some(keda::Quantity::from_float(*threshold).milli());
                 }
                 profile::Trigger::Redis { length, .. } => target.average_value_milli = Some(i64::from(*length) * 1000),
                 profile::Trigger::Cron { .. } => target.average_value_milli = Some(1000),
@@ -253,7 +253,9 @@ impl World<'_> {
             return (Metric::Resource { resource: name.clone(), container: None, target: target.clone() }, observed);
         }
         let observed = match self.read(trigger) {
-            Ok(value) => Observed { values_milli: vec![value.milli], timestamp_s: now_s, ..Observed::default() },
+            Ok(value) => {
+                Observed { values_milli: vec![value.quantity.milli()], timestamp_s: now_s, ..Observed::default() }
+            }
             Err(error) => Observed { error: Some(error), ..Observed::default() },
         };
         let name = trigger.metric_name().unwrap_or_default();
@@ -263,14 +265,15 @@ impl World<'_> {
     /// The value that a trigger has now.
     fn read(&mut self, trigger: &Trigger) -> Result<keda::TriggerValue, String> {
         let number = match &trigger.source {
-            Source::Prometheus { query, .. } => self.query(query)?,
-            Source::Redis { address, list, .. } => {
+            Source::Prometheus(prometheus) => self.query(&prometheus.query)?,
+            Source::Redis(redis) => {
                 if !self.store_is_up() {
-                    return Err(format!("redis {address} does not answer"));
+                    return Err(format!("redis {} does not answer", redis.address()));
                 }
-                if *list == self.list { self.store.length() } else { 0.0 }
+                if redis.list_name == self.list { self.store.length() } else { 0.0 }
             }
             Source::Resource { name, .. } => return Err(format!("{name} is read by the autoscaler itself")),
+            Source::Cron(_) => return Err("virtual time has no dates".to_owned()),
         };
         Ok(trigger.value(number))
     }

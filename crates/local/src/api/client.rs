@@ -157,6 +157,11 @@ impl Client {
         Some(self.api.registry.find_kind(group, version, kind)?.resource.clone())
     }
 
+    /// Every resource whose objects are stored, each in one version only.
+    pub fn resources(&self) -> Vec<Resource> {
+        self.api.registry.stored()
+    }
+
     /// Binds a pod to a node, once.
     pub fn bind(&self, namespace: &str, pod: &str, node: &str) -> Result<Arc<Value>, Status> {
         let target = self.target(&PODS, namespace, pod)?;

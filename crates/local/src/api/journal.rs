@@ -114,18 +114,36 @@ impl Journal {
     ) -> io::Result<()> {
         self.base = self.length;
         let next = self.path.with_extension("next");
-        let mut out = BufWriter::new(File::create(&next)?);
-        writeln!(out, "{{\"version\":{version}}}")?;
-        for (table, key, json, own) in objects {
-            out.write_all(&line(own, table, key, Some(json)))?;
+        match snapshot(&next, version, objects).and_then(|written| fs::rename(&next, &self.path).map(|()| written)) {
+            // The file that was written, not one opened anew: after the rename nothing may fail.
+            Ok((file, length)) => {
+                (self.file, self.length, self.base) = (file, length, length);
+                Ok(())
+            }
+            Err(error) => {
+                // On a full disk its room is wanted.
+                let _ = fs::remove_file(&next);
+                Err(error)
+            }
         }
-        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        fs::rename(&next, &self.path)?;
-        self.file = OpenOptions::new().append(true).open(&self.path)?;
-        self.length = self.file.metadata()?.len();
-        self.base = self.length;
-        Ok(())
     }
+}
+
+/// A journal of present objects only, with its length.
+fn snapshot<'a>(
+    path: &Path,
+    version: u64,
+    objects: impl Iterator<Item = (&'a str, &'a Key, &'a bytes::Bytes, u64)>,
+) -> io::Result<(File, u64)> {
+    let mut out = BufWriter::new(File::create(path)?);
+    writeln!(out, "{{\"version\":{version}}}")?;
+    for (table, key, json, own) in objects {
+        out.write_all(&line(own, table, key, Some(json)))?;
+    }
+    let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.sync_all()?;
+    let length = file.metadata()?.len();
+    Ok((file, length))
 }
 
 fn line(version: u64, table: &str, key: &Key, json: Option<&[u8]>) -> Vec<u8> {
@@ -139,4 +157,47 @@ fn line(version: u64, table: &str, key: &Key, json: Option<&[u8]>) -> Vec<u8> {
     }
     out.push(b'\n');
     out
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use bytes::Bytes;
+
+    fn names(path: &Path) -> Vec<String> {
+        Journal::open(path).unwrap().objects.into_iter().map(|(_, (_, name), _)| name).collect()
+    }
+
+    #[test]
+    fn what_is_written_after_a_compaction_is_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let mut journal = Journal::open(&path).unwrap().journal;
+        let key = |name: &str| (String::new(), name.to_owned());
+        journal.put(2, "things", &key("past"), b"{}").unwrap();
+        journal.remove(3, "things", &key("past")).unwrap();
+        let (kept, text) = (key("kept"), Bytes::from_static(b"{}"));
+        journal.compact(4, std::iter::once(("things", &kept, &text, 4))).unwrap();
+        journal.put(5, "things", &key("later"), b"{}").unwrap();
+        assert_eq!(journal.length, fs::metadata(&path).unwrap().len());
+        assert_eq!(names(&path), ["kept", "later"]);
+    }
+
+    #[test]
+    fn a_compaction_that_fails_leaves_the_journal_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let mut journal = Journal::open(&path).unwrap().journal;
+        let key = |name: &str| (String::new(), name.to_owned());
+        journal.put(2, "things", &key("first"), b"{}").unwrap();
+        // Whatever is written there meets a full disk.
+        std::os::unix::fs::symlink("/dev/full", path.with_extension("next")).unwrap();
+        let (first, text) = (key("first"), Bytes::from_static(b"{}"));
+        let failed = journal.compact(3, std::iter::once(("things", &first, &text, 2))).unwrap_err();
+        assert_eq!(failed.kind(), io::ErrorKind::StorageFull);
+        assert!(!path.with_extension("next").is_symlink());
+        journal.put(4, "things", &key("second"), b"{}").unwrap();
+        assert_eq!(names(&path), ["first", "second"]);
+    }
 }

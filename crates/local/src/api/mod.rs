@@ -14,6 +14,7 @@ mod journal;
 mod managed;
 mod meta;
 mod model;
+mod operations;
 mod protobuf;
 mod registry;
 pub mod resource;

@@ -145,16 +145,7 @@ pub(crate) fn patch(definition: &Definition, kind: PatchType, old: &Value, body:
     let mut new = old.clone();
     match kind {
         PatchType::Json => {
-            let patch: json_patch::Patch = serde_json::from_value(body.clone())
-                .map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
-            json_patch::patch(&mut new, &patch).map_err(|error| {
-                Status::new(
-                    422,
-                    "Invalid",
-                    format!("the server rejected our request due to an error in our request: {error}"),
-                )
-                .with_details(super::Details::default())
-            })?;
+            new = super::operations::apply(old, body)?;
         }
         PatchType::Merge => {
             if !body.is_object() {

@@ -131,10 +131,13 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Value, ProtobufError> {
     let Some((name, _)) = name.as_deref().and_then(|name| MESSAGES.get_key_value(name)) else {
         return Err(ProtobufError::Unknown { api_version, kind });
     };
-    let mut object = message(name, raw)?;
-    object["apiVersion"] = json!(api_version);
-    object["kind"] = json!(kind);
-    Ok(object)
+    // A message that is no object, such as a time, is no kind.
+    let Value::Object(mut object) = message(name, raw)? else {
+        return Err(ProtobufError::Unknown { api_version, kind });
+    };
+    object.insert("apiVersion".to_owned(), json!(api_version));
+    object.insert("kind".to_owned(), json!(kind));
+    Ok(Value::Object(object))
 }
 
 /// Upstream's packages are called by the first label of their group.
@@ -172,7 +175,7 @@ fn fields(name: &str, mut bytes: &[u8]) -> Result<Map<String, Value>, ProtobufEr
         if field.map {
             let (key, value) = entry(field, &wire)?;
             let of = object.entry(field.name).or_insert_with(|| json!({}));
-            of[key] = value;
+            of.as_object_mut().ok_or(ProtobufError::Invalid("map"))?.insert(key, value);
             continue;
         }
         let value = scalar(field.kind, &wire)?;
@@ -309,5 +312,7 @@ mod tests {
         assert_eq!(decode(b"k8s\0\x0f"), Err(ProtobufError::WireType(7)));
         let unknown = ProtobufError::Unknown { api_version: "v1".to_owned(), kind: "Gadget".to_owned() };
         assert_eq!(decode(&envelope("v1", "Gadget", b"")), Err(unknown));
+        let part = ProtobufError::Unknown { api_version: "v1".to_owned(), kind: "Time".to_owned() };
+        assert_eq!(decode(&envelope("v1", "Time", b"")), Err(part));
     }
 }

@@ -154,6 +154,19 @@ impl Registry {
         served.definitions.values().filter(fits).cloned().collect()
     }
 
+    /// The resources whose objects are stored, each in the version that it is stored as, or else the first one served.
+    pub(crate) fn stored(&self) -> Vec<Resource> {
+        let served = self.served();
+        let mut by_table = BTreeMap::<&str, &Definition>::new();
+        for definition in served.definitions.values().filter(|d| d.verbs.iter().any(|verb| verb == "watch")) {
+            let known = by_table.entry(&definition.table).or_insert(definition);
+            if definition.stored_as == definition.resource.api_version() {
+                *known = definition;
+            }
+        }
+        by_table.into_values().map(|definition| definition.resource.clone()).collect()
+    }
+
     /// Serves the established CRDs among these, instead of those before.
     pub(crate) fn set_custom<'a>(&self, crds: impl Iterator<Item = &'a Value>) {
         let mut served = Served { groups: self.builtin_groups.clone(), definitions: self.builtin.clone() };

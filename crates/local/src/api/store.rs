@@ -18,6 +18,12 @@ use super::journal::Journal;
 
 /// Changes kept for each table; watches that fall behind are closed and must list again.
 const HISTORY: usize = 32_768;
+/// The same in bytes of objects, of which one may have megabytes; so many changes are kept in any case.
+const HISTORY_BYTES: usize = 64 << 20;
+const HISTORY_LEAST: usize = 16;
+/// Levels of nesting in an object. What is read again at the next start (and by clients that are written in Rust) may
+/// have 128, some of which go to what is around the object.
+const DEEPEST: usize = 112;
 
 /// Namespace (empty for cluster-scoped objects) and name.
 pub(crate) type Key = (String, String);
@@ -83,6 +89,8 @@ pub(crate) enum Expect {
 pub(crate) enum CommitError {
     #[error("the object is not at the expected version")]
     Unexpected,
+    #[error("the object is nested deeper than {DEEPEST} levels")]
+    TooDeep,
     #[error("journal")]
     Journal(#[from] io::Error),
 }
@@ -98,6 +106,7 @@ pub(crate) struct Compacted {
 struct Table {
     objects: BTreeMap<Key, Arc<Entry>>,
     history: VecDeque<Arc<Change>>,
+    history_bytes: usize,
     /// Changes up to this version are forgotten.
     compacted: u64,
     wake: watch::Sender<u64>,
@@ -105,15 +114,22 @@ struct Table {
 
 impl Table {
     fn new(compacted: u64) -> Self {
-        Self { objects: BTreeMap::new(), history: VecDeque::new(), compacted, wake: watch::Sender::new(compacted) }
+        let wake = watch::Sender::new(compacted);
+        Self { objects: BTreeMap::new(), history: VecDeque::new(), history_bytes: 0, compacted, wake }
     }
 
     fn record(&mut self, change: Change) {
         let version = change.entry.version;
+        self.history_bytes += change.entry.json.len();
         self.history.push_back(Arc::new(change));
-        if self.history.len() > HISTORY
+        let over = |table: &Self| {
+            let kept = table.history.len();
+            kept > HISTORY || (table.history_bytes > HISTORY_BYTES && kept > HISTORY_LEAST)
+        };
+        while over(self)
             && let Some(old) = self.history.pop_front()
         {
+            self.history_bytes -= old.entry.json.len();
             self.compacted = old.entry.version;
         }
         self.wake.send_replace(version);
@@ -206,6 +222,9 @@ impl Store {
         let version = state.version + 1;
         let previous = state.tables.get(table).and_then(|t| t.objects.get(&key)).cloned();
         check(previous.as_ref(), expect)?;
+        if deeper_than(DEEPEST, &value) {
+            return Err(CommitError::TooDeep);
+        }
         let entry = Arc::new(Entry::new(value, version));
         if let Some(journal) = &mut state.journal {
             journal.put(version, table, &key, &entry.json)?;
@@ -295,6 +314,15 @@ fn check(previous: Option<&Arc<Entry>>, expect: Expect) -> Result<(), CommitErro
     if fits { Ok(()) } else { Err(CommitError::Unexpected) }
 }
 
+fn deeper_than(levels: usize, value: &Value) -> bool {
+    let below = |value: &Value| levels == 0 || deeper_than(levels - 1, value);
+    match value {
+        Value::Array(items) => items.iter().any(below),
+        Value::Object(members) => members.values().any(below),
+        _ => false,
+    }
+}
+
 fn range<'a>(table: &'a Table, namespace: &str) -> impl Iterator<Item = (&'a Key, &'a Arc<Entry>)> {
     let start = (namespace.to_owned(), String::new());
     let namespace = namespace.to_owned();
@@ -315,4 +343,51 @@ fn canonical(value: Value, version: u64) -> Value {
     }
     out.extend(members);
     Value::Object(out)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use serde_json::json;
+
+    fn nested(levels: usize) -> Value {
+        (0..levels).fold(json!("deep"), |inner, _| json!({ "a": inner }))
+    }
+
+    fn key(name: &str) -> Key {
+        ("demo".to_owned(), name.to_owned())
+    }
+
+    #[test]
+    fn what_is_taken_can_be_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let open = || {
+            let replayed = Journal::open(&path).unwrap();
+            Store::with_journal(replayed.journal, replayed.version, replayed.objects)
+        };
+        let store = open();
+        store.put("things", key("deep"), Expect::Absent, nested(DEEPEST)).unwrap();
+        let refused = store.put("things", key("deeper"), Expect::Absent, nested(DEEPEST + 1));
+        assert!(matches!(refused, Err(CommitError::TooDeep)));
+        drop(store);
+        let (objects, _) = open().list("things", "");
+        assert_eq!(objects.len(), 1);
+    }
+
+    #[test]
+    fn history_is_bounded_in_bytes() {
+        let store = Store::in_memory();
+        let text = "x".repeat(1 << 20);
+        let object = |n: usize| json!({ "kind": "Thing", "apiVersion": "v1", "metadata": {}, "n": n, "text": text });
+        let mut entry = store.put("things", key("big"), Expect::Absent, object(0)).unwrap();
+        let first = entry.version;
+        for n in 1..100 {
+            entry = store.put("things", key("big"), Expect::Version(entry.version), object(n)).unwrap();
+        }
+        assert!(store.changes("things", first, 1).is_err(), "the first changes are forgotten");
+        let kept = store.changes("things", entry.version - 60, usize::MAX).unwrap();
+        assert_eq!(kept.len(), 60, "63 of these fit");
+    }
 }

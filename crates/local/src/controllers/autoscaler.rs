@@ -3,26 +3,25 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use democtl_core::autoscale::{
-    nodes::{Action, Autoscaler, Budget, Expander, Options, World},
+    nodes::{Action, Autoscaler, Budget, Controller, Controllers, Expander, Group, Options, TO_BE_DELETED, World},
     schedule::{Pod, Selector},
 };
 use serde_json::{Value, json};
 
 use super::{
     Context,
-    object::{is_deleting, items, name, namespace, seconds_since},
+    object::{is_deleting, items, name, namespace, seconds_since, text},
     scheduler,
 };
 use crate::{
     api::{
-        Client, DeleteOptions, Status,
-        resources::{NODES, PDBS, PODS},
+        Client, DeleteOptions, Resource, Status,
+        resources::{DAEMONSETS, JOBS, NODES, PDBS, PODS, REPLICASETS},
     },
     cloud::{Cloud, POOL_LABEL},
 };
 
 const COMPONENT: &str = "cluster-autoscaler";
-const TAINT: &str = "ToBeDeletedByClusterAutoscaler";
 /// Longest time that the pods of a node may take to go, profile time.
 const DRAIN_WITHIN: Duration = Duration::from_secs(630);
 
@@ -61,6 +60,9 @@ pub(super) async fn run(context: Context) {
                         client.record_event(&pod, "Normal", "NotTriggerScaleUp", &message, COMPONENT);
                     }
                 }
+                Action::DeleteInstance { group, instance } => context.cloud.abandon(&group, &instance),
+                Action::FixTarget { group, to } => context.cloud.resize(&group, to),
+                Action::ScaleUpFailed { group, message } => tracing::warn!(group, message, "scale-up failed"),
                 Action::Remove { node, pods, utilization } => {
                     context.cloud.mark_deleting(&node);
                     removals.spawn(remove(client.clone(), context.clone(), node, pods, utilization));
@@ -72,18 +74,26 @@ pub(super) async fn run(context: Context) {
 
 fn world(client: &Client, cloud: &Cloud, speed: f64) -> World {
     let (nodes, pods) = (client.list(&NODES, "").0, client.list(&PODS, "").0);
-    let ready: Vec<Arc<Value>> = nodes
-        .into_iter()
-        .filter(|node| super::object::condition_is_true(node, "Ready") && !is_deleting(node))
-        .collect();
+    let nodes: Vec<Arc<Value>> = nodes.into_iter().filter(|node| !is_deleting(node)).collect();
     let age = |time: &str| seconds_since(time).map(|real| real * speed);
-    let group_of = ready
+    let group_of = nodes
         .iter()
-        .filter_map(|node| Some((name(node).to_owned(), node["metadata"]["labels"][POOL_LABEL].as_str()?.to_owned())));
+        .filter_map(|node| Some((name(node).to_owned(), node["metadata"]["labels"][POOL_LABEL].as_str()?.to_owned())))
+        .collect::<BTreeMap<_, _>>();
+    let groups = cloud.groups();
+    let machines = |group: &Group| {
+        let nodes = group_of.iter().filter(|(_, of)| **of == group.id).map(|(node, _)| node.clone());
+        (group.id.clone(), cloud.booting(&group.id).into_iter().chain(nodes).collect())
+    };
     let budgets = client.list(&PDBS, "").0;
+    let mut cluster = scheduler::cluster(&nodes, &pods);
+    for (state, node) in cluster.nodes.iter_mut().zip(&nodes) {
+        state.node.age_seconds = age(text(node, "/metadata/creationTimestamp"));
+    }
     World {
-        groups: cloud.groups(),
-        group_of: group_of.collect::<BTreeMap<_, _>>(),
+        instances: groups.iter().map(machines).collect(),
+        groups,
+        group_of,
         pending: pods.iter().filter(|pod| scheduler::is_waiting(pod)).map(|pod| Pod::from_json(pod, age)).collect(),
         budgets: budgets
             .iter()
@@ -93,9 +103,28 @@ fn world(client: &Client, cloud: &Cloud, speed: f64) -> World {
                 allowed: budget["status"]["disruptionsAllowed"].as_i64().unwrap_or(0),
             })
             .collect(),
+        controllers: Some(controllers(client)),
         deleting: cloud.deleting(),
-        cluster: scheduler::cluster(&ready, &pods),
+        unix_s: chrono::Utc::now().timestamp() as f64,
+        cluster,
     }
+}
+
+/// Who owns pods, by kind, namespace and name.
+fn controllers(client: &Client) -> Controllers {
+    let kinds = [("ReplicaSet", &REPLICASETS), ("DaemonSet", &DAEMONSETS), ("Job", &JOBS)];
+    let of = |(kind, resource): (&str, &Resource)| {
+        let objects = client.list(resource, "").0;
+        let one = |object: &Arc<Value>| {
+            let controller = Controller {
+                spec_replicas: object["spec"]["replicas"].as_i64(),
+                status_replicas: object["status"]["replicas"].as_i64().unwrap_or(0),
+            };
+            ((kind.to_owned(), namespace(object).to_owned(), name(object).to_owned()), controller)
+        };
+        objects.iter().map(one).collect::<Vec<_>>()
+    };
+    kinds.into_iter().flat_map(of).collect()
 }
 
 /// Taints, drains and gives back one node; a node that cannot be drained in time stays.
@@ -108,7 +137,7 @@ async fn remove(client: Client, context: Context, node: String, pods: Vec<(Strin
             context.cloud.keep(&node);
             if let Ok(object) = client.get(&NODES, "", &node) {
                 let taints: Vec<&Value> =
-                    items(&object, "/spec/taints").filter(|taint| taint["key"] != TAINT).collect();
+                    items(&object, "/spec/taints").filter(|taint| taint["key"] != TO_BE_DELETED).collect();
                 let patch = json!({ "spec": { "taints": taints } });
                 // It is tried again at the next scan, whatever comes of this.
                 let _ = client.merge_patch(&NODES, "", &node, None, &patch);
@@ -128,7 +157,7 @@ async fn drain(
     let object = client.get(&NODES, "", node)?;
     let mut taints: Vec<Value> = items(&object, "/spec/taints").cloned().collect();
     let now = chrono::Utc::now().timestamp().to_string();
-    taints.push(json!({ "key": TAINT, "value": now, "effect": "NoSchedule" }));
+    taints.push(json!({ "key": TO_BE_DELETED, "value": now, "effect": "NoSchedule" }));
     client.merge_patch(&NODES, "", node, None, &json!({ "spec": { "taints": taints } }))?;
     let event = |reason: &str, message: &str| client.record_event(&object, "Normal", reason, message, COMPONENT);
     event("ScaleDown", "marked the node as toBeDeleted/unschedulable");

@@ -1,158 +1,255 @@
-//! Garbage collection: what has lost its owners goes; namespaces that end are emptied.
+//! Garbage collection: what has lost its owners goes; owners that wait for their dependents are let go.
 //!
-//! Upstream: `pkg/controller/garbagecollector`, `pkg/controller/namespace`.
+//! A graph of who owns whom is kept by watches of every resource, those of custom resources as well. As upstream, it only
+//! tells whom to look at; what is done is decided by what the API says at that moment.
+//! Upstream: `pkg/controller/garbagecollector`.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+mod graph;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
+use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
     Context,
-    object::{is_deleting, items, name, namespace, uid},
-    work::{self, Source},
+    object::{find, is_deleting, items, name, namespace, uid, unless_gone},
 };
 use crate::api::{
-    Client, DeleteOptions, Resource, Status,
-    resources::{
-        APPLICATIONS, CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, ENDPOINTS, ENDPOINTSLICES, EVENTS, HPAS, JOBS, LEASES,
-        NAMESPACES, NODES, PDBS, PODS, REPLICASETS, SCALEDOBJECTS, SECRETS, SERVICE_ACCOUNTS, SERVICES, STATEFULSETS,
-    },
+    Client, DeleteOptions, EventKind, Propagation, Resource, Status,
+    resources::{CRDS, EVENTS},
 };
+use graph::{Graph, Node};
 
-/// Kinds that can own others.
-const OWNERS: [&Resource; 9] =
-    [&DEPLOYMENTS, &REPLICASETS, &DAEMONSETS, &STATEFULSETS, &JOBS, &SERVICES, &SCALEDOBJECTS, &NODES, &PODS];
-/// Kinds that are collected.
-const DEPENDENTS: [&Resource; 7] = [&REPLICASETS, &PODS, &HPAS, &ENDPOINTS, &ENDPOINTSLICES, &JOBS, &CONFIGMAPS];
-/// Kinds that go with their namespace.
-const CONTENT: [&Resource; 17] = [
-    &APPLICATIONS,
-    &SCALEDOBJECTS,
-    &HPAS,
-    &DEPLOYMENTS,
-    &DAEMONSETS,
-    &STATEFULSETS,
-    &JOBS,
-    &REPLICASETS,
-    &PODS,
-    &SERVICES,
-    &ENDPOINTS,
-    &ENDPOINTSLICES,
-    &PDBS,
-    &LEASES,
-    &CONFIGMAPS,
-    &SECRETS,
-    &SERVICE_ACCOUNTS,
-];
+/// A failed look is taken again after this.
+const RETRY: Duration = Duration::from_millis(100);
+
+const ORPHAN: &str = "orphan";
+const FOREGROUND: &str = "foregroundDeletion";
+
+/// What the watches tell.
+enum Message {
+    /// All objects of a resource, whatever was known of it before.
+    Listed(Arc<Resource>, Vec<Arc<Value>>),
+    Changed(EventKind, Arc<Resource>, Arc<Value>),
+    /// The resource is served no more.
+    Ended(Arc<Resource>),
+    /// Look at this object again.
+    Again(String),
+}
 
 pub(super) async fn run(context: Context) {
-    let client = context.client.as_manager("kube-controller-manager");
-    let mut sources: Vec<Source> = OWNERS.iter().map(|resource| Source::everything((*resource).clone())).collect();
-    sources.push(Source::itself(NAMESPACES));
-    let collector = client.clone();
-    work::run(client, sources, move |(_, wanted)| {
-        if wanted.is_empty() { collect(&collector).map(|()| None) } else { end_namespace(&collector, wanted) }
-    })
-    .await;
+    collect(context.client.as_manager("kube-controller-manager")).await;
 }
 
-/// Deletes what names only owners that are gone; lets go of owners that wait for their dependents.
-fn collect(client: &Client) -> Result<(), Status> {
-    for resource in OWNERS {
-        for owner in client.list(resource, "").0.iter().filter(|owner| waits(owner, "orphan")) {
-            orphan(client, uid(owner))?;
-            release(client, resource, owner, "orphan")?;
+async fn collect(client: Client) {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let mut watches = Watches { client: client.clone(), sender: sender.clone(), running: HashMap::new() };
+    watches.start_missing();
+    let mut graph = Graph::default();
+    while let Some(first) = receiver.recv().await {
+        let mut messages = vec![first];
+        while let Ok(message) = receiver.try_recv() {
+            messages.push(message);
         }
-    }
-    let owners: Vec<Arc<Value>> = OWNERS.iter().flat_map(|resource| client.list(resource, "").0).collect();
-    let alive: BTreeSet<&str> = owners.iter().map(|owner| uid(owner)).collect();
-    let applications = client.list(&APPLICATIONS, "").0;
-    let foreground: BTreeSet<&str> =
-        owners.iter().filter(|owner| waits(owner, "foregroundDeletion")).map(|owner| uid(owner)).collect();
-    let mut blocked = BTreeSet::new();
-    for resource in DEPENDENTS {
-        for object in client.list(resource, "").0 {
-            let mut references = items(&object, "/metadata/ownerReferences").peekable();
-            if references.peek().is_none() {
-                continue;
-            }
-            let owners: Vec<&str> = references.filter_map(|reference| reference["uid"].as_str()).collect();
-            blocked.extend(owners.iter().filter(|owner| foreground.contains(*owner)).map(|owner| (*owner).to_owned()));
-            let known = |owner: &&str| alive.contains(*owner) || applications.iter().any(|app| uid(app) == *owner);
-            let orphan = !owners.iter().any(known);
-            let going = owners.iter().any(|owner| foreground.contains(owner));
-            if (orphan || going) && !is_deleting(&object) {
-                ignore_missing(client.delete(resource, namespace(&object), name(&object), &DeleteOptions::default()))?;
-            }
-        }
-    }
-    for resource in OWNERS {
-        for owner in client.list(resource, "").0.iter().filter(|owner| waits(owner, "foregroundDeletion")) {
-            if !blocked.contains(uid(owner)) {
-                release(client, resource, owner, "foregroundDeletion")?;
+        let mut suspects = BTreeSet::new();
+        for message in messages {
+            match message {
+                Message::Changed(EventKind::Deleted, _, object) => graph.remove(uid(&object), &mut suspects),
+                Message::Changed(_, resource, object) => {
+                    graph.put(&resource, &object, &mut suspects);
+                    if *resource == CRDS {
+                        watches.start_missing();
+                    }
+                }
+                Message::Listed(resource, objects) => graph.replace(&resource, &objects, &mut suspects),
+                Message::Ended(resource) => {
+                    graph.replace(&resource, &[], &mut suspects);
+                    watches.running.remove(&resource);
+                    watches.start_missing();
+                }
+                Message::Again(uid) => {
+                    suspects.insert(uid);
+                }
             }
         }
+        for suspect in suspects {
+            if let Some(node) = graph.node(&suspect)
+                && let Err(status) = look(&client, &graph, node)
+            {
+                tracing::debug!(%status, object = node.name, "garbage collection is tried again");
+                let sender = sender.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(RETRY).await;
+                    // The collector may have ended meanwhile.
+                    let _ = sender.send(Message::Again(suspect));
+                });
+            }
+        }
+        tokio::task::yield_now().await;
     }
-    Ok(())
 }
 
-/// Takes an owner out of its dependents, which stay.
-fn orphan(client: &Client, owner: &str) -> Result<(), Status> {
-    for resource in DEPENDENTS {
-        for object in client.list(resource, "").0 {
-            let references = || items(&object, "/metadata/ownerReferences");
-            if references().any(|reference| reference["uid"] == owner) {
-                let left: Vec<&Value> = references().filter(|reference| reference["uid"] != owner).collect();
-                let left = if left.is_empty() { Value::Null } else { json!(left) };
-                let patch = json!({ "metadata": { "ownerReferences": left } });
-                ignore_missing(client.merge_patch(resource, namespace(&object), name(&object), None, &patch))?;
-            }
+/// One watch for each resource that is stored.
+struct Watches {
+    client: Client,
+    sender: mpsc::UnboundedSender<Message>,
+    running: HashMap<Arc<Resource>, JoinSet<()>>,
+}
+
+impl Watches {
+    fn start_missing(&mut self) {
+        // Events are many and own nothing.
+        for resource in self.client.resources().into_iter().filter(|resource| *resource != EVENTS) {
+            let (client, sender) = (self.client.clone(), self.sender.clone());
+            self.running.entry(Arc::new(resource)).or_insert_with_key(|resource| {
+                let mut task = JoinSet::new();
+                task.spawn(watch(client, Arc::clone(resource), sender));
+                task
+            });
         }
     }
-    Ok(())
+}
+
+async fn watch(client: Client, resource: Arc<Resource>, sender: mpsc::UnboundedSender<Message>) {
+    loop {
+        let (objects, version) = client.list(&resource, "");
+        if sender.send(Message::Listed(Arc::clone(&resource), objects)).is_err() {
+            return;
+        }
+        let mut watch = client.watch(&resource, "", version);
+        while let Some(event) = watch.next().await {
+            if sender.send(Message::Changed(event.kind, Arc::clone(&resource), event.object)).is_err() {
+                return;
+            }
+        }
+        if client.resource_of(&resource.api_version(), &resource.kind).is_none() {
+            // The collector may have ended meanwhile.
+            let _ = sender.send(Message::Ended(resource));
+            return;
+        }
+        // The watch fell behind.
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Does what an object's owners, or its own deletion, ask for. Upstream: `attemptToDeleteItem`, `attemptToOrphan`.
+fn look(client: &Client, graph: &Graph, node: &Node) -> Result<(), Status> {
+    let Some(object) = find(client, &node.resource, &node.namespace, &node.name)?.filter(|o| uid(o) == node.uid) else {
+        return Ok(());
+    };
+    if is_deleting(&object) {
+        if has_finalizer(&object, ORPHAN) {
+            for dependent in graph.dependents(&node.uid) {
+                disown(client, dependent, &BTreeSet::from([node.uid.as_str()]))?;
+            }
+            return release(client, node, &object, ORPHAN);
+        }
+        if has_finalizer(&object, FOREGROUND) {
+            let mut blocking =
+                graph.dependents(&node.uid).filter(|d| d.owners.get(&node.uid) == Some(&true)).peekable();
+            if blocking.peek().is_none() {
+                return release(client, node, &object, FOREGROUND);
+            }
+            return blocking.filter(|dependent| !dependent.deleting).try_for_each(|d| look(client, graph, d));
+        }
+        return Ok(());
+    }
+    let mut owners = Owners::default();
+    for reference in items(&object, "/metadata/ownerReferences") {
+        owners.sort(client, &object, reference)?;
+    }
+    if owners.solid > 0 {
+        let lost: BTreeSet<&str> = owners.gone.union(&owners.waiting).copied().collect();
+        return if lost.is_empty() { Ok(()) } else { disown(client, node, &lost) };
+    }
+    if owners.gone.is_empty() && owners.waiting.is_empty() {
+        return Ok(());
+    }
+    let propagation = if !owners.waiting.is_empty() && graph.dependents(&node.uid).next().is_some() {
+        Propagation::Foreground
+    } else if has_finalizer(&object, ORPHAN) {
+        Propagation::Orphan
+    } else if has_finalizer(&object, FOREGROUND) {
+        Propagation::Foreground
+    } else {
+        Propagation::Background
+    };
+    let options =
+        DeleteOptions { uid: Some(node.uid.clone()), propagation: Some(propagation), ..DeleteOptions::default() };
+    settled(client.delete(&node.resource, &node.namespace, &node.name, &options))
+}
+
+/// The owners that an object names, by how they stand.
+#[derive(Default)]
+struct Owners<'a> {
+    /// There, or not to be found out.
+    solid: usize,
+    gone: BTreeSet<&'a str>,
+    /// There, and waiting for their dependents to go.
+    waiting: BTreeSet<&'a str>,
+}
+
+impl<'a> Owners<'a> {
+    fn sort(&mut self, client: &Client, object: &Value, reference: &'a Value) -> Result<(), Status> {
+        let word = |key: &str| reference[key].as_str().unwrap_or_default();
+        let owner = match client.resource_of(word("apiVersion"), word("kind")) {
+            // A namespace cannot be told for a cluster-scoped object, nor a kind that is not served.
+            Some(resource) if !resource.namespaced || !namespace(object).is_empty() => {
+                let space = if resource.namespaced { namespace(object) } else { "" };
+                find(client, &resource, space, word("name"))?
+            }
+            _ => {
+                self.solid += 1;
+                return Ok(());
+            }
+        };
+        match owner.filter(|owner| uid(owner) == word("uid")) {
+            None => _ = self.gone.insert(word("uid")),
+            Some(owner) if is_deleting(&owner) && has_finalizer(&owner, FOREGROUND) => {
+                self.waiting.insert(word("uid"));
+            }
+            Some(_) => self.solid += 1,
+        }
+        Ok(())
+    }
+}
+
+/// Takes owners out of an object, which stays.
+fn disown(client: &Client, node: &Node, lost: &BTreeSet<&str>) -> Result<(), Status> {
+    let Some(object) = find(client, &node.resource, &node.namespace, &node.name)? else { return Ok(()) };
+    let kept: Vec<&Value> = items(&object, "/metadata/ownerReferences")
+        .filter(|reference| !lost.contains(reference["uid"].as_str().unwrap_or_default()))
+        .collect();
+    let kept = if kept.is_empty() { Value::Null } else { json!(kept) };
+    let version = &object["metadata"]["resourceVersion"];
+    let patch = json!({ "metadata": { "ownerReferences": kept, "resourceVersion": version } });
+    unless_gone(client.merge_patch(&node.resource, &node.namespace, &node.name, None, &patch))
 }
 
 /// Removes the finalizer that an owner waited with.
-fn release(client: &Client, resource: &Resource, owner: &Value, finalizer: &str) -> Result<(), Status> {
+fn release(client: &Client, node: &Node, owner: &Value, finalizer: &str) -> Result<(), Status> {
     let left: Vec<&Value> = items(owner, "/metadata/finalizers").filter(|held| **held != finalizer).collect();
-    let patch = json!({ "metadata": { "finalizers": left } });
-    ignore_missing(client.merge_patch(resource, namespace(owner), name(owner), None, &patch))
+    let version = &owner["metadata"]["resourceVersion"];
+    let patch = json!({ "metadata": { "finalizers": left, "resourceVersion": version } });
+    unless_gone(client.merge_patch(&node.resource, namespace(owner), name(owner), None, &patch))
 }
 
-fn waits(owner: &Value, finalizer: &str) -> bool {
-    is_deleting(owner) && items(owner, "/metadata/finalizers").any(|held| held == finalizer)
+fn has_finalizer(object: &Value, finalizer: &str) -> bool {
+    items(object, "/metadata/finalizers").any(|held| held == finalizer)
 }
 
-fn ignore_missing(result: Result<Arc<Value>, Status>) -> Result<(), Status> {
+/// Another object of the name is not the one that was meant.
+fn settled(result: Result<Arc<Value>, Status>) -> Result<(), Status> {
     match result {
-        Err(status) if status.is_not_found() || status.is_conflict() => Ok(()),
-        other => other.map(drop),
+        Err(status) if status.is_conflict() => Ok(()),
+        other => unless_gone(other),
     }
 }
 
-/// Empties a namespace that ends, then lets it go.
-fn end_namespace(client: &Client, wanted: &str) -> Result<Option<Duration>, Status> {
-    let Some(space) = super::object::find(client, &NAMESPACES, "", wanted)? else { return Ok(None) };
-    if !is_deleting(&space) {
-        return Ok(None);
-    }
-    let mut left = 0;
-    for resource in CONTENT {
-        for object in client.list(resource, wanted).0 {
-            left += 1;
-            if !is_deleting(&object) {
-                ignore_missing(client.delete(resource, wanted, name(&object), &DeleteOptions::default()))?;
-            }
-        }
-    }
-    if left > 0 {
-        return Ok(Some(Duration::from_millis(50)));
-    }
-    for event in client.list(&EVENTS, wanted).0 {
-        ignore_missing(client.delete(&EVENTS, wanted, name(&event), &DeleteOptions::default()))?;
-    }
-    let mut next = (*space).clone();
-    next["spec"]["finalizers"] = json!([]);
-    client.finalize_namespace(wanted, &next)?;
-    Ok(None)
-}
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use democtl_core::{
             Behavior, Condition, Config, Container, ContainerUsage, Described, InitContainer, Input, Metric, Observed,
             Outcome, Pod, PodMetric, Policy, PolicyKind, Rules, Scale, SelectPolicy, State, Status, Target, reconcile,
         },
-        keda::{Trigger, quantity_text},
+        keda::{self, Trigger},
     },
     units,
 };
@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use super::{
     Context,
     object::{find, int, is_deleting, items, name, namespace, now, seconds_since, text, uid, write_status},
+    scaled_object,
     triggers::Readers,
 };
 use crate::api::{
@@ -82,9 +83,10 @@ impl Controller {
             Some(workload) => (self.pods(workload), Ok(scale(workload))),
             None => (Vec::new(), Err(format!("{}s.apps \"{target_name}\" not found", kind.to_lowercase()))),
         };
+        let replicas = workload.as_ref().map(|workload| scaled_object::replicas(workload)).unwrap_or_default();
         let mut metrics = Vec::new();
         for spec in items(hpa, "/spec/metrics") {
-            metrics.push(self.observe(space, spec, &pods).await);
+            metrics.push(self.observe(space, spec, &pods, replicas).await);
         }
         let behavior = hpa["spec"].get("behavior").filter(|behavior| behavior.is_object()).map(read_behavior);
         let reference = format!("{kind}/{space}/{target_name}");
@@ -129,7 +131,7 @@ impl Controller {
     }
 
     /// A metric of the specification with what its source answers.
-    async fn observe(&self, space: &str, spec: &Value, pods: &[Pod]) -> (Metric, Observed) {
+    async fn observe(&self, space: &str, spec: &Value, pods: &[Pod], replicas: keda::Replicas) -> (Metric, Observed) {
         match text(spec, "/type") {
             "Resource" => {
                 let resource = text(spec, "/resource/name").to_owned();
@@ -153,7 +155,7 @@ impl Controller {
                 let selector = labels.map(|labels| {
                     labels.iter().map(|(k, v)| (k.clone(), v.as_str().unwrap_or_default().to_owned())).collect()
                 });
-                let observed = self.external(space, &metric_name, part).await;
+                let observed = self.external(space, &metric_name, part, replicas).await;
                 (Metric::External { name: metric_name, selector, target: read_target(&part["target"]) }, observed)
             }
             // No adapter serves the custom metrics API here.
@@ -201,7 +203,7 @@ impl Controller {
     }
 
     /// What KEDA's metrics adapter answers: the trigger is read now.
-    async fn external(&self, space: &str, metric: &str, part: &Value) -> Observed {
+    async fn external(&self, space: &str, metric: &str, part: &Value, replicas: keda::Replicas) -> Observed {
         let failed = |error: String| Observed { error: Some(error), ..Observed::default() };
         let owner = part["metric"]["selector"]["matchLabels"]["scaledobject.keda.sh/name"].as_str();
         let Some(owner) = owner else {
@@ -215,9 +217,18 @@ impl Controller {
             items(&object, "/spec/triggers").enumerate().map(|(index, trigger)| Trigger::parse(index, trigger));
         let trigger = triggers.filter_map(Result::ok).find(|trigger| trigger.metric_name().as_deref() == Some(metric));
         let Some(trigger) = trigger else { return failed(format!("no matching metrics found for {metric}")) };
-        match self.readers.read(&trigger, space).await {
-            Ok(value) => Observed {
-                values_milli: vec![value.milli],
+        let reading = self.readers.read(&trigger, space).await.map(|value| value.quantity);
+        let mut health = keda::read_health(&object["status"]);
+        let fallback = keda::Fallback::read(&object["spec"]);
+        let target = trigger.target();
+        let handed =
+            keda::apply_fallback(fallback.as_ref(), &mut health, metric, reading, &target, replicas, |quantity| {
+                quantity
+            });
+        let metrics = handed.reading.map(|quantity| vec![(metric.to_owned(), quantity)]);
+        match keda::serve(&object["spec"], metric, None, || Some(&metrics)).metrics {
+            Ok(metrics) => Observed {
+                values_milli: metrics.iter().map(|(_, quantity)| quantity.milli()).collect(),
                 timestamp_s: self.context.clock.now().as_secs_f64(),
                 ..Observed::default()
             },
@@ -341,7 +352,7 @@ fn render_status(hpa: &Value, outcome: &Outcome) -> Value {
             }
             for (name, value) in [("averageValue", current.average_value_milli), ("value", current.value_milli)] {
                 if let Some(value) = value {
-                    figures[name] = json!(quantity_text(value));
+                    figures[name] = json!(keda::Quantity::from_milli(value).to_string());
                 }
             }
             part["current"] = figures;

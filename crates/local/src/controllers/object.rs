@@ -112,3 +112,11 @@ pub(super) fn find(
         Err(status) => Err(status),
     }
 }
+
+/// A change of an object that is gone meanwhile needs no more.
+pub(super) fn unless_gone(result: Result<Arc<Value>, Status>) -> Result<(), Status> {
+    match result {
+        Err(status) if status.is_not_found() => Ok(()),
+        other => other.map(drop),
+    }
+}

@@ -4,7 +4,9 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use democtl_core::autoscale::keda::{self, Annotations, Observation, Source, State, Trigger};
+use democtl_core::autoscale::keda::{
+    self, Annotations, HealthByMetric, Observation, Reading, Replicas, State, Trigger,
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -82,53 +84,63 @@ impl Operator {
         let Some(target) = find(&client, &DEPLOYMENTS, namespace(object), workload)? else {
             return check_failed(&client, object, &format!("deployments.apps \"{workload}\" not found"));
         };
-        if Annotations::read(object).paused {
-            let (hpa, _) = keda::hpa(object, &triggers);
-            if find(&client, &HPAS, namespace(object), &hpa)?.is_some() {
-                client.delete(&HPAS, namespace(object), &hpa, &crate::api::DeleteOptions::default())?;
-            }
+        if let Err(error) = admit(&client, object, &target) {
+            return check_failed(&client, object, &error);
+        }
+        let annotations = Annotations::read(object);
+        let wanted = match (keda::hpa(object, &triggers), &annotations.paused_replicas) {
+            (Err(error), _) => return check_failed(&client, object, &error),
+            (_, Some(Err(error))) => return check_failed(&client, object, error),
+            (Ok(wanted), _) => wanted,
+        };
+        if annotations.paused {
+            pause(&client, object, &target, &wanted.0, &annotations)?;
         } else {
-            ensure_hpa(&client, object, &triggers)?;
+            ensure_hpa(&client, object, wanted)?;
         }
         let interval = object["spec"]["pollingInterval"].as_u64().unwrap_or(30);
         let known = self.known.entry(uid(object).to_owned()).or_default();
         known.generation = generation;
         known.annotations = object["metadata"]["annotations"].clone();
         known.next_poll = now + Duration::from_secs(interval);
-        let observation = self.observe(object, &target, &triggers).await;
-        self.decide(object, &target, &triggers, &observation)
+        let mut health = keda::read_health(&object["status"]);
+        let observation = self.observe(object, &target, &triggers, &mut health).await?;
+        self.decide(object, &target, &triggers, &observation, &health)
     }
 
-    async fn observe(&self, object: &Value, target: &Value, triggers: &[Trigger]) -> Observation {
-        let mut seen = Observation {
-            current: int(target, "/spec/replicas").unwrap_or(1),
-            age_s: seconds_since(text(object, "/metadata/creationTimestamp")).unwrap_or(0.0)
-                * self.context.clock.speed(),
-            ..Observation::default()
-        };
-        let external = triggers.iter().filter(|trigger| !matches!(trigger.source, Source::Resource { .. }));
-        let mut any = false;
-        for trigger in external {
-            any = true;
+    async fn observe(
+        &self,
+        object: &Value,
+        target: &Value,
+        triggers: &[Trigger],
+        health: &mut HealthByMetric,
+    ) -> Result<Observation, Status> {
+        let mut readings = Vec::new();
+        for trigger in triggers {
+            let Some(metric) = trigger.metric_name() else { continue };
             // As KEDA does, a failed read is tried once more.
             let mut reading = self.readers.read(trigger, namespace(object)).await;
             if reading.is_err() {
                 reading = self.readers.read(trigger, namespace(object)).await;
             }
-            match reading {
-                Ok(value) if value.active => {
-                    seen.active = true;
-                    seen.active_triggers.extend(trigger.metric_name());
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    seen.error = true;
-                    self.context.client.record_event(object, "Warning", "KEDAScalerFailed", &error, COMPONENT);
-                }
+            if let Err(error) = &reading {
+                self.context.client.record_event(object, "Warning", "KEDAScalerFailed", error, COMPONENT);
             }
+            let outcome = reading.map(|value| (vec![(metric.clone(), value.quantity)], value.active));
+            readings.push(Reading { metric, outcome, fallback_active: None, target: trigger.target() });
         }
-        seen.active |= !any && !seen.error;
-        seen
+        let judged = keda::judge(&object["spec"], readings, health, replicas(target));
+        let hpa = find(&self.context.client, &HPAS, namespace(object), &keda::hpa_name(object))?;
+        let age = seconds_since(text(object, "/metadata/creationTimestamp")).unwrap_or(0.0);
+        Ok(Observation {
+            current: int(target, "/spec/replicas").unwrap_or(1),
+            active: judged.active,
+            error: judged.error,
+            active_triggers: judged.active_triggers,
+            age_s: age * self.context.clock.speed(),
+            scale_error: None,
+            hpa_conditions: hpa.map(|hpa| hpa["status"]["conditions"].clone()),
+        })
     }
 
     fn decide(
@@ -137,17 +149,11 @@ impl Operator {
         target: &Value,
         triggers: &[Trigger],
         seen: &Observation,
+        health: &HealthByMetric,
     ) -> Result<(), Status> {
         let client = self.context.client.clone();
-        let spec = keda::Object {
-            min: int(object, "/spec/minReplicaCount").unwrap_or(0),
-            idle: int(object, "/spec/idleReplicaCount"),
-            cooldown_s: object["spec"]["cooldownPeriod"].as_f64().unwrap_or(300.0),
-            initial_cooldown_s: object["spec"]["initialCooldownPeriod"].as_f64().unwrap_or(0.0),
-            fallback_replicas: int(object, "/spec/fallback/replicas"),
-            annotations: Annotations::read(object),
-            target: format!("apps/v1.Deployment {}/{}", namespace(object), name(target)),
-        };
+        let reference = format!("apps/v1.Deployment {}/{}", namespace(object), name(target));
+        let spec = keda::Object::read(object, reference);
         let now_s = self.context.clock.now().as_secs_f64();
         let known = self.known.entry(uid(object).to_owned()).or_default();
         let remembered = known.state;
@@ -171,17 +177,26 @@ impl Operator {
             let message = "ScaledObject is ready for scaling";
             client.record_event(object, "Normal", "ScaledObjectReady", message, COMPONENT);
         }
-        for condition in &pass.conditions {
-            put_condition(&mut conditions, condition.kind, condition.status, condition.reason, &condition.message);
+        let fallback = keda::fallback_condition(keda::Fallback::read(&object["spec"]).as_ref(), health);
+        for condition in pass.conditions.iter().chain(&fallback) {
+            put_condition(&mut conditions, condition.kind, condition.status, &condition.reason, &condition.message);
         }
-        let external: Vec<String> = triggers.iter().filter_map(Trigger::metric_name).collect();
+        let (external, resource) = keda::metric_names(triggers);
+        let mut health = health.clone();
+        keda::prune_health(&mut health, &external);
         let mut status = object["status"].clone();
         if !status.is_object() {
             status = json!({});
         }
+        let activity = keda::triggers_activity(&BTreeMap::new(), &external, &seen.active_triggers, None);
+        let activity: Value =
+            activity.into_iter().map(|(metric, active)| (metric, json!({ "isActive": active }))).collect();
         status["conditions"] = json!(conditions);
         status["externalMetricNames"] = json!(external);
-        status["hpaName"] = json!(keda::hpa(object, triggers).0);
+        status["resourceMetricNames"] = json!(resource);
+        status["triggersActivity"] = activity;
+        status["health"] = keda::write_health(&health);
+        status["hpaName"] = json!(keda::hpa_name(object));
         status["scaleTargetKind"] = json!("apps/v1.Deployment");
         status["originalReplicaCount"] =
             status.get("originalReplicaCount").cloned().unwrap_or_else(|| json!(seen.current));
@@ -223,8 +238,43 @@ fn check_failed(client: &Client, object: &Value, error: &str) -> Result<(), Stat
     write_status(client, &SCALEDOBJECTS, object, &status)
 }
 
-fn ensure_hpa(client: &Client, object: &Value, triggers: &[Trigger]) -> Result<(), Status> {
-    let (hpa_name, mut wanted) = keda::hpa(object, triggers);
+/// What the target has, as far as fallbacks care.
+pub(super) fn replicas(target: &Value) -> Replicas {
+    Replicas {
+        current: int(target, "/spec/replicas").unwrap_or(1).into(),
+        ready: int(target, "/status/readyReplicas").unwrap_or(0).into(),
+    }
+}
+
+/// The checks of KEDA's admission webhook, against what there is now.
+fn admit(client: &Client, object: &Value, target: &Value) -> Result<(), String> {
+    let plain = |objects: Vec<Arc<Value>>| objects.iter().map(|object| (**object).clone()).collect::<Vec<Value>>();
+    let space = namespace(object);
+    let (hpas, others) = (plain(client.list(&HPAS, space).0), plain(client.list(&SCALEDOBJECTS, space).0));
+    let seen = keda::Admission {
+        target: target.pointer("/spec/template/spec"),
+        hpas: &hpas,
+        scaled_objects: &others,
+        ..keda::Admission::default()
+    };
+    keda::admit(object, &seen)
+}
+
+/// A paused object has no HPA; its target gets the replicas that the annotation names.
+fn pause(client: &Client, object: &Value, target: &Value, hpa: &str, annotations: &Annotations) -> Result<(), Status> {
+    if find(client, &HPAS, namespace(object), hpa)?.is_some() {
+        client.delete(&HPAS, namespace(object), hpa, &crate::api::DeleteOptions::default())?;
+    }
+    match annotations.paused_replicas {
+        Some(Ok(replicas)) if int(target, "/spec/replicas") != Some(replicas) => {
+            let patch = json!({ "spec": { "replicas": replicas } });
+            client.merge_patch(&DEPLOYMENTS, namespace(object), name(target), Some("scale"), &patch).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn ensure_hpa(client: &Client, object: &Value, (hpa_name, mut wanted): (String, Value)) -> Result<(), Status> {
     wanted["metadata"]["ownerReferences"] = owner_reference(&SCALEDOBJECTS, object);
     let Some(existing) = find(client, &HPAS, namespace(object), &hpa_name)? else {
         return client.create(&HPAS, namespace(object), wanted).map(drop);

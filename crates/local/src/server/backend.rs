@@ -9,7 +9,9 @@ use futures::{
 use http::Request;
 use hyper::body::Incoming;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
+use super::forward;
 use crate::{
     api::{
         Client, Status,
@@ -27,6 +29,8 @@ pub(super) struct Backend {
     pub(super) client: Client,
     pub(super) logs: LogStore,
     pub(super) metrics: ResourceMetrics,
+    /// Ends what goes on beyond a request.
+    pub(super) shutdown: CancellationToken,
 }
 
 /// The annotation that names the container whose logs are meant when none is named.
@@ -59,6 +63,21 @@ fn is_running(pod: &Value, container: &str) -> bool {
     all.any(|status| status["name"] == container && status["state"]["running"].is_object())
 }
 
+/// Where the ports of a running pod are.
+fn ports_of(pod: &Value) -> Result<forward::Pod, Status> {
+    let name = meta(pod, "name");
+    if pod["spec"]["nodeName"].as_str().is_none_or(str::is_empty) {
+        return Err(Status::bad_request(format!("pod {name} does not have a host assigned")));
+    }
+    let phase = pod["status"]["phase"].as_str().unwrap_or("Unknown");
+    let address = pod["status"]["podIP"].as_str().and_then(|address| address.parse().ok());
+    let Some(address) = address.filter(|_| phase == "Running") else {
+        let text = format!("unable to forward port because pod is not running. Current status={phase}");
+        return Err(Status::bad_request(text));
+    };
+    Ok(forward::Pod { uid: meta(pod, "uid").to_owned(), address })
+}
+
 impl api_http::Backend for Backend {
     fn log(&self, pod: &Value, wanted: Option<&str>, options: LogOptions) -> Result<LogStream, Status> {
         let container = container(pod, wanted)?;
@@ -78,8 +97,8 @@ impl api_http::Backend for Backend {
     }
 
     fn port_forward(&self, pod: Arc<Value>, request: Request<Incoming>) -> BoxFuture<'_, Result<Answer, Status>> {
-        let _ = (pod, request);
-        ready(Err(Status::new(501, "NotImplemented", "port-forward is not served yet"))).boxed()
+        let answer = ports_of(&pod).and_then(|ports| forward::answer(ports, request, self.shutdown.clone()));
+        ready(answer).boxed()
     }
 
     fn pod_metrics(&self, namespace: &str) -> Vec<Value> {

@@ -8,6 +8,7 @@
 //! ```
 
 mod backend;
+mod forward;
 mod objects;
 
 use std::{
@@ -19,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -83,6 +85,7 @@ pub enum ServeError {
 
 /// Runs the cluster of `config.dir` until SIGTERM or SIGINT; then ends all its processes.
 pub async fn serve(config: Config) -> Result<(), ServeError> {
+    raise_file_limit();
     let shutdown = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Listen)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Listen)?;
@@ -95,6 +98,17 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         token.cancel();
     });
     serve_until(config, shutdown).await
+}
+
+/// Raises the soft limit of open files to the hard one: each pod, Service and connection takes some.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, wanted)
+    {
+        tracing::warn!(%error, ?limit, "the limit of open files stays as it is");
+    }
 }
 
 /// The same, until the token is cancelled.
@@ -118,7 +132,12 @@ pub async fn serve_until(config: Config, shutdown: CancellationToken) -> Result<
     let logs = LogStore::new(dir.join("logs"));
     let cloud = Cloud::new(&client, clock, config.clone());
     cloud.bootstrap()?;
-    let backend = Arc::new(Backend { client: client.clone(), logs: logs.clone(), metrics: metrics.clone() });
+    let backend = Arc::new(Backend {
+        client: client.clone(),
+        logs: logs.clone(),
+        metrics: metrics.clone(),
+        shutdown: shutdown.clone(),
+    });
     let context = controllers::Context {
         client,
         clock,

@@ -1,6 +1,8 @@
 //! One pass of the scale decision: 0 <-> 1 and idle; 1 <-> N is the HPA's.
 
-use super::render::Annotations;
+use serde_json::Value as Json;
+
+use super::{checks::Bounds, render::Annotations};
 
 /// The parts of a `ScaledObject` that decide.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -36,6 +38,8 @@ pub struct Observation {
     pub age_s: f64,
     /// Why an update of the scale fails, when it does.
     pub scale_error: Option<String>,
+    /// Conditions of the HPA, where it could be looked at.
+    pub hpa_conditions: Option<Json>,
 }
 
 /// What is remembered between passes.
@@ -53,7 +57,7 @@ pub struct Condition {
     /// `True`, `False` or `Unknown`.
     pub status: &'static str,
     /// Reason.
-    pub reason: &'static str,
+    pub reason: String,
     /// Message.
     pub message: String,
 }
@@ -89,10 +93,10 @@ impl Pass {
         &mut self,
         kind: &'static str,
         status: &'static str,
-        reason: &'static str,
+        reason: impl Into<String>,
         message: impl Into<String>,
     ) {
-        self.conditions.push(Condition { kind, status, reason, message: message.into() });
+        self.conditions.push(Condition { kind, status, reason: reason.into(), message: message.into() });
     }
 
     fn event(&mut self, warning: bool, reason: &'static str, message: String) {
@@ -116,7 +120,49 @@ pub fn execute(object: &Object, seen: &Observation, state: &mut State, now_s: f6
     if pass.touched {
         state.last_active_s = Some(now_s);
     }
+    pass.conditions.extend(seen.hpa_conditions.as_ref().and_then(hpa_health));
     pass
+}
+
+/// The condition `HPAActive`; none where the HPA does not tell.
+pub fn hpa_health(conditions: &Json) -> Option<Condition> {
+    let scaling = conditions.as_array()?.iter().find(|condition| condition["type"] == "ScalingActive")?;
+    let text = |key: &str| scaling[key].as_str().unwrap_or_default();
+    let (status, reason, message) = match (text("status"), text("reason")) {
+        ("True", _) => ("True", "HPAActive", "HPA is actively scaling".to_owned()),
+        (_, "ScalingDisabled") => ("True", "ScalingDisabled", text("message").to_owned()),
+        (_, reason) => {
+            let reason = if reason.is_empty() { "HPAMetricsUnavailable" } else { reason };
+            ("False", reason, format!("HPA is not actively scaling: {}", text("message")))
+        }
+    };
+    Some(Condition { kind: "HPAActive", status, reason: reason.to_owned(), message })
+}
+
+impl Object {
+    /// The parts of a `ScaledObject` that decide. `target` is `KIND NAMESPACE/NAME`.
+    pub fn read(object: &Json, target: String) -> Self {
+        let spec = &object["spec"];
+        let seconds = |key: &str, default: f64| spec[key].as_f64().unwrap_or(default);
+        let bounds = Bounds::read(spec);
+        Self {
+            min: bounds.min.unwrap_or(0),
+            idle: bounds.idle,
+            cooldown_s: seconds("cooldownPeriod", 300.0),
+            initial_cooldown_s: seconds("initialCooldownPeriod", 0.0),
+            fallback_replicas: spec["fallback"]["replicas"]
+                .as_i64()
+                .map(|replicas| replicas as i32)
+                .or_else(|| spec["fallback"].is_object().then_some(0)),
+            annotations: Annotations::read(object),
+            target,
+        }
+    }
+
+    /// Replicas of a target that sleeps, and whether these are the idle ones.
+    pub fn idle_or_min(&self) -> (i32, bool) {
+        self.idle.map_or((self.min, false), |idle| (idle, true))
+    }
 }
 
 fn active(object: &Object, seen: &Observation, pass: &mut Pass) {
@@ -192,7 +238,7 @@ fn deactivate(object: &Object, seen: &Observation, state: State, now_s: f64, pas
         pass.condition("Active", "False", "ScalerCooldown", message);
         return;
     }
-    let to = object.idle.unwrap_or(object.min);
+    let (to, _) = object.idle_or_min();
     pass.scale_to = Some(to);
     let (target, from) = (&object.target, seen.current);
     if let Some(error) = &seen.scale_error {

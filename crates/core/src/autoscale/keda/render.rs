@@ -2,16 +2,20 @@
 
 use serde_json::{Value, json};
 
-use super::trigger::Trigger;
+use super::{
+    checks::Bounds,
+    parameters::flag,
+    trigger::{Source, Trigger},
+};
 
 /// Pause annotations.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an annotation of its own")]
 pub struct Annotations {
     /// Nothing scales, the HPA is gone.
     pub paused: bool,
-    /// Replicas while paused.
-    pub paused_replicas: Option<i32>,
+    /// Replicas while paused, where they are given; an error where they cannot be read.
+    pub paused_replicas: Option<Result<i32, String>>,
     /// No scaling down.
     pub paused_in: bool,
     /// No scaling up.
@@ -27,12 +31,13 @@ impl Annotations {
             let key = format!("autoscaling.keda.sh/{name}");
             object["metadata"]["annotations"].get(key).and_then(Value::as_str)
         };
-        let on =
-            |name: &str| get(name).is_some_and(|text| !matches!(text, "0" | "f" | "F" | "FALSE" | "false" | "False"));
+        // Whatever is not a false value counts as true, an empty text too.
+        let on = |name: &str| get(name).is_some_and(|text| flag(text) != Some(false));
         let paused_replicas = get("paused-replicas");
         Self {
             paused: paused_replicas.is_some() || on("paused"),
-            paused_replicas: paused_replicas.and_then(|text| text.parse().ok()),
+            paused_replicas: paused_replicas
+                .map(|text| text.parse().map_err(|_| format!("annotation paused-replicas is no integer: {text:?}"))),
             paused_in: on("paused-scale-in"),
             paused_out: on("paused-scale-out"),
             forced: on("force-activation"),
@@ -40,15 +45,56 @@ impl Annotations {
     }
 }
 
-/// Name and object of the HPA; owner references are the caller's.
-pub fn hpa(object: &Value, triggers: &[Trigger]) -> (String, Value) {
-    let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    let spec = &object["spec"];
-    let advanced = &spec["advanced"]["horizontalPodAutoscalerConfig"];
-    let hpa_name = advanced["name"].as_str().map_or_else(|| format!("keda-hpa-{name}"), ToOwned::to_owned);
+/// The name of an object's HPA.
+pub fn hpa_name(object: &Value) -> String {
+    let given = object["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["name"].as_str();
+    let given = given.filter(|name| !name.is_empty());
+    given.map_or_else(|| format!("keda-hpa-{}", object["metadata"]["name"].as_str().unwrap_or_default()), Into::into)
+}
+
+/// Name and object of the HPA; owner references are the caller's. An object without metrics has none.
+pub fn hpa(object: &Value, triggers: &[Trigger]) -> Result<(String, Value), String> {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let (name, namespace) = (text("/metadata/name"), text("/metadata/namespace"));
+    if triggers.is_empty() {
+        return Err(format!("no metric specs returned from scalers for ScaledObject {namespace}/{name}"));
+    }
+    let hpa_name = hpa_name(object);
     let mut metrics: Vec<Value> = triggers.iter().map(|trigger| trigger.metric_spec(name)).collect();
     metrics.sort_by_key(|metric| metric["type"].as_str().unwrap_or_default().to_owned());
-    let mut behavior = advanced["behavior"].clone();
+    let spec = &object["spec"];
+    let target = |key: &str, default: &str| {
+        let given = spec["scaleTargetRef"][key].as_str().filter(|text| !text.is_empty());
+        given.unwrap_or(default).to_owned()
+    };
+    let bounds = Bounds::read(spec);
+    let mut rendered = json!({
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": { "name": hpa_name, "namespace": object["metadata"]["namespace"], "labels": labels(object, &hpa_name) },
+        "spec": {
+            "scaleTargetRef": {
+                "apiVersion": target("apiVersion", "apps/v1"),
+                "kind": target("kind", "Deployment"),
+                "name": target("name", ""),
+            },
+            "minReplicas": bounds.hpa_min(),
+            "maxReplicas": bounds.hpa_max(),
+            "metrics": metrics,
+        },
+    });
+    if let Some(annotations) = object["metadata"].get("annotations").filter(|annotations| annotations.is_object()) {
+        rendered["metadata"]["annotations"] = annotations.clone();
+    }
+    let behavior = behavior(object);
+    if !behavior.is_null() {
+        rendered["spec"]["behavior"] = behavior;
+    }
+    Ok((hpa_name, rendered))
+}
+
+fn behavior(object: &Value) -> Value {
+    let mut behavior = object["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"].clone();
     let annotations = Annotations::read(object);
     for (paused, direction) in [(annotations.paused_in, "scaleDown"), (annotations.paused_out, "scaleUp")] {
         if paused {
@@ -58,35 +104,42 @@ pub fn hpa(object: &Value, triggers: &[Trigger]) -> (String, Value) {
             behavior[direction]["selectPolicy"] = json!("Disabled");
         }
     }
-    let target = &spec["scaleTargetRef"];
-    let text = |key: &str, default: &str| target[key].as_str().unwrap_or(default).to_owned();
+    behavior
+}
+
+/// The operator's labels, overridden by those of the `ScaledObject` that are not excluded.
+fn labels(object: &Value, hpa_name: &str) -> Value {
+    let metadata = &object["metadata"];
     let mut labels = json!({
-        "app.kubernetes.io/name": hpa_name,
-        "app.kubernetes.io/part-of": name,
+        "app.kubernetes.io/name": label_value(hpa_name),
+        "app.kubernetes.io/part-of": metadata["name"],
         "app.kubernetes.io/managed-by": "keda-operator",
         "app.kubernetes.io/version": "2.21.0",
     });
-    for (key, value) in object["metadata"]["labels"].as_object().into_iter().flatten() {
-        labels[key] = value.clone();
+    let excluded = metadata["annotations"]["scaledobject.keda.sh/hpa-excluded-labels"].as_str().unwrap_or_default();
+    let excluded: Vec<&str> = excluded.split(',').map(str::trim).collect();
+    for (key, value) in metadata["labels"].as_object().into_iter().flatten() {
+        if !excluded.contains(&key.as_str()) {
+            labels[key] = value.clone();
+        }
     }
-    let min = spec["minReplicaCount"].as_i64().filter(|min| *min > 0).unwrap_or(1);
-    let mut rendered = json!({
-        "apiVersion": "autoscaling/v2",
-        "kind": "HorizontalPodAutoscaler",
-        "metadata": { "name": hpa_name, "namespace": object["metadata"]["namespace"], "labels": labels },
-        "spec": {
-            "scaleTargetRef": {
-                "apiVersion": text("apiVersion", "apps/v1"),
-                "kind": text("kind", "Deployment"),
-                "name": text("name", ""),
-            },
-            "minReplicas": min,
-            "maxReplicas": spec["maxReplicaCount"].as_i64().unwrap_or(100),
-            "metrics": metrics,
-        },
+    labels
+}
+
+/// A label's value holds at most 63 characters and ends with a letter or a digit.
+fn label_value(name: &str) -> &str {
+    match name.char_indices().nth(63) {
+        Some((end, _)) => name[..end].trim_end_matches(|c: char| !c.is_ascii_alphanumeric()),
+        None => name,
+    }
+}
+
+/// The status' lists of external and resource metric names, in the order of the triggers.
+pub fn metric_names(triggers: &[Trigger]) -> (Vec<String>, Vec<String>) {
+    let external = triggers.iter().filter_map(Trigger::metric_name).collect();
+    let resource = triggers.iter().filter_map(|trigger| match &trigger.source {
+        Source::Resource { name, container: None, .. } => Some(name.clone()),
+        _ => None,
     });
-    if !behavior.is_null() {
-        rendered["spec"]["behavior"] = behavior;
-    }
-    (hpa_name, rendered)
+    (external, resource.collect())
 }

@@ -1,10 +1,14 @@
-//! Triggers: their parameters, metric names and targets.
-
-use std::collections::BTreeMap;
+//! Triggers: their kinds, metric names and targets.
 
 use serde_json::{Value as Json, json};
 
-use super::quantity::{float_milli, text};
+use super::{
+    cron::Cron,
+    parameters::{META, Parameters, Reader},
+    prometheus::Prometheus,
+    quantity::Quantity,
+    redis::Redis,
+};
 
 /// A trigger of a `ScaledObject`, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,29 +25,11 @@ pub struct Trigger {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     /// A PromQL query.
-    Prometheus {
-        /// Base address of the server.
-        server: String,
-        /// Query.
-        query: String,
-        /// Value per replica, milli-units.
-        threshold_milli: i64,
-        /// Active above this.
-        activation: f64,
-        /// No or infinite values count as 0.
-        ignore_null: bool,
-    },
+    Prometheus(Prometheus),
     /// Length of a Redis list.
-    Redis {
-        /// `host:port`.
-        address: String,
-        /// List.
-        list: String,
-        /// Messages per replica.
-        length: i64,
-        /// Active above this.
-        activation: i64,
-    },
+    Redis(Redis),
+    /// The time of day.
+    Cron(Cron),
     /// `cpu` or `memory`, which the HPA reads itself.
     Resource {
         /// Resource.
@@ -58,8 +44,8 @@ pub enum Source {
 /// What a source gave.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Value {
-    /// What is handed to the HPA, milli-units.
-    pub milli: i64,
+    /// What is handed to the HPA.
+    pub quantity: Quantity,
     /// Whether the trigger asks for at least one replica.
     pub active: bool,
 }
@@ -70,159 +56,155 @@ pub struct Value {
 pub struct TriggerError(pub String);
 
 impl Trigger {
-    /// Reads an entry of `spec.triggers`.
+    /// Reads an entry of `spec.triggers` that has no authentication and no environment.
     pub fn parse(index: usize, trigger: &Json) -> Result<Self, TriggerError> {
         let kind = trigger["type"].as_str().unwrap_or_default();
         let metric_type = trigger["metricType"].as_str().unwrap_or_default();
-        let metadata = Metadata(
-            trigger["metadata"]
-                .as_object()
-                .into_iter()
-                .flatten()
-                .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.trim().to_owned())))
-                .filter(|(_, value)| !value.is_empty())
-                .collect(),
-        );
+        Self::read(index, kind, metric_type, &Parameters::of_trigger(trigger))
+    }
+
+    /// Reads a trigger from all its parameters.
+    pub fn read(index: usize, kind: &str, metric_type: &str, parameters: &Parameters) -> Result<Self, TriggerError> {
         let source = match kind {
-            "prometheus" => metadata.prometheus()?,
-            "redis" => metadata.redis()?,
-            "cpu" | "memory" => metadata.resource(kind, metric_type)?,
+            "prometheus" => Source::Prometheus(Prometheus::parse(parameters, "").map_err(TriggerError)?),
+            "redis" | "redis-cluster" | "redis-sentinel" => {
+                Source::Redis(Redis::parse(parameters).map_err(TriggerError)?)
+            }
+            "cron" => Source::Cron(Cron::parse(parameters).map_err(TriggerError)?),
+            "cpu" | "memory" => {
+                let (target, container) = resource_target(kind, metric_type, parameters)
+                    .map_err(|error| TriggerError(format!("error parsing {kind} metadata: {error}")))?;
+                return Ok(Self {
+                    index,
+                    metric_type: metric_type.to_owned(),
+                    source: Source::Resource { name: kind.to_owned(), container, target },
+                });
+            }
             other => return Err(TriggerError(format!("no scaler found for type: {other}"))),
         };
-        let metric_type = match metric_type {
-            "" => "AverageValue",
-            "Utilization" if !matches!(source, Source::Resource { .. }) => {
-                let text = "'Utilization' metric type is unsupported for external metrics, allowed values are 'Value' or 'AverageValue'";
-                return Err(TriggerError(text.to_owned()));
-            }
-            other => other,
-        };
-        Ok(Self { index, metric_type: metric_type.to_owned(), source })
+        Ok(Self { index, metric_type: metric_target_type(metric_type).map_err(TriggerError)?.to_owned(), source })
     }
 
     /// Name of the external metric; none for resources.
     pub fn metric_name(&self) -> Option<String> {
         let base = match &self.source {
-            Source::Prometheus { .. } => "prometheus".to_owned(),
-            Source::Redis { list, .. } => normalize(&format!("redis-{list}")),
+            Source::Prometheus(_) => "prometheus".to_owned(),
+            Source::Redis(redis) => format!("redis-{}", redis.list_name),
+            Source::Cron(cron) => cron.base_name(),
             Source::Resource { .. } => return None,
         };
-        Some(format!("s{}-{base}", self.index))
+        Some(format!("s{}-{}", self.index, normalize(&base)))
+    }
+
+    /// The target of the HPA metric that it renders to.
+    pub fn target(&self) -> Json {
+        match &self.source {
+            Source::Prometheus(prometheus) => {
+                external_target(&self.metric_type, Quantity::from_float(prometheus.threshold))
+            }
+            Source::Redis(redis) => external_target(&self.metric_type, Quantity::from_int(redis.list_length)),
+            Source::Cron(_) => external_target(&self.metric_type, Quantity::from_int(1)),
+            Source::Resource { target, .. } => target.clone(),
+        }
     }
 
     /// The HPA metric that it renders to.
     pub fn metric_spec(&self, scaled_object: &str) -> Json {
-        let target_milli = match &self.source {
-            Source::Prometheus { threshold_milli, .. } => *threshold_milli,
-            Source::Redis { length, .. } => length * 1000,
-            Source::Resource { name, container: Some(container), target } => {
-                let resource = json!({ "name": name, "target": target, "container": container });
-                return json!({ "type": "ContainerResource", "containerResource": resource });
-            }
-            Source::Resource { name, container: None, target } => {
-                return json!({ "type": "Resource", "resource": { "name": name, "target": target } });
-            }
-        };
-        let key = if self.metric_type == "AverageValue" { "averageValue" } else { "value" };
+        if let Source::Resource { name, container, .. } = &self.source {
+            return match container {
+                Some(container) => {
+                    let resource = json!({ "name": name, "target": self.target(), "container": container });
+                    json!({ "type": "ContainerResource", "containerResource": resource })
+                }
+                None => json!({ "type": "Resource", "resource": { "name": name, "target": self.target() } }),
+            };
+        }
         let labels = json!({ "scaledobject.keda.sh/name": scaled_object });
         json!({
             "type": "External",
             "external": {
                 "metric": { "name": self.metric_name(), "selector": { "matchLabels": labels } },
-                "target": { "type": self.metric_type, key: text(target_milli) },
+                "target": self.target(),
             },
         })
     }
 
     /// What a number that the source gave means.
     pub fn value(&self, number: f64) -> Value {
-        let active = match &self.source {
-            Source::Prometheus { activation, .. } => number > *activation,
-            Source::Redis { activation, .. } => number > *activation as f64,
-            Source::Resource { .. } => false,
-        };
-        Value { milli: float_milli(number), active }
+        let whole = Quantity::from_int(number as i64);
+        match &self.source {
+            Source::Prometheus(prometheus) => {
+                Value { quantity: Quantity::from_float(number), active: prometheus.is_active(number) }
+            }
+            Source::Redis(redis) => Value { quantity: whole, active: redis.is_active(number as i64) },
+            Source::Cron(_) => Value { quantity: whole, active: number != 0.0 },
+            Source::Resource { .. } => Value { quantity: whole, active: false },
+        }
     }
 }
 
-/// Characters that metric names may not have.
-fn normalize(name: &str) -> String {
+/// Target and container of a `cpu` or `memory` trigger.
+pub fn resource_target(
+    kind: &str,
+    metric_type: &str,
+    parameters: &Parameters,
+) -> Result<(Json, Option<String>), String> {
+    let mut reader = Reader::new(parameters);
+    let value = reader.required_text("value");
+    let container = reader.text(&["containerName"], META);
+    if !reader.errors.is_empty() {
+        return Err(reader.errors.join("\n"));
+    }
+    if parameters.has("type") {
+        let text = "info: The 'type' setting is DEPRECATED and is removed in v2.18 - Use 'metricType' instead.";
+        return Err(format!("scaler {kind} {text}"));
+    }
+    let target = match metric_type {
+        "Utilization" => {
+            let percent: i32 = value.parse().map_err(|error| format!("{value:?}: {error}"))?;
+            json!({ "type": "Utilization", "averageUtilization": percent })
+        }
+        "AverageValue" => {
+            let quantity: Quantity = value.parse().map_err(|error| format!("{error}"))?;
+            json!({ "type": "AverageValue", "averageValue": quantity.to_string() })
+        }
+        other => {
+            let allowed = "allowed values are 'Utilization' or 'AverageValue'";
+            return Err(format!("unknown metric type: {other}, {allowed}"));
+        }
+    };
+    Ok((target, Some(container).filter(|name| !name.is_empty())))
+}
+
+/// The metric type of an external trigger.
+pub fn metric_target_type(given: &str) -> Result<&str, String> {
+    match given {
+        "" => Ok("AverageValue"),
+        "Utilization" => Err(
+            "'Utilization' metric type is unsupported for external metrics, allowed values are 'Value' or 'AverageValue'"
+                .to_owned(),
+        ),
+        other => Ok(other),
+    }
+}
+
+/// An external metric's target.
+pub fn external_target(metric_type: &str, quantity: Quantity) -> Json {
+    let key = if metric_type == "AverageValue" { "averageValue" } else { "value" };
+    json!({ "type": metric_type, key: quantity.to_string() })
+}
+
+/// Characters that metric names may not have become dashes.
+pub fn normalize(name: &str) -> String {
     name.chars().map(|c| if "/.:%()".contains(c) { '-' } else { c }).collect()
 }
 
-struct Metadata(BTreeMap<String, String>);
-
-impl Metadata {
-    fn required(&self, name: &str) -> Result<String, TriggerError> {
-        self.0
-            .get(name)
-            .cloned()
-            .ok_or_else(|| TriggerError(format!("missing required parameter {name:?} in [triggerMetadata]")))
-    }
-
-    fn number<T: serde::de::DeserializeOwned>(&self, name: &str, default: T) -> Result<T, TriggerError> {
-        self.0.get(name).map_or(Ok(default), |value| {
-            serde_json::from_str(value)
-                .map_err(|error| TriggerError(format!("unable to set param {name:?} value {value:?}: {error}")))
-        })
-    }
-
-    fn flag(&self, name: &str, default: bool) -> Result<bool, TriggerError> {
-        match self.0.get(name).map(String::as_str) {
-            None => Ok(default),
-            Some("1" | "t" | "T" | "TRUE" | "true" | "True") => Ok(true),
-            Some("0" | "f" | "F" | "FALSE" | "false" | "False") => Ok(false),
-            Some(value) => Err(TriggerError(format!("unable to set param {name:?} value {value:?}"))),
-        }
-    }
-
-    fn prometheus(&self) -> Result<Source, TriggerError> {
-        let prefix = |TriggerError(text)| TriggerError(format!("error parsing prometheus metadata: {text}"));
-        let read = || {
-            self.required("threshold")?;
-            Ok(Source::Prometheus {
-                server: self.required("serverAddress")?,
-                query: self.required("query")?,
-                threshold_milli: float_milli(self.number("threshold", 0.0)?),
-                activation: self.number("activationThreshold", 0.0)?,
-                ignore_null: self.flag("ignoreNullValues", true)?,
-            })
-        };
-        read().map_err(prefix)
-    }
-
-    fn redis(&self) -> Result<Source, TriggerError> {
-        let prefix = |TriggerError(text)| TriggerError(format!("error parsing redis metadata: {text}"));
-        let pair = || Some(format!("{}:{}", self.0.get("host")?, self.0.get("port")?));
-        let first = |list: &String| list.split(',').next().map(|part| part.trim().to_owned());
-        let address = ["address", "addresses"].iter().find_map(|name| self.0.get(*name)).and_then(first).or_else(pair);
-        let read = || {
-            let missing = "no addresses or hosts given. address should be a comma separated list of host:port or set the host/port values";
-            Ok(Source::Redis {
-                list: self.required("listName")?,
-                length: self.number("listLength", 5)?,
-                activation: self.number("activationListLength", 0)?,
-                address: address.ok_or_else(|| TriggerError(missing.to_owned()))?,
-            })
-        };
-        read().map_err(prefix)
-    }
-
-    fn resource(&self, name: &str, metric_type: &str) -> Result<Source, TriggerError> {
-        let value = self.required("value")?;
-        let target = match metric_type {
-            "Utilization" => {
-                let percent: i32 =
-                    value.parse().map_err(|error| TriggerError(format!("error parsing {name} metadata: {error}")))?;
-                json!({ "type": "Utilization", "averageUtilization": percent })
-            }
-            "AverageValue" => json!({ "type": "AverageValue", "averageValue": value }),
-            other => {
-                let allowed = "allowed values are 'Utilization' or 'AverageValue'";
-                return Err(TriggerError(format!("unknown metric type: {other}, {allowed}")));
-            }
-        };
-        Ok(Source::Resource { name: name.to_owned(), container: self.0.get("containerName").cloned(), target })
+/// The name of a metric without the index of its trigger.
+pub fn remove_index(index: usize, name: &str) -> Result<&str, String> {
+    match name.split_once('-') {
+        None => Err("metric name without index prefix".to_owned()),
+        Some((prefix, rest)) if prefix == format!("s{index}") => Ok(rest),
+        Some(_) => Err("metric name contains incorrect index prefix".to_owned()),
     }
 }
 
@@ -239,6 +221,14 @@ mod tests {
         let spec = trigger.metric_spec("worker");
         assert_eq!(spec["external"]["target"], json!({ "type": "AverageValue", "averageValue": "7" }));
         assert!(trigger.value(1.0).active && !trigger.value(0.0).active);
+    }
+
+    #[test]
+    fn a_cron_trigger_is_named_by_its_times() {
+        let metadata =
+            json!({ "timezone": "Etc/UTC", "start": "*/5 8 ? * *", "end": "1,2 9 * * *", "desiredReplicas": "3" });
+        let trigger = Trigger::parse(0, &json!({ "type": "cron", "metadata": metadata })).expect("a good trigger");
+        assert_eq!(trigger.metric_name().as_deref(), Some("s0-cron-Etc-UTC-xSl58Qmxx-1Cm29xxx"));
     }
 
     #[test]

@@ -2,64 +2,70 @@
 //!
 //! Upstream: kubernetes/autoscaler 1.33
 //! (<https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md>), with AKS's settings. Times are
-//! seconds on any one scale.
+//! seconds on any one scale. [`Autoscaler`] is the loop; every rule that it follows is a function of its own.
 
+mod backoff;
+mod balance;
+mod budget;
+mod cluster_state;
+mod delays;
 mod drain;
+mod eligibility;
+mod equivalence;
 mod estimate;
 mod expander;
+mod limits;
+mod messages;
+mod options;
+mod pending;
+mod readiness;
+mod removal;
+mod run_once;
 mod scale_down;
 mod scale_up;
+mod simulation;
 #[cfg(test)]
 mod tests;
+mod unneeded;
 
 use std::collections::BTreeMap;
 
-pub use drain::{Blocked, Budget, DrainOptions, Movable, movable};
-pub use estimate::{Estimate, estimate};
-pub use expander::{Expander, Option as ExpansionOption};
-use rand::{SeedableRng as _, rngs::StdRng};
+pub use backoff::{Backoff, BackoffOptions, Failure};
+pub use balance::{Ratios, Size, distribute, is_similar, similar_groups};
+pub use budget::{Cropped, GroupNodes, Parallelism, crop};
+pub use cluster_state::{
+    AcceptableRange, ClusterState, FailedScaleUp, GroupSize, IncorrectSize, Readiness, RegisteredNode, ScaleUpRequest,
+    StateOptions, incorrect_sizes, long_unregistered, upcoming,
+};
+pub use delays::{Delays, EventKind};
+pub use drain::{
+    Blocked, Budget, Controller, Controllers, DrainContext, DrainOptions, Drained, Outcome, RULES, Rule, can_remove,
+    drain, drainability, is_daemon_set_pod, is_long_terminating, is_mirror_pod, is_static_pod,
+};
+pub use eligibility::{EligibilityOptions, TO_BE_DELETED, eligible, utilization};
+pub use equivalence::equivalence_groups;
+pub use estimate::{Estimate, estimate, order as packing_order};
+pub use expander::{Expander, Option as ExpansionOption, Priorities};
+pub use limits::{
+    Amounts, Left, Limit, Limiter, apply as apply_limits, cluster_limit, exceeded, left, min_limit, node_amounts,
+    similar_groups_limit,
+};
+pub use messages::{MAX_NODES_REACHED, Reasons, tells_triggered, tells_unschedulable};
+pub use options::Options;
+pub use pending::{evicted_soon, is_expendable, is_old_enough, still_pending};
+pub use readiness::{is_ready, ready_by_conditions};
+pub use removal::{Planned, Removable, Unremovable, plan as plan_removals, put_back, simulate, unneeded_limit};
+pub use scale_down::{disruptions, nodes_to_delete, shrinkable};
+pub use scale_up::{
+    Choose, GroupView, Increase, Plan, PlanResult, ScaleUpOptions, Situation, plan as plan_scale_up, scale_up_to_min,
+};
+pub use simulation::Simulation;
+pub use unneeded::{Candidate, RemovalLimits, Unneeded};
 
 use super::schedule::{Cluster, Node, Pod};
 
-/// Settings.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Options {
-    /// No scale-down for this long after a scale-up.
-    pub scale_down_delay_after_add_s: f64,
-    /// A node must be unneeded for longer than this.
-    pub scale_down_unneeded_s: f64,
-    /// At most this share of requests makes a node a candidate.
-    pub utilization_threshold: f64,
-    /// How one of several groups is chosen.
-    pub expander: Expander,
-    /// A node that was found not removable is not looked at for this long.
-    pub unremovable_recheck_s: f64,
-    /// Nodes removed at once.
-    pub max_parallelism: usize,
-    /// Nodes drained at once.
-    pub max_drains: usize,
-    /// What keeps pods where they are.
-    pub drain: DrainOptions,
-}
-
-impl Default for Options {
-    /// AKS's defaults.
-    fn default() -> Self {
-        Self {
-            scale_down_delay_after_add_s: 600.0,
-            scale_down_unneeded_s: 600.0,
-            utilization_threshold: 0.5,
-            expander: Expander::Random,
-            unremovable_recheck_s: 300.0,
-            max_parallelism: 10,
-            max_drains: 1,
-            drain: DrainOptions::default(),
-        }
-    }
-}
-
 /// A node group as its cloud has it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Group {
     /// Name.
     pub id: String,
@@ -71,7 +77,7 @@ pub struct Group {
     pub target: u32,
     /// Shape of a new node.
     pub template: Node,
-    /// A scale-up of it failed lately.
+    /// A scale-up of it failed lately, as its cloud tells.
     pub backed_off: bool,
 }
 
@@ -80,16 +86,22 @@ pub struct Group {
 pub struct World {
     /// Node groups.
     pub groups: Vec<Group>,
-    /// Ready nodes with the pods bound to them.
+    /// Registered nodes with the pods bound to them.
     pub cluster: Cluster,
     /// Group of each node that belongs to one.
     pub group_of: BTreeMap<String, String>,
+    /// Machines of a group by name, a node's machine having the node's name; those of its nodes where it is not named.
+    pub instances: BTreeMap<String, Vec<String>>,
     /// Pods that the scheduler could not place.
     pub pending: Vec<Pod>,
     /// Disruption budgets.
     pub budgets: Vec<Budget>,
+    /// Controllers of pods, where these can be looked up.
+    pub controllers: Option<Controllers>,
     /// Nodes that are being removed.
     pub deleting: Vec<String>,
+    /// Now by the clock of taints, Unix seconds.
+    pub unix_s: f64,
 }
 
 /// What is to be done.
@@ -105,7 +117,7 @@ pub enum Action {
         to: u32,
         /// Most nodes.
         max: u32,
-        /// `NAMESPACE/NAME` of the pods that it is for.
+        /// Namespaces and names of the pods that it is for.
         pods: Vec<(String, String)>,
     },
     /// Pods that no group can help.
@@ -124,44 +136,27 @@ pub enum Action {
         /// Share of requests.
         utilization: f64,
     },
+    /// Give back a machine that did not become a node in time.
+    DeleteInstance {
+        /// Group.
+        group: String,
+        /// Machine.
+        instance: String,
+    },
+    /// Correct a target that the cloud does not reach.
+    FixTarget {
+        /// Group.
+        group: String,
+        /// Nodes asked for now.
+        to: u32,
+    },
+    /// Nodes that were asked for did not come; the group is left alone for a while.
+    ScaleUpFailed {
+        /// Group.
+        group: String,
+        /// Why.
+        message: String,
+    },
 }
 
-/// The autoscaler's memory between loops.
-#[derive(Debug)]
-pub struct Autoscaler {
-    options: Options,
-    random: StdRng,
-    last_scale_up_s: f64,
-    unneeded_since: BTreeMap<String, f64>,
-    unremovable_until: BTreeMap<String, f64>,
-}
-
-impl Autoscaler {
-    /// An autoscaler that has done nothing for a long time.
-    pub fn new(options: Options, seed: u64) -> Self {
-        Self {
-            options,
-            random: StdRng::seed_from_u64(seed),
-            last_scale_up_s: f64::NEG_INFINITY,
-            unneeded_since: BTreeMap::new(),
-            unremovable_until: BTreeMap::new(),
-        }
-    }
-
-    /// Nodes that were found unneeded, and since when.
-    pub fn unneeded(&self) -> &BTreeMap<String, f64> {
-        &self.unneeded_since
-    }
-
-    /// One loop.
-    pub fn run_once(&mut self, world: &World, now: f64) -> Vec<Action> {
-        let ups = scale_up::plan(&self.options, world, &mut self.random);
-        if ups.iter().any(|action| matches!(action, Action::Increase { .. })) {
-            self.last_scale_up_s = now;
-            return ups;
-        }
-        let mut actions = ups;
-        actions.extend(self.scale_down(world, now));
-        actions
-    }
-}
+pub use run_once::Autoscaler;

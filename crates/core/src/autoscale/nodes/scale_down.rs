@@ -1,137 +1,241 @@
 //! Scaling down: nodes that are little used and whose pods fit elsewhere, long enough.
+//!
+//! Upstream: `core/scaledown/planner`, `processors/scaledowncandidates`.
 
 use std::collections::BTreeMap;
 
 use super::{
     Action, Autoscaler, World,
-    drain::{Movable, is_long_terminating, movable},
+    budget::{Cropped, GroupNodes, Parallelism, crop},
+    delays::EventKind,
+    drain::{Budget, DrainContext, can_remove},
+    eligibility::{eligible, is_disabled},
+    limits::node_amounts,
+    readiness::is_ready,
+    removal::{Removable, Unremovable, plan, put_back, unneeded_limit},
+    simulation::Simulation,
+    unneeded::{Candidate, RemovalLimits},
 };
-use crate::autoscale::schedule::{FitOptions, NodeState, Pod};
+use crate::autoscale::schedule::Pod;
 
-const DISABLED: &str = "cluster-autoscaler.kubernetes.io/scale-down-disabled";
-
-/// A node whose pods all find another place.
-struct Removable {
-    node: String,
+/// A node that was found removable.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Found {
     group: String,
-    pods: Vec<(String, String)>,
+    removable: Removable,
     utilization: f64,
+    ready: bool,
+}
+
+/// Groups that may lose a node: each is a name, a target and a minimum.
+pub fn shrinkable<'a>(groups: impl IntoIterator<Item = (&'a str, i64, i64)>) -> Vec<&'a str> {
+    groups.into_iter().filter(|(_, target, min)| target > min).map(|(id, ..)| id).collect()
+}
+
+/// Nodes that can go now, by group: those without pods to move, and those to drain with the awkward ones last. A group
+/// that has all of its nodes or none stays unless all of them can go.
+pub fn nodes_to_delete<T>(groups: Vec<GroupNodes<(T, usize, bool)>>) -> Cropped<T> {
+    let (mut empty, mut drain) = (Vec::new(), Vec::new());
+    for GroupNodes { group, target, zero_or_max, nodes } in groups {
+        if zero_or_max && nodes.len() != target {
+            continue;
+        }
+        let mut lists: [Vec<T>; 3] = [Vec::new(), Vec::new(), Vec::new()];
+        for (node, pods, at_once) in nodes {
+            lists[if pods == 0 {
+                0
+            } else if at_once {
+                1
+            } else {
+                2
+            }]
+            .push(node);
+        }
+        let [without, mut with, awkward] = lists;
+        with.extend(awkward);
+        let list = |nodes| GroupNodes { group: group.clone(), target, zero_or_max, nodes };
+        empty.extend((!without.is_empty()).then(|| list(without)));
+        drain.extend((!with.is_empty()).then(|| list(with)));
+    }
+    (empty, drain)
 }
 
 impl Autoscaler {
     /// Nodes to be removed now; the timers run on whether any is or not.
-    pub(super) fn scale_down(&mut self, world: &World, now: f64) -> Vec<Action> {
+    pub(super) fn scale_down(
+        &mut self,
+        world: &World,
+        mut simulation: Simulation,
+        not_started: &[String],
+        now: f64,
+    ) -> Vec<Action> {
         self.unremovable_until.retain(|_, until| *until > now);
-        let removable = self.find_removable(world, now);
-        let names: Vec<&String> = removable.iter().map(|found| &found.node).collect();
-        self.unneeded_since.retain(|node, _| names.contains(&node));
-        for found in &removable {
-            self.unneeded_since.entry(found.node.clone()).or_insert(now);
-        }
-        if self.last_scale_up_s + self.options.scale_down_delay_after_add_s > now {
+        self.evicted.retain(|(at, _)| at + self.options.max_graceful_termination_s > now);
+        let utilizations = self.candidates(world, &simulation, not_started, now);
+        let candidates: Vec<String> = utilizations.iter().map(|(node, _)| node.clone()).collect();
+        let found = self.find(world, &mut simulation, &candidates, now);
+        let found = found.into_iter().filter_map(|removable| {
+            let node = removable.node.clone();
+            let group = world.group_of.get(&node)?.clone();
+            let utilization = utilizations.iter().find(|(name, _)| *name == node).map_or(0.0, |(_, share)| *share);
+            let ready = world.cluster.nodes.iter().any(|state| state.node.name == node && is_ready(&state.node));
+            Some((node, Found { group, removable, utilization, ready }))
+        });
+        let found: Vec<_> = found.collect();
+        self.unneeded.update(found, now);
+        if self.delays.is_cooling_down(now) {
             return Vec::new();
         }
-        self.choose(world, removable, now)
+        self.choose(world, now)
     }
 
-    /// Simulates the removal of each candidate in turn; a success persists for the next ones.
-    fn find_removable(&mut self, world: &World, now: f64) -> Vec<Removable> {
-        let mut nodes: Vec<NodeState> = world.cluster.nodes.clone();
-        let mut found = Vec::new();
-        let mut pointer = 0;
-        for state in &world.cluster.nodes {
-            let name = &state.node.name;
-            let Some(group) = world.group_of.get(name) else { continue };
-            let at_minimum = world.groups.iter().any(|known| known.id == *group && known.target <= known.min);
-            let disabled = state.node.annotations.get(DISABLED).is_some_and(|text| text == "true");
-            if at_minimum || disabled || world.deleting.contains(name) || self.unremovable_until.contains_key(name) {
-                continue;
-            }
-            let Some(utilization) = utilization(state) else { continue };
-            if utilization > self.options.utilization_threshold {
-                continue;
-            }
-            match self.simulate(world, &mut nodes, name, &mut pointer) {
-                Some(pods) => {
-                    found.push(Removable { node: name.clone(), group: group.clone(), pods, utilization });
-                }
-                None => {
-                    self.unremovable_until.insert(name.clone(), now + self.options.unremovable_recheck_s);
-                }
-            }
-        }
-        found
-    }
-
-    /// Moves the pods of a node to others, or leaves everything as it was.
-    fn simulate(
+    /// Nodes that may be looked at, with their shares.
+    fn candidates(
         &self,
         world: &World,
-        nodes: &mut Vec<NodeState>,
-        name: &str,
-        pointer: &mut usize,
-    ) -> Option<Vec<(String, String)>> {
-        let at = nodes.iter().position(|state| state.node.name == name)?;
-        let mut moving: Vec<Pod> = Vec::new();
-        for pod in &nodes[at].pods {
-            match movable(pod, &world.budgets, self.options.drain) {
-                Ok(Movable::Moves) => moving.push(pod.clone()),
-                Ok(Movable::Stays) => {}
-                Err(_) => return None,
+        simulation: &Simulation,
+        not_started: &[String],
+        now: f64,
+    ) -> Vec<(String, f64)> {
+        let sizes = world.groups.iter().map(|group| (group.id.as_str(), i64::from(group.target), i64::from(group.min)));
+        let open: Vec<&str> =
+            shrinkable(sizes).into_iter().filter(|group| !self.delays.is_delayed(group, now)).collect();
+        let judge = |state: &crate::autoscale::schedule::NodeState| {
+            let name = &state.node.name;
+            let group = world.group_of.get(name)?;
+            let barred = !open.contains(&group.as_str())
+                || not_started.contains(name)
+                || world.deleting.contains(name)
+                || self.unremovable_until.contains_key(name);
+            if barred {
+                return None;
+            }
+            let share = eligible(state, true, self.options.eligibility(), world.unix_s).ok()?;
+            Some((name.clone(), share))
+        };
+        simulation.nodes.iter().filter_map(judge).collect()
+    }
+
+    fn find(&mut self, world: &World, simulation: &mut Simulation, candidates: &[String], now: f64) -> Vec<Removable> {
+        let context = DrainContext {
+            budgets: &world.budgets,
+            controllers: world.controllers.as_ref(),
+            options: self.options.drain,
+        };
+        let real = |name: &str| {
+            world.cluster.nodes.iter().any(|state| state.node.name == name)
+                && !world.deleting.iter().any(|deleting| deleting == name)
+        };
+        let replicas = |pod: &Pod| {
+            let owner = pod.owner.as_ref()?;
+            let key = (owner.kind.clone(), pod.namespace.clone(), owner.name.clone());
+            world.controllers.as_ref()?.get(&key).copied()
+        };
+        if world.controllers.is_some() {
+            let evicted: Vec<Pod> = self.evicted.iter().map(|(_, pod)| pod.clone()).collect();
+            put_back(simulation, &evicted, replicas, real);
+        }
+        let limit = unneeded_limit(
+            self.unneeded.len(),
+            self.options.max_parallelism,
+            self.options.scale_down_unneeded_s,
+            self.loop_interval_s(),
+        );
+        let free = |_: &str| self.options.scale_up.zero_or_max;
+        let planned = plan(simulation, candidates, &context, limit, free, real);
+        for (node, why) in planned.unremovable {
+            if why != Unremovable::NoNodeInfo {
+                self.unremovable_until.insert(node, now + self.options.unremovable_recheck_s);
             }
         }
-        let mut trial = nodes.clone();
-        let options = FitOptions::default();
-        for pod in &moving {
-            let count = trial.len();
-            let place = (0..count).map(|step| (*pointer + step) % count).find(|index| {
-                *index != at
-                    && !world.deleting.contains(&trial[*index].node.name)
-                    && trial[*index].accepts(pod, &options).is_ok()
-            })?;
-            trial[place].put(pod.clone());
-            *pointer = (place + 1) % count;
-        }
-        trial.remove(at);
-        *nodes = trial;
-        Some(moving.into_iter().map(|pod| (pod.namespace, pod.name)).collect())
+        planned.removable
     }
 
     /// Those that were unneeded long enough: empty ones first, within the budgets and above the groups' minimum.
-    fn choose(&self, world: &World, removable: Vec<Removable>, now: f64) -> Vec<Action> {
-        let mut sizes: BTreeMap<&str, (u32, u32)> =
-            world.groups.iter().map(|group| (group.id.as_str(), (group.target, group.min))).collect();
-        let mut slots = self.options.max_parallelism.saturating_sub(world.deleting.len());
-        let mut drains = self.options.max_drains.saturating_sub(world.deleting.len());
-        let (empty, full): (Vec<_>, Vec<_>) = removable.into_iter().partition(|found| found.pods.is_empty());
+    fn choose(&mut self, world: &World, now: f64) -> Vec<Action> {
+        let accepted = self.accepted(world, now);
+        let mut groups = BTreeMap::<&str, Vec<(String, usize, bool)>>::new();
+        for (node, found) in &accepted {
+            let moved: Vec<&Pod> = found.removable.moved.iter().collect();
+            let (_, at_once) = can_remove(&moved, &world.budgets);
+            groups.entry(found.group.as_str()).or_default().push((node.clone(), moved.len(), at_once));
+        }
+        let target =
+            |id: &str| world.groups.iter().find(|group| group.id == id).map_or(0, |group| group.target as usize);
+        let zero_or_max = self.options.scale_up.zero_or_max;
+        let groups = groups.into_iter().map(|(group, nodes)| GroupNodes {
+            group: group.to_owned(),
+            target: target(group),
+            zero_or_max,
+            nodes,
+        });
+        let drains = self.drains.still(&world.deleting);
+        let (empty, drain) = nodes_to_delete(groups.collect());
+        let limits = Parallelism {
+            max_deletions: self.options.max_parallelism,
+            max_drains: self.options.max_drains,
+            empty_in_progress: world.deleting.len() - drains,
+            drains_in_progress: drains,
+        };
+        let (empty, drain) = crop(empty, drain, limits);
         let mut actions = Vec::new();
-        for found in empty.into_iter().chain(full) {
-            let since = self.unneeded_since.get(&found.node).copied().unwrap_or(now);
-            let long_enough = since + self.options.scale_down_unneeded_s < now;
-            let Some((target, min)) = sizes.get_mut(found.group.as_str()) else { continue };
-            let needs_drain = !found.pods.is_empty();
-            if !long_enough || *target <= *min || slots == 0 || (needs_drain && drains == 0) {
-                continue;
+        for node in empty.into_iter().chain(drain).flat_map(|group| group.nodes) {
+            let Some((_, found)) = accepted.iter().find(|(name, _)| *name == node) else { continue };
+            self.delays.record(EventKind::Delete, Some(&found.group), now);
+            let pods = &found.removable.moved;
+            if !pods.is_empty() {
+                self.drains.note(&node);
+                self.evicted.extend(pods.iter().map(|pod| (now, pod.clone())));
             }
-            *target -= 1;
-            slots -= 1;
-            drains -= usize::from(needs_drain);
-            actions.push(Action::Remove { node: found.node, pods: found.pods, utilization: found.utilization });
+            let pods = pods.iter().map(|pod| (pod.namespace.clone(), pod.name.clone())).collect();
+            actions.push(Action::Remove { node, pods, utilization: found.utilization });
         }
         actions
     }
+
+    /// Unneeded nodes that time, sizes and limits let go: empty ones are asked first.
+    fn accepted(&self, world: &World, now: f64) -> Vec<(String, Found)> {
+        let in_progress = |group: &str| {
+            let deleting = world.deleting.iter().filter(|node| world.group_of.get(*node).is_some_and(|of| of == group));
+            deleting.count() as i64
+        };
+        let size = |group: &super::Group| {
+            let size = i64::from(group.target) - in_progress(&group.id);
+            (group.id.clone(), (size, i64::from(group.min)))
+        };
+        let mut limits = RemovalLimits {
+            sizes: world.groups.iter().map(size).collect(),
+            unneeded_s: self.options.scale_down_unneeded_s,
+            unready_s: self.options.scale_down_unready_s,
+            ..RemovalLimits::default()
+        };
+        let order = |state: &&crate::autoscale::schedule::NodeState| {
+            let node = state.node.name.as_str();
+            let found = self.unneeded.iter().find(|(name, ..)| *name == node);
+            found.is_none_or(|(_, _, found)| !found.removable.moved.is_empty())
+        };
+        let mut states: Vec<_> = world.cluster.nodes.iter().collect();
+        states.sort_by_key(order);
+        let mut accepted = Vec::new();
+        for state in states {
+            let node = &state.node.name;
+            let Some((_, since_s, found)) = self.unneeded.iter().find(|(name, ..)| name == node) else { continue };
+            let candidate = Candidate {
+                group: &found.group,
+                disabled: is_disabled(state),
+                ready: found.ready,
+                since_s,
+                amounts: node_amounts(&state.node),
+            };
+            if limits.accept(&candidate, now).is_ok() {
+                accepted.push((node.clone(), found.clone()));
+            }
+        }
+        accepted
+    }
 }
 
-/// The greater share of CPU or memory that pods request; none when the node does not state what it has.
-fn utilization(state: &NodeState) -> Option<f64> {
-    let mut used = state.used().clone();
-    for pod in state.pods.iter().filter(|pod| is_long_terminating(pod)) {
-        used.subtract(&pod.requests(true));
-    }
-    let share = |used: Option<i64>, has: Option<i64>| {
-        has.filter(|has| *has > 0).map(|has| used.unwrap_or(0) as f64 / has as f64)
-    };
-    let allocatable = &state.node.allocatable;
-    let cpu = share(used.cpu_milli, allocatable.cpu_milli)?;
-    Some(cpu.max(share(used.memory_bytes, allocatable.memory_bytes)?))
+/// Whether budgets let all pods go, and all at once.
+pub fn disruptions(pods: &[Pod], budgets: &[Budget]) -> (bool, bool) {
+    can_remove(&pods.iter().collect::<Vec<_>>(), budgets)
 }

@@ -1,101 +1,394 @@
-//! Scaling up: which pending pods a new node would help, and which group gets how many.
+//! Scaling up: which pending pods new nodes would help, and which groups get how many.
+//!
+//! Upstream: `core/scaleup/orchestrator/orchestrator.go`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use rand::Rng;
+use super::{
+    Group,
+    balance::{Ratios, Size, distribute, is_similar, similar_groups},
+    equivalence::equivalence_groups,
+    estimate::{estimate, instance},
+    expander::Option as Expansion,
+    limits::{Amounts, Left, Limit, Limiter, apply, cluster_limit, exceeded, left, node_amounts, similar_groups_limit},
+    messages::{MAX_NODES_REACHED, Reasons},
+    simulation::{Simulation, has_hard_spread},
+};
+use crate::autoscale::schedule::{FitOptions, Node, NodeState, Pod, Refusal};
 
-use super::{Action, Group, Options, World, estimate::estimate, expander::Option as Expansion};
-use crate::autoscale::schedule::{FitOptions, NodeState, Pod};
+/// Settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScaleUpOptions {
+    /// Most nodes of the cluster; 0 is none.
+    pub max_nodes_total: i64,
+    /// Most cores of the cluster; 0 is none.
+    pub max_cores_total: i64,
+    /// Most memory of the cluster, bytes; 0 is none.
+    pub max_memory_total_bytes: i64,
+    /// New nodes are shared among groups of the same shape.
+    pub balance_similar: bool,
+    /// All pending pods are helped or none.
+    pub all_or_nothing: bool,
+    /// Groups have all of their nodes or none.
+    pub zero_or_max: bool,
+    /// Nodes and seconds that an estimate may take at most; none lifts every limit on estimates.
+    pub estimate: Option<(Limit, Limit)>,
+}
 
-/// The plan of one loop: at most one increase, or why nothing helps each pod.
-pub(super) fn plan(options: &Options, world: &World, random: &mut impl Rng) -> Vec<Action> {
-    let pending = still_pending(world);
-    if pending.is_empty() {
-        return Vec::new();
-    }
-    let mut expansions = Vec::new();
-    let mut refusals = BTreeMap::<(String, String), BTreeMap<String, usize>>::new();
-    for (index, group) in world.groups.iter().enumerate() {
-        if let Some(reason) = skipped(group) {
-            for pod in &pending {
-                *refusals.entry(name(pod)).or_default().entry(reason.to_owned()).or_default() += 1;
-            }
-            continue;
+impl Default for ScaleUpOptions {
+    fn default() -> Self {
+        Self {
+            max_nodes_total: 0,
+            max_cores_total: 0,
+            max_memory_total_bytes: 0,
+            balance_similar: false,
+            all_or_nothing: false,
+            zero_or_max: false,
+            estimate: Some((1000, 10)),
         }
-        let empty = NodeState::new(group.template.clone(), Vec::new());
-        let mut schedulable = Vec::new();
-        for pod in &pending {
-            match empty.accepts(pod, &FitOptions::default()) {
-                Ok(()) => schedulable.push(*pod),
-                Err(refusal) => {
-                    let reasons = refusals.entry(name(pod)).or_default();
-                    for reason in refusal.reasons {
-                        *reasons.entry(reason).or_default() += 1;
+    }
+}
+
+/// A group as the plan sees it.
+#[derive(Debug, Clone)]
+pub struct GroupView<'a> {
+    /// The group.
+    pub group: &'a Group,
+    /// An empty node of it.
+    pub template: NodeState,
+    /// Not too many of its nodes are missing.
+    pub healthy: bool,
+    /// A scale-up of it failed lately.
+    pub backed_off: bool,
+}
+
+/// What the plan looks at.
+#[derive(Debug, Clone)]
+pub struct Situation<'a> {
+    /// Groups in order.
+    pub groups: Vec<GroupView<'a>>,
+    /// The nodes with what is on them, upcoming ones too.
+    pub simulation: &'a Simulation,
+    /// Nodes that there are or are coming.
+    pub nodes: i64,
+    /// Nodes of no group.
+    pub ungrouped: Vec<&'a Node>,
+    /// Now, seconds.
+    pub now_s: f64,
+}
+
+/// A change of a group's target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Increase {
+    /// Group.
+    pub group: String,
+    /// Nodes asked for before.
+    pub from: u32,
+    /// Nodes asked for now.
+    pub to: u32,
+    /// Most nodes.
+    pub max: u32,
+}
+
+/// How a plan ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum PlanResult {
+    /// Groups grow.
+    Successful,
+    /// Nothing helps.
+    #[default]
+    NoOptions,
+    /// The cluster has all the nodes that it may have.
+    LimitedByMaxNodesTotal,
+    /// It failed.
+    Error(String),
+}
+
+/// A plan; pods are given by their indices.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Plan {
+    /// How it ended.
+    pub result: PlanResult,
+    /// Changes of targets, the chosen group first.
+    pub increases: Vec<Increase>,
+    /// Pods that the new nodes are for.
+    pub triggered: Vec<usize>,
+    /// Pods that the chosen group cannot take and another could.
+    pub awaiting: Vec<usize>,
+    /// Pods that no group helps, and why.
+    pub unschedulable: Vec<(usize, Reasons)>,
+}
+
+/// Chooses one of several options.
+pub type Choose<'c> = &'c mut dyn FnMut(&[Expansion<'_>]) -> Option<usize>;
+
+/// Plans at most one scale-up for the pending pods.
+pub fn plan(options: &ScaleUpOptions, situation: &Situation<'_>, pending: &[Pod], choose: Choose<'_>) -> Plan {
+    let pods: Vec<&Pod> = pending.iter().collect();
+    let mut planner = Planner::new(options, situation, pods);
+    planner.sort_groups();
+    let expansions = planner.expansions();
+    match choose(&expansions).map(|index| &expansions[index]) {
+        Some(chosen) => planner.execute(chosen),
+        None => planner.nothing(),
+    }
+}
+
+struct Planner<'a> {
+    options: &'a ScaleUpOptions,
+    situation: &'a Situation<'a>,
+    pods: Vec<&'a Pod>,
+    alike: Vec<Vec<usize>>,
+    left: Left,
+    /// Groups that may grow.
+    candidates: Vec<&'a GroupView<'a>>,
+    skipped: BTreeMap<String, Vec<String>>,
+    /// Pod groups that a group can take.
+    schedulable: BTreeMap<String, BTreeSet<usize>>,
+    /// Why groups refuse a pod group.
+    refused: BTreeMap<usize, BTreeMap<String, Vec<String>>>,
+    /// No pod counts as schedulable: the reason.
+    nothing_helps: Option<&'static str>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(options: &'a ScaleUpOptions, situation: &'a Situation<'a>, pods: Vec<&'a Pod>) -> Self {
+        Self {
+            options,
+            situation,
+            alike: equivalence_groups(&pods),
+            pods,
+            left: resources_left(options, situation),
+            candidates: Vec::new(),
+            skipped: BTreeMap::new(),
+            schedulable: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            nothing_helps: None,
+        }
+    }
+
+    /// Which groups may grow, and which pods each of them can take.
+    fn sort_groups(&mut self) {
+        for view in &self.situation.groups {
+            if let Some(reason) = self.skip(view) {
+                self.skipped.insert(view.group.id.clone(), vec![reason]);
+                continue;
+            }
+            self.candidates.push(view);
+            let able = self.schedulable.entry(view.group.id.clone()).or_default();
+            for (index, alike) in self.alike.iter().enumerate() {
+                match fits_template(self.situation.simulation, &view.template, self.pods[alike[0]]) {
+                    Ok(()) => {
+                        able.insert(index);
+                    }
+                    Err(refusal) => {
+                        let refused = self.refused.entry(index).or_default();
+                        refused.insert(view.group.id.clone(), refusal.reasons);
                     }
                 }
             }
         }
-        let estimate = estimate(&group.template, &schedulable, group.max - group.target);
-        if estimate.nodes > 0 {
-            let pods = estimate.pods.iter().map(|at| schedulable[*at]).collect();
-            expansions.push(Expansion { group: index, nodes: estimate.nodes, pods, template: &group.template });
+    }
+
+    fn skip(&self, view: &GroupView<'_>) -> Option<String> {
+        let group = view.group;
+        if !view.healthy {
+            return Some("not ready for scale-up".to_owned());
+        }
+        if view.backed_off {
+            return Some("in backoff after failed scale-up".to_owned());
+        }
+        if group.target >= group.max {
+            return Some("max node group size reached".to_owned());
+        }
+        let count = if self.options.zero_or_max { i64::from(group.max - group.target) } else { 1 };
+        let total = self.options.max_nodes_total;
+        if self.options.zero_or_max && total > 0 && self.situation.nodes + count > total {
+            return Some("atomic scale-up exceeds cluster node count limit".to_owned());
+        }
+        let delta: Amounts =
+            node_amounts(&view.template.node).into_iter().map(|(name, amount)| (name, amount * count)).collect();
+        let over = exceeded(&self.left, &delta);
+        (!over.is_empty()).then(|| format!("max cluster {} limit reached", over.join(", ")))
+    }
+
+    fn similar(&self, view: &GroupView<'_>) -> Vec<&'a GroupView<'a>> {
+        if !self.options.balance_similar || self.options.zero_or_max {
+            return Vec::new();
+        }
+        let ratios = Ratios::default();
+        let same: Vec<&str> = self
+            .candidates
+            .iter()
+            .filter(|other| other.group.id != view.group.id)
+            .filter(|other| is_similar(&view.template, &other.template, true, ratios, &[]))
+            .map(|other| other.group.id.as_str())
+            .collect();
+        let similar = similar_groups(&view.group.id, &same, &self.schedulable);
+        self.candidates.iter().filter(|other| similar.contains(&other.group.id.as_str())).copied().collect()
+    }
+
+    fn expansions(&mut self) -> Vec<Expansion<'a>> {
+        let mut expansions = Vec::new();
+        for view in self.candidates.clone() {
+            let able: Vec<usize> = self.schedulable[&view.group.id].iter().copied().collect();
+            let groups: Vec<Vec<&Pod>> =
+                able.iter().map(|group| self.alike[*group].iter().map(|pod| self.pods[*pod]).collect()).collect();
+            let mut limiter = self.limiter(view);
+            let estimate =
+                estimate(&view.template, &groups, self.situation.simulation, &mut limiter, self.situation.now_s);
+            let pods: Vec<&Pod> =
+                estimate.pods.iter().map(|(group, pod)| self.pods[self.alike[able[*group]][*pod]]).collect();
+            let mut nodes = estimate.nodes;
+            if pods.is_empty() || nodes == 0 {
+                continue;
+            }
+            if self.options.zero_or_max {
+                if self.options.all_or_nothing && nodes > view.group.max {
+                    continue;
+                }
+                nodes = view.group.max;
+            }
+            if self.options.all_or_nothing && pods.len() < self.pods.len() {
+                continue;
+            }
+            expansions.push(Expansion { group: &view.group.id, nodes, pods, template: &view.template.node });
+        }
+        if expansions.is_empty() && self.options.all_or_nothing {
+            self.nothing_helps = Some(ALL_OR_NOTHING);
+        }
+        expansions
+    }
+
+    fn limiter(&self, view: &GroupView<'_>) -> Limiter {
+        let Some(fixed) = self.options.estimate else { return Limiter::new(&[], self.situation.now_s) };
+        let similar = self.similar(view);
+        let sizes = similar.iter().map(|other| other.group).chain([view.group]);
+        let room = similar_groups_limit(sizes.map(|group| (group.target, group.max)));
+        let cluster = cluster_limit(self.options.max_nodes_total, self.situation.nodes);
+        Limiter::new(&[fixed, (room, 0), (cluster, 0)], self.situation.now_s)
+    }
+
+    fn execute(mut self, chosen: &Expansion<'_>) -> Plan {
+        let Some(view) = self.candidates.iter().copied().find(|view| view.group.id == chosen.group) else {
+            return self.nothing();
+        };
+        let mut nodes = i64::from(chosen.nodes);
+        let total = self.options.max_nodes_total;
+        if total > 0 {
+            nodes = nodes.min(total - self.situation.nodes);
+            if nodes < 1 {
+                let error = "max node total count already reached".to_owned();
+                return Plan { result: PlanResult::Error(error), ..Plan::default() };
+            }
+        }
+        nodes = apply(&self.left, &node_amounts(&view.template.node), nodes);
+        let groups: Vec<&Group> = [view].into_iter().chain(self.similar(view)).map(|view| view.group).collect();
+        let sizes: Vec<Size> =
+            groups.iter().map(|group| Size { id: group.id.clone(), target: group.target, max: group.max }).collect();
+        let increases = distribute(&sizes, nodes.max(0) as u32).into_iter().filter_map(|(id, to)| {
+            let group = groups.iter().find(|group| group.id == id)?;
+            Some(Increase { group: id, from: group.target, to, max: group.max })
+        });
+        let increases: Vec<Increase> = increases.collect();
+        let added: u32 = increases.iter().map(|increase| increase.to - increase.from).sum();
+        if added < chosen.nodes && self.options.all_or_nothing {
+            self.nothing_helps = Some(ALL_OR_NOTHING);
+        }
+        if increases.is_empty() || self.nothing_helps.is_some() {
+            return self.nothing();
+        }
+        let is_chosen = |pod: &usize| chosen.pods.iter().any(|other| std::ptr::eq(*other, self.pods[*pod]));
+        let refused_here = |group: &usize| self.refused.get(group).is_some_and(|by| by.contains_key(chosen.group));
+        let helped = |group: &usize| self.schedulable.values().any(|able| able.contains(group));
+        let awaiting = (0..self.alike.len()).filter(|group| helped(group) && refused_here(group));
+        Plan {
+            result: PlanResult::Successful,
+            increases,
+            triggered: (0..self.pods.len()).filter(is_chosen).collect(),
+            awaiting: awaiting.flat_map(|group| self.alike[group].clone()).collect(),
+            unschedulable: self.unschedulable(),
         }
     }
-    let Some(chosen) = options.expander.choose(&expansions, random) else {
-        return pending.iter().map(|pod| not_triggered(pod, &refusals)).collect();
+
+    fn nothing(self) -> Plan {
+        Plan { result: PlanResult::NoOptions, unschedulable: self.unschedulable(), ..Plan::default() }
+    }
+
+    /// Pods that no candidate could take, with the reasons of all groups.
+    fn unschedulable(&self) -> Vec<(usize, Reasons)> {
+        let helped = |group: usize| self.schedulable.values().any(|able| able.contains(&group));
+        let alone = (0..self.alike.len()).filter(|group| self.nothing_helps.is_some() || !helped(*group));
+        let reasons = |group: usize| {
+            let refused = self.refused.get(&group).cloned().unwrap_or_default();
+            let mut reasons = Reasons { refused, skipped: self.skipped.clone() };
+            if let Some(reason) = self.nothing_helps {
+                let groups = self.candidates.iter().map(|view| (view.group.id.clone(), vec![reason.to_owned()]));
+                reasons.refused.extend(groups);
+            }
+            reasons
+        };
+        alone.flat_map(|group| self.alike[group].iter().map(move |pod| (*pod, reasons(group)))).collect()
+    }
+}
+
+const ALL_OR_NOTHING: &str = "all-or-nothing scale-up: not all pods would get scheduled";
+
+/// The plan when the cluster has all the nodes that it may have.
+pub(super) fn limited_by_max_nodes_total(pending: usize) -> Plan {
+    let reasons = || {
+        let refused = [(String::new(), vec![MAX_NODES_REACHED.to_owned()])].into();
+        Reasons { refused, ..Reasons::default() }
     };
-    let Expansion { group, nodes, pods, .. } = &expansions[chosen];
-    let group = &world.groups[*group];
-    vec![Action::Increase {
-        group: group.id.clone(),
-        from: group.target,
-        to: group.target + nodes,
-        max: group.max,
-        pods: pods.iter().map(|pod| name(pod)).collect(),
-    }]
+    let unschedulable = (0..pending).map(|pod| (pod, reasons())).collect();
+    Plan { result: PlanResult::LimitedByMaxNodesTotal, unschedulable, ..Plan::default() }
 }
 
-fn name(pod: &Pod) -> (String, String) {
-    (pod.namespace.clone(), pod.name.clone())
-}
-
-fn skipped(group: &Group) -> Option<&'static str> {
-    if group.backed_off {
-        return Some("in backoff after failed scale-up");
+fn fits_template(simulation: &Simulation, template: &NodeState, pod: &Pod) -> Result<(), Refusal> {
+    if !has_hard_spread(pod) {
+        return template.accepts(pod, &FitOptions::default());
     }
-    (group.target >= group.max).then_some("max node group size reached")
+    let mut with = simulation.clone();
+    with.nodes.push(instance(template, 0));
+    with.fits(pod, with.nodes.len() - 1)
 }
 
-fn not_triggered(pod: &Pod, refusals: &BTreeMap<(String, String), BTreeMap<String, usize>>) -> Action {
-    let pod = name(pod);
-    let reasons = refusals.get(&pod).into_iter().flatten().map(|(reason, count)| format!("{count} {reason}"));
-    let reasons: Vec<String> = reasons.collect();
-    let message = format!("pod didn't trigger scale-up: {}", reasons.join(", "));
-    Action::NotTriggered { pod, message }
-}
-
-/// Pending pods that fit neither on the nodes there are nor on those that are coming.
-fn still_pending(world: &World) -> Vec<&Pod> {
-    let mut nodes: Vec<NodeState> =
-        world.cluster.nodes.iter().filter(|state| !world.deleting.contains(&state.node.name)).cloned().collect();
-    for group in &world.groups {
-        let here = world.group_of.values().filter(|id| **id == group.id).count() as u32;
-        let coming = group.target.saturating_sub(here);
-        nodes.extend((0..coming).map(|_| NodeState::new(group.template.clone(), Vec::new())));
-    }
-    let mut pending: Vec<&Pod> =
-        world.pending.iter().filter(|pod| pod.owner.as_ref().is_none_or(|owner| owner.kind != "DaemonSet")).collect();
-    pending.sort_by_key(|pod| std::cmp::Reverse(pod.priority.unwrap_or(0)));
-    let options = FitOptions::default();
-    let mut next = 0;
-    pending.retain(|pod| {
-        let count = nodes.len();
-        let found = (0..count).map(|step| (next + step) % count).find(|at| nodes[*at].accepts(pod, &options).is_ok());
-        if let Some(at) = found {
-            nodes[at].put((*pod).clone());
-            next = (at + 1) % count;
+fn resources_left(options: &ScaleUpOptions, situation: &Situation<'_>) -> Left {
+    let limits: Amounts =
+        [("cpu".to_owned(), options.max_cores_total), ("memory".to_owned(), options.max_memory_total_bytes)].into();
+    let mut total = Amounts::new();
+    let mut add = |node: &Node, count: i64| {
+        for (name, amount) in node_amounts(node) {
+            *total.entry(name).or_default() += amount * count;
         }
-        found.is_none()
-    });
-    pending
+    };
+    situation.groups.iter().for_each(|view| add(&view.template.node, i64::from(view.group.target)));
+    situation.ungrouped.iter().for_each(|node| add(node, 1));
+    left(&limits, &total)
+}
+
+/// New targets of groups that are below their minimum, as far as the limits let them.
+pub fn scale_up_to_min(options: &ScaleUpOptions, situation: &Situation<'_>) -> Vec<Increase> {
+    let left = resources_left(options, situation);
+    let mut increases = Vec::new();
+    for view in &situation.groups {
+        let group = view.group;
+        if group.target >= group.min || !view.healthy || view.backed_off {
+            continue;
+        }
+        let delta = node_amounts(&view.template.node);
+        if !exceeded(&left, &delta).is_empty() {
+            continue;
+        }
+        let mut nodes = i64::from(group.min - group.target);
+        if options.max_nodes_total > 0 {
+            nodes = nodes.min(options.max_nodes_total - i64::from(group.target));
+        }
+        nodes = apply(&left, &delta, nodes);
+        if nodes > 0 {
+            let to = group.target + nodes as u32;
+            increases.push(Increase { group: group.id.clone(), from: group.target, to, max: group.max });
+        }
+    }
+    increases
 }

@@ -57,7 +57,8 @@ fn a_node_that_is_coming_is_counted() {
 #[test]
 fn a_full_group_or_a_pod_too_large_is_told_to_the_pod() {
     let mut autoscaler = Autoscaler::new(Options::default(), 1);
-    let full = world(&[("a", &[3800]), ("b", &[3800])], 7, &[]);
+    let mut full = world(&[("a", &[3800]), ("b", &[3800])], 2, &[]);
+    full.groups[0].max = 2;
     let full = World { pending: vec![pod("p", 5000)], ..full };
     let actions = autoscaler.run_once(&full, 0.0);
     let Action::NotTriggered { message, .. } = &actions[0] else { panic!("{actions:?}") };
@@ -99,4 +100,100 @@ fn system_pods_and_minimum_keep_nodes() {
     let small = world(&[("a", &[100]), ("b", &[100])], 2, &[]);
     autoscaler.run_once(&small, 20_000.0);
     assert_eq!(autoscaler.run_once(&small, 30_000.0), []);
+}
+
+/// Increases of a loop as group, old and new target.
+fn increases(actions: &[Action]) -> Vec<(&str, u32, u32)> {
+    let increase = |action| match action {
+        &Action::Increase { ref group, from, to, .. } => Some((group.as_str(), from, to)),
+        _ => None,
+    };
+    actions.iter().filter_map(increase).collect()
+}
+
+#[test]
+fn machines_that_do_not_come_are_given_back_and_the_group_is_left_alone() {
+    let mut autoscaler = Autoscaler::new(Options::default(), 1);
+    let busy = world(&[("a", &[3800]), ("b", &[3800])], 2, &[500]);
+    assert_eq!(increases(&autoscaler.run_once(&busy, 0.0)), [("pool", 2, 3)]);
+    let mut waiting = world(&[("a", &[3800]), ("b", &[3800])], 3, &[500]);
+    waiting.instances = [("pool".to_owned(), ["a", "b", "lost"].map(ToOwned::to_owned).to_vec())].into();
+    assert_eq!(autoscaler.run_once(&waiting, 10.0), [], "it is on its way");
+    let actions = autoscaler.run_once(&waiting, 911.0);
+    let message = "Scale-up timed out for node group pool after 15m11s".to_owned();
+    assert_eq!(actions[0], Action::ScaleUpFailed { group: "pool".into(), message });
+    assert_eq!(actions[1], Action::DeleteInstance { group: "pool".into(), instance: "lost".into() });
+    let Action::NotTriggered { message, .. } = &actions[2] else { panic!("{actions:?}") };
+    assert_eq!(message, "pod didn't trigger scale-up: 1 in backoff after failed scale-up");
+    let after = world(&[("a", &[3800]), ("b", &[3800])], 2, &[500]);
+    assert_eq!(increases(&autoscaler.run_once(&after, 1211.0)), []);
+    assert_eq!(
+        increases(&autoscaler.run_once(&after, 1212.0)),
+        [("pool", 2, 3)],
+        "five minutes later it is tried again"
+    );
+}
+
+#[test]
+fn a_cluster_with_all_its_nodes_says_so() {
+    let scale_up = ScaleUpOptions { max_nodes_total: 2, ..ScaleUpOptions::default() };
+    let mut autoscaler = Autoscaler::new(Options { scale_up, ..Options::default() }, 1);
+    let actions = autoscaler.run_once(&world(&[("a", &[3800]), ("b", &[3800])], 2, &[500]), 0.0);
+    let Action::NotTriggered { message, .. } = &actions[0] else { panic!("{actions:?}") };
+    assert_eq!(message, "pod didn't trigger scale-up: max total nodes in cluster reached");
+}
+
+#[test]
+fn cores_that_are_left_bound_the_plan() {
+    let scale_up = ScaleUpOptions { max_cores_total: 17, ..ScaleUpOptions::default() };
+    let mut autoscaler = Autoscaler::new(Options { scale_up, ..Options::default() }, 1);
+    let actions = autoscaler.run_once(&world(&[("a", &[3800]), ("b", &[3800])], 2, &[3000, 3000, 3000]), 0.0);
+    assert_eq!(increases(&actions), [("pool", 2, 4)], "two nodes of four cores beside eight cores");
+}
+
+#[test]
+fn groups_of_one_shape_share_new_nodes() {
+    let scale_up = ScaleUpOptions { balance_similar: true, ..ScaleUpOptions::default() };
+    let mut autoscaler = Autoscaler::new(Options { scale_up, ..Options::default() }, 1);
+    let mut world = world(&[("a", &[3800]), ("b", &[3800])], 2, &[3000, 3000]);
+    world.groups.push(Group { id: "other".into(), min: 0, target: 0, ..world.groups[0].clone() });
+    world.groups[0].max = 3;
+    let mut found = increases(&autoscaler.run_once(&world, 0.0)).len();
+    assert_eq!(found, 1, "the empty group is the least one and gets both");
+    world.groups[1].target = 2;
+    world.groups[1].min = 2;
+    for name in ["c", "d"] {
+        world.cluster.nodes.push(NodeState::new(node(name), vec![pod(name, 3800)]));
+        world.group_of.insert(name.into(), "other".into());
+    }
+    let mut autoscaler = Autoscaler::new(autoscaler.options.clone(), 1);
+    found = increases(&autoscaler.run_once(&world, 0.0)).len();
+    assert_eq!(found, 2, "one each");
+}
+
+#[test]
+fn pods_of_a_node_that_is_drained_need_room() {
+    let mut autoscaler = Autoscaler::new(Options::default(), 1);
+    let mut leaving = world(&[("a", &[3800]), ("b", &[3800]), ("c", &[500])], 3, &[]);
+    leaving.deleting = vec!["c".into()];
+    assert_eq!(increases(&autoscaler.run_once(&leaving, 0.0)), [("pool", 3, 4)]);
+}
+
+#[test]
+fn a_group_below_its_minimum_is_filled_when_that_is_asked_for() {
+    let small = world(&[("a", &[3800])], 1, &[]);
+    let mut autoscaler = Autoscaler::new(Options::default(), 1);
+    assert_eq!(increases(&autoscaler.run_once(&small, 0.0)), []);
+    let mut autoscaler = Autoscaler::new(Options { enforce_min_size: true, ..Options::default() }, 1);
+    assert_eq!(increases(&autoscaler.run_once(&small, 0.0)), [("pool", 1, 2)]);
+}
+
+#[test]
+fn an_unready_node_waits_longer_than_a_ready_one() {
+    let mut autoscaler = Autoscaler::new(Options::default(), 1);
+    let mut sick = world(&[("a", &[2500]), ("b", &[2500]), ("c", &[])], 3, &[]);
+    sick.cluster.nodes[2].node.ready = Some(false);
+    assert_eq!(autoscaler.run_once(&sick, 0.0), []);
+    assert_eq!(autoscaler.run_once(&sick, 1200.0), []);
+    assert!(matches!(autoscaler.run_once(&sick, 1201.0).as_slice(), [Action::Remove { node, .. }] if node == "c"));
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::model::{
     Expression, InitContainer, Node, Owner, Pod, Resources, Selector, Taint, Term, Toleration, TopologySpread, Volume,
 };
-use crate::units;
+use crate::{autoscale::nodes::ready_by_conditions, units};
 
 fn text(value: &Value, pointer: &str) -> String {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -86,6 +86,7 @@ impl Pod {
                 uid: text(owner, "/uid"),
             }),
             node: some(text(pod, "/spec/nodeName")),
+            nominated_node: some(text(pod, "/status/nominatedNodeName")),
             containers: items(pod, "/spec/containers").map(request).collect(),
             init_containers: items(pod, "/spec/initContainers")
                 .map(|init| InitContainer {
@@ -153,9 +154,10 @@ fn volume(volume: &Value) -> Volume {
 }
 
 impl Node {
-    /// A `v1` Node.
+    /// A `v1` Node, of unknown age.
     pub fn from_json(node: &Value) -> Self {
-        let ready = items(node, "/status/conditions").find(|condition| condition["type"] == "Ready");
+        let conditions = items(node, "/status/conditions")
+            .filter_map(|condition| Some((condition["type"].as_str()?, condition["status"].as_str()?)));
         Self {
             name: text(node, "/metadata/name"),
             labels: strings(node, "/metadata/labels"),
@@ -170,7 +172,8 @@ impl Node {
             unschedulable: node.pointer("/spec/unschedulable") == Some(&Value::Bool(true)),
             allocatable: Resources::from_json(node.pointer("/status/allocatable")),
             capacity: node.pointer("/status/capacity").map(|list| Resources::from_json(Some(list))),
-            ready: ready.map(|condition| condition["status"] == "True"),
+            ready: ready_by_conditions(conditions),
+            age_seconds: None,
         }
     }
 }

@@ -38,6 +38,8 @@ pub struct Pod {
     pub owner: Option<Owner>,
     /// The node that it is bound to.
     pub node: Option<String>,
+    /// The node on which room is being made for it.
+    pub nominated_node: Option<String>,
     /// Requests of regular containers.
     pub containers: Vec<Resources>,
     /// Init containers in order.
@@ -204,8 +206,10 @@ pub struct Node {
     pub allocatable: Resources,
     /// What the machine has; the allocatable where none is given.
     pub capacity: Option<Resources>,
-    /// Status of the Ready condition, where there is one.
+    /// What the conditions say: Ready and without trouble; none where there is no Ready condition.
     pub ready: Option<bool>,
+    /// Seconds since its creation.
+    pub age_seconds: Option<f64>,
 }
 
 impl Resources {

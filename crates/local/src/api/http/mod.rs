@@ -1,5 +1,6 @@
-//! The HTTPS face of the API: connections, identity, routing. What a request does to objects is `verbs`.
+//! The HTTPS face of the API: identity, routing, bodies. What a request does to objects is `verbs`.
 
+mod connections;
 mod discovery;
 mod openapi;
 mod respond;
@@ -10,21 +11,23 @@ mod table;
 mod verbs;
 mod watching;
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+#[cfg(test)]
+mod hostile;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::{FutureExt as _, future::BoxFuture};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited, combinators::UnsyncBoxBody};
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::body::Incoming;
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 
 use super::{Api, Status, protobuf, tls::Identity};
 use crate::runtime::logs::{LogOptions, LogStream};
+use connections::Limits;
+pub use connections::serve;
+pub use respond::empty;
 use respond::{plain, status};
 use route::{Query, Route};
 
@@ -47,14 +50,12 @@ pub trait Backend: Send + Sync + 'static {
 
 /// Largest body; upstream's.
 const BODY_LIMIT: usize = 3 << 20;
-/// A client may take so long for its handshake and its body.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// What all connections share.
 pub(crate) struct Server {
     pub(crate) api: Arc<Api>,
     pub(crate) identity: Arc<Identity>,
     pub(crate) backend: Arc<dyn Backend>,
+    limits: Limits,
     openapi: openapi::Documents,
     columns: table::Columns,
 }
@@ -72,69 +73,17 @@ impl User {
     }
 }
 
-/// Serves until the token is cancelled.
-pub async fn serve(
-    api: Arc<Api>,
-    identity: Arc<Identity>,
-    backend: Arc<dyn Backend>,
-    listener: TcpListener,
-    shutdown: CancellationToken,
-) {
-    let acceptor = TlsAcceptor::from(identity.server_config());
-    let server = Arc::new(Server {
-        api,
-        identity,
-        backend,
-        openapi: openapi::Documents::default(),
-        columns: table::Columns::load(),
-    });
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = shutdown.cancelled() => return,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                tokio::spawn(connection(Arc::clone(&server), acceptor.clone(), stream, peer, shutdown.clone()));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "accept");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        }
-    }
+/// Answers a request; one that makes the server panic is answered too, and touches no other of its connection.
+async fn handle(server: &Server, user: Option<User>, mut request: Request<Incoming>) -> Answer {
+    request.extensions_mut().insert(server.limits);
+    let answer = std::panic::AssertUnwindSafe(answer(server, user, request)).catch_unwind().await;
+    answer.unwrap_or_else(|_| {
+        let text = "This request caused apiserver to panic. Look in the logs for details.";
+        status(&Status::new(500, "InternalError", text))
+    })
 }
 
-async fn connection(
-    server: Arc<Server>,
-    acceptor: TlsAcceptor,
-    stream: TcpStream,
-    peer: SocketAddr,
-    shutdown: CancellationToken,
-) {
-    // Small answers must not wait for acknowledgements.
-    let _ = stream.set_nodelay(true);
-    let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await else {
-        tracing::debug!(%peer, "no handshake");
-        return;
-    };
-    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first().cloned());
-    let user = certificate.and_then(|certificate| server.identity.user_of_certificate(&certificate));
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (server, user) = (Arc::clone(&server), user.clone());
-        async move { Ok::<_, Infallible>(handle(&server, user, request).await) }
-    });
-    let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    tokio::select! {
-        result = connection => if let Err(error) = result {
-            tracing::debug!(%peer, %error, "connection");
-        },
-        () = shutdown.cancelled() => {}
-    }
-}
-
-async fn handle(server: &Server, user: Option<User>, request: Request<Incoming>) -> Answer {
+async fn answer(server: &Server, user: Option<User>, request: Request<Incoming>) -> Answer {
     let path = request.uri().path().to_owned();
     if matches!(path.as_str(), "/healthz" | "/livez" | "/readyz") {
         return plain(StatusCode::OK, "ok");
@@ -189,12 +138,36 @@ async fn dispatch(server: &Server, user: &User, path: &str, request: Request<Inc
     verbs::handle(server, user, &route, &query, request).await
 }
 
+/// What a body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Media {
+    Json,
+    Yaml,
+    Protobuf,
+}
+
+impl Media {
+    /// By the content type; JSON when there is none.
+    fn of(request: &Request<Incoming>) -> Option<Self> {
+        let Some(value) = request.headers().get(header::CONTENT_TYPE) else { return Some(Self::Json) };
+        let kind = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match kind.as_str() {
+            "" | "application/json" => Some(Self::Json),
+            "application/yaml" => Some(Self::Yaml),
+            "application/vnd.kubernetes.protobuf" => Some(Self::Protobuf),
+            // Patches: which of them are taken was asked before.
+            patch if patch.ends_with("+json") => Some(Self::Json),
+            patch if patch.ends_with("+yaml") => Some(Self::Yaml),
+            _ => None,
+        }
+    }
+}
+
 /// A request's body, which is JSON, YAML or protobuf.
 pub(crate) async fn read(request: Request<Incoming>) -> Result<Value, Status> {
-    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let yaml = content_type.is_some_and(|kind| kind.contains("yaml"));
-    let protobuf = content_type.is_some_and(|kind| kind.contains("protobuf"));
-    let body = tokio::time::timeout(PATIENCE, Limited::new(request.into_body(), BODY_LIMIT).collect());
+    let patience = request.extensions().get::<Limits>().copied().unwrap_or_default().body;
+    let media = Media::of(&request);
+    let body = tokio::time::timeout(patience, Limited::new(request.into_body(), BODY_LIMIT).collect());
     let bytes = match body.await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
@@ -207,14 +180,16 @@ pub(crate) async fn read(request: Request<Incoming>) -> Result<Value, Status> {
     if bytes.is_empty() {
         return Ok(Value::Null);
     }
-    if protobuf {
-        return protobuf::decode(&bytes).map_err(|error| Status::bad_request(error.to_string()));
+    match media {
+        Some(Media::Json) => serde_json::from_slice(&bytes).map_err(|error| {
+            Status::bad_request(format!("the object provided is unrecognized (must be of type json): {error}"))
+        }),
+        Some(Media::Yaml) => serde_yaml_ng::from_slice(&bytes)
+            .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}"))),
+        Some(Media::Protobuf) => protobuf::decode(&bytes).map_err(|error| Status::bad_request(error.to_string())),
+        None => {
+            let text = "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf";
+            Err(Status::new(415, "UnsupportedMediaType", text))
+        }
     }
-    if yaml {
-        return serde_yaml_ng::from_slice(&bytes)
-            .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")));
-    }
-    serde_json::from_slice(&bytes).map_err(|error| {
-        Status::bad_request(format!("the object provided is unrecognized (must be of type json): {error}"))
-    })
 }

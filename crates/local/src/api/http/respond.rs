@@ -14,6 +14,11 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
+/// A body of nothing.
+pub fn empty() -> Body {
+    full(Bytes::new())
+}
+
 /// An answer of JSON text.
 pub(crate) fn json_bytes(code: StatusCode, bytes: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(full(bytes));

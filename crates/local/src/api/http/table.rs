@@ -403,8 +403,10 @@ fn other_cell(table: &str, column: &str, object: &Value) -> Value {
         ("policy/poddisruptionbudgets", "Max Unavailable") => or_not_applicable(at(object, "spec.maxUnavailable")),
         ("policy/poddisruptionbudgets", "Allowed Disruptions") => json!(number(object, "/status/disruptionsAllowed")),
         ("batch/jobs", "Status") => {
-            let done = list(object, "/status/conditions").find(|condition| condition["status"] == "True");
-            json!(done.map_or_else(|| "Running".to_owned(), |condition| text(condition, "/type")))
+            let holds =
+                |kind: &&str| list(object, "/status/conditions").any(|c| c["type"] == **kind && c["status"] == "True");
+            let known = ["Complete", "Failed", "Suspended", "FailureTarget", "SuccessCriteriaMet"];
+            json!(known.iter().find(|kind| holds(kind)).unwrap_or(&"Running"))
         }
         ("batch/jobs", "Completions") => {
             json!(format!("{}/{}", number(object, "/status/succeeded"), number(object, "/spec/completions").max(1)))

@@ -103,6 +103,7 @@ impl Api {
 fn refused(error: CommitError, unexpected: Status) -> Status {
     match error {
         CommitError::Unexpected => unexpected,
+        CommitError::TooDeep => Status::bad_request(error.to_string()),
         CommitError::Journal(error) => Status::storage(&error),
     }
 }
