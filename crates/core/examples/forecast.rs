@@ -1,5 +1,9 @@
 //! Forecasts a profile as JSON lines: `forecast PROFILE [SPEED] [SEED] [TEST|days:N] [PATH=VALUE]`.
-#![expect(clippy::print_stdout, reason = "an example's result")]
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a program for people, with arguments and a result"
+)]
 
 use democtl_core::{
     profile::Profile,

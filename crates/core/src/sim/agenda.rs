@@ -43,7 +43,7 @@ pub(super) enum Happening {
     /// The claims of a worker that died are given back.
     Reclaimed { pod: u32 },
     /// A machine of the pool has booted.
-    Joined { pool: u32 },
+    Joined { pool: u32, number: u32 },
     /// A drain looks whether its pods are gone.
     Draining { node: u32 },
     /// Prometheus scrapes.

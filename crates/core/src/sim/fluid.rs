@@ -190,7 +190,7 @@ impl World<'_> {
         self.rates();
         self.scrape();
         self.step_of_flow(now_s);
-        let quiet = self.now - self.changed.max(self.flow.load_changed) > self.flow.memory;
+        let quiet = self.machines_rest() && self.now - self.changed.max(self.flow.load_changed) > self.flow.memory;
         let next_s = self.next_change_s(now_s);
         let to_next = Duration::try_from_secs_f64(next_s - now_s).unwrap_or_default();
         let mut after = self.real(SYNC);
@@ -344,7 +344,8 @@ impl Flow {
     }
 }
 
-/// How long anything in the cluster remembers: windows and periods of autoscalers, ranges of queries, timers of nodes.
+/// How long anything in the cluster remembers, other than machines that come or go: windows and periods of autoscalers,
+/// ranges of queries, nodes that are left alone.
 fn memory(profile: &Profile) -> Duration {
     let rules = |scaling: &Scaling| {
         let sides = [scaling.behavior.scale_up.as_ref(), scaling.behavior.scale_down.as_ref()];
@@ -357,8 +358,5 @@ fn memory(profile: &Profile) -> Duration {
     };
     let scaling = profile.workloads.iter().filter_map(|workload| workload.scaling.as_ref());
     let windows = scaling.map(rules).max().unwrap_or_default().max(Duration::from_secs(300));
-    let nodes = profile.autoscaler.as_ref().map_or(Duration::ZERO, |settings| {
-        settings.scale_down_delay_after_add.max(settings.scale_down_unneeded_time) + settings.scan_interval * 6
-    });
-    windows.max(nodes).max(super::monitoring::longest_range(profile)) + SYNC * 4
+    windows.max(super::machines::RECHECK).max(super::monitoring::longest_range(profile)) + SYNC * 4
 }

@@ -419,21 +419,18 @@ impl World<'_> {
         load.record(route.figures, took, !good);
         let entry = &mut load.vus[vu as usize];
         let mut pause = if at_once { RESET } else { 0 };
-        match stride {
-            Stride::Poll { interval, awaited, .. } => {
-                let stored =
-                    good && awaited && self.store.stored.get(entry.message as usize).is_some_and(|stored| *stored);
-                if stored || now + interval > entry.poll_until {
-                    (entry.poll_until, entry.step) = (0, entry.step + 1);
-                    load.check(stored);
-                } else {
-                    pause = interval;
-                }
+        if let Stride::Poll { interval, awaited, .. } = stride {
+            let message = entry.message as usize;
+            let stored = good && awaited && self.store.stored.get(message).is_some_and(|stored| *stored);
+            if stored || now + interval > entry.poll_until {
+                (entry.poll_until, entry.step) = (0, entry.step + 1);
+                load.check(stored);
+            } else {
+                pause = interval;
             }
-            _ => {
-                (entry.message, entry.step) = (message, entry.step + 1);
-                load.check(good);
-            }
+        } else {
+            (entry.message, entry.step) = (message, entry.step + 1);
+            load.check(good);
         }
         if pause > 0 { self.pause(vu, pause) } else { self.advance(vu) }
     }

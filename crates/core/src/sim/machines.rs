@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     autoscale::{
-        nodes::{Action, Autoscaler, Budget, Expander, Group, Options, World as Seen},
+        nodes::{Action, Autoscaler, Budget, Expander, Group, Options, TO_BE_DELETED, World as Seen},
         schedule::{Node, NodeState, Pod, Resources, Selector, Taint},
     },
     event::Fact,
@@ -23,10 +23,9 @@ use crate::{
 /// A group whose scale-up failed is left alone for so long (upstream's `--initial-node-group-backoff-duration`).
 const BACKOFF: Duration = Duration::from_secs(300);
 /// A node that could not be removed is looked at again after so long (upstream's `--unremovable-node-recheck-timeout`).
-const RECHECK: Duration = Duration::from_secs(300);
+pub(super) const RECHECK: Duration = Duration::from_secs(300);
 /// How often a drain looks whether its pods are gone.
 const DRAIN_TICK: Duration = Duration::from_secs(1);
-const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 
 /// A machine that is a node.
 #[derive(Debug)]
@@ -35,6 +34,7 @@ pub(super) struct Machine {
     pub(super) name: String,
     pub(super) pool: usize,
     pub(super) images: BTreeSet<String>,
+    joined: Nanos,
     deleting: bool,
     evicting: Vec<u32>,
 }
@@ -44,7 +44,17 @@ pub(super) struct Machine {
 pub(super) struct PoolState {
     pub(super) target: u32,
     next: u32,
+    /// Numbers of machines that boot.
+    booting: BTreeSet<u32>,
     pub(super) backed_off_until: Nanos,
+}
+
+impl PoolState {
+    /// The number of the next machine; none is given twice.
+    pub(super) fn number(&mut self) -> u32 {
+        self.next += 1;
+        self.next - 1
+    }
 }
 
 /// The cluster autoscaler with what it saw last.
@@ -58,6 +68,7 @@ pub(super) struct Scanner {
     timers: BTreeSet<u64>,
     delay_after_add: Duration,
     unneeded: Duration,
+    /// Pods or machines that it waits for: it looks again at every loop.
     waits: bool,
     told: BTreeSet<(String, String)>,
 }
@@ -69,6 +80,8 @@ impl Scanner {
             scale_down_unneeded_s: settings.scale_down_unneeded_time.as_secs_f64(),
             utilization_threshold: settings.scale_down_utilization_threshold,
             expander: Expander::parse(&settings.expander).unwrap_or_default(),
+            max_node_provision_s: settings.max_node_provision_time.as_secs_f64(),
+            scan_interval_s: settings.scan_interval.as_secs_f64(),
             ..Options::default()
         };
         let brain = Autoscaler::new(options, seed);
@@ -94,8 +107,10 @@ impl Scanner {
     }
 
     /// Remembers when it must look again though nothing changes.
-    fn note(&mut self, now: Nanos, now_s: f64, actions: &[Action]) {
-        let mut timer = |after_s: f64| self.timers.insert((after_s * 1000.0) as u64);
+    fn note(&mut self, now: Nanos, now_s: f64, actions: &[Action], backed_off_s: impl Iterator<Item = f64>) {
+        let mut timer = |at_s: f64| {
+            self.timers.insert((at_s * 1000.0) as u64);
+        };
         for since in self.brain.unneeded().values() {
             timer(since + self.unneeded.as_secs_f64() + 0.001);
         }
@@ -103,6 +118,7 @@ impl Scanner {
             timer(now_s + self.delay_after_add.as_secs_f64());
         }
         timer(now_s + RECHECK.as_secs_f64());
+        backed_off_s.for_each(timer);
         self.last = Some(now);
     }
 }
@@ -155,6 +171,10 @@ fn base36(mut number: u32) -> String {
     digits.iter().map(|digit| char::from(*digit)).collect()
 }
 
+fn machine_name(pool: &Pool, number: u32) -> String {
+    format!("aks-{}-vmss{}", pool.name, base36(number))
+}
+
 impl World<'_> {
     /// Machines that cost money, by size, those that boot included.
     pub(super) fn billed(&self) -> BTreeMap<String, u32> {
@@ -173,11 +193,9 @@ impl World<'_> {
     }
 
     /// A machine of the pool is a node now, with its daemons.
-    pub(super) fn join(&mut self, pool: usize) -> String {
+    pub(super) fn join(&mut self, pool: usize, number: u32) -> String {
         let settings = &self.profile.pools[pool];
-        let number = self.pools[pool].next;
-        self.pools[pool].next += 1;
-        let name = format!("aks-{}-vmss{}", settings.name, base36(number));
+        let name = machine_name(settings, number);
         let mut node = template(settings);
         node.name.clone_from(&name);
         node.labels.insert("kubernetes.io/hostname".to_owned(), name.clone());
@@ -194,16 +212,28 @@ impl World<'_> {
         self.cluster.nodes.push(NodeState::new(node, self.daemons.iter().map(daemon).collect()));
         self.machine_numbers += 1;
         let (number, images) = (self.machine_numbers, BTreeSet::new());
-        let evicting = Vec::new();
-        self.machines.push(Machine { number, name: name.clone(), pool, images, deleting: false, evicting });
+        let (joined, evicting) = (self.now, Vec::new());
+        self.machines.push(Machine { number, name: name.clone(), pool, images, joined, deleting: false, evicting });
         self.dirty = true;
         name
     }
 
     /// A machine that was asked for has booted.
-    pub(super) fn joined(&mut self, pool: usize) {
-        let name = self.join(pool);
+    pub(super) fn joined(&mut self, pool: usize, number: u32) {
+        if !self.pools[pool].booting.remove(&number) {
+            // It was given back meanwhile.
+            return;
+        }
+        let name = self.join(pool, number);
         self.tell_nodes(name, "ready", String::new());
+    }
+
+    /// Whether no machine comes, goes, or is about to.
+    pub(super) fn machines_rest(&self) -> bool {
+        let wanted: u32 = self.pools.iter().map(|pool| pool.target).sum();
+        let backed_off = self.pools.iter().any(|pool| pool.backed_off_until > self.now);
+        let unneeded = self.scanner.as_ref().is_some_and(|scanner| !scanner.brain.unneeded().is_empty());
+        wanted as usize == self.machines.len() && !backed_off && !unneeded
     }
 
     pub(super) fn take_off(&mut self, node: u32, pod: &str) {
@@ -239,8 +269,10 @@ impl World<'_> {
             let seen = self.seen();
             let now_s = self.profile_s();
             let actions = scanner.brain.run_once(&seen, now_s);
-            scanner.note(self.now, now_s, &actions);
-            scanner.waits = !seen.pending.is_empty();
+            let backed_off = self.pools.iter().map(|pool| pool.backed_off_until).filter(|until| *until > self.now);
+            let speed = self.speed;
+            scanner.waits = !seen.pending.is_empty() || self.pools.iter().any(|pool| !pool.booting.is_empty());
+            scanner.note(self.now, now_s, &actions, backed_off.map(|until| until as f64 / 1e9 * speed));
             for action in actions {
                 self.act(action, &mut scanner.told);
             }
@@ -264,18 +296,38 @@ impl World<'_> {
         for workload in &self.workloads {
             let waiting = workload.pods.iter().map(|pod| &self.pods[*pod as usize]);
             let waiting = waiting.filter(|pod| pod.phase == Phase::Waiting && !pod.deleting);
-            pending.extend(waiting.map(|pod| pod.object.clone()));
+            pending.extend(waiting.map(|pod| Pod {
+                age_seconds: Some((self.now - pod.created) as f64 / 1e9 * self.speed),
+                ..pod.object.clone()
+            }));
+        }
+        let mut cluster = self.cluster.clone();
+        for (state, machine) in cluster.nodes.iter_mut().zip(&self.machines) {
+            state.node.age_seconds = Some((self.now - machine.joined) as f64 / 1e9 * self.speed);
         }
         let pool_of = |machine: &Machine| (machine.name.clone(), self.profile.pools[machine.pool].name.clone());
         Seen {
             groups: self.profile.pools.iter().zip(&self.pools).filter_map(group).collect(),
-            cluster: self.cluster.clone(),
+            cluster,
+            instances: self.instances(),
             group_of: self.machines.iter().map(pool_of).collect(),
             pending,
             budgets: self.budgets(),
+            controllers: None,
+            unix_s: self.profile_s(),
             deleting: self.machines.iter().filter(|machine| machine.deleting).map(|m| m.name.clone()).collect(),
-            ..Seen::default()
         }
+    }
+
+    /// Machines of each pool, those that boot included.
+    fn instances(&self) -> BTreeMap<String, Vec<String>> {
+        let of = |(index, pool): (usize, &Pool)| {
+            let booting = self.pools[index].booting.iter().map(|number| machine_name(pool, *number));
+            let nodes =
+                self.machines.iter().filter(|machine| machine.pool == index).map(|machine| machine.name.clone());
+            (pool.name.clone(), booting.chain(nodes).collect())
+        };
+        self.profile.pools.iter().enumerate().map(of).collect()
     }
 
     /// The app's budgets: one pod of a workload at a time.
@@ -295,14 +347,21 @@ impl World<'_> {
     fn act(&mut self, action: Action, told: &mut BTreeSet<(String, String)>) {
         match action {
             Action::Increase { group, from, to, .. } => self.increase(&group, from, to),
-            Action::NotTriggered { pod: (_, pod), message } => {
-                if told.insert((pod.clone(), message.clone())) {
-                    self.note("Pod", &pod, "NotTriggerScaleUp", &message, "Normal");
-                }
+            Action::NotTriggered { pod: (_, pod), message } if told.insert((pod.clone(), message.clone())) => {
+                self.note("Pod", &pod, "NotTriggerScaleUp", &message, "Normal");
             }
             Action::Remove { node, pods, utilization } => self.drain(&node, &pods, utilization),
-            #[allow(unreachable_patterns, reason = "other actions need nothing of the world")]
-            _ => {}
+            // Told before.
+            Action::NotTriggered { .. } => {}
+            Action::DeleteInstance { group, instance } => self.abandon(&group, &instance),
+            Action::FixTarget { group, to } => {
+                let from = self.profile.pools.iter().position(|pool| pool.name == group);
+                let from = from.map_or(to, |pool| self.pools[pool].target);
+                self.increase(&group, from, to);
+            }
+            Action::ScaleUpFailed { group, message } => {
+                self.note("Pool", &group, "FailedScaleUp", &message, "Warning");
+            }
         }
     }
 
@@ -310,6 +369,7 @@ impl World<'_> {
         let Some(pool) = self.profile.pools.iter().position(|pool| pool.name == *group) else { return };
         if self.short_until > self.now {
             self.pools[pool].backed_off_until = self.now + self.real(BACKOFF);
+            self.changed = self.now;
             let message = format!("{from}->{to}: the zones of pool {group} have no machines left");
             return self.note("Pool", group, "FailedScaleUp", &message, "Warning");
         }
@@ -318,11 +378,25 @@ impl World<'_> {
         for _ in from..to {
             let delay = Duration::from_nanos(self.boots.between(least, most.max(least)));
             let at = self.now + self.real(delay);
-            self.agenda.plan(at, Happening::Joined { pool: pool as u32 });
+            let number = self.pools[pool].number();
+            self.pools[pool].booting.insert(number);
+            self.agenda.plan(at, Happening::Joined { pool: pool as u32, number });
         }
         let reason = format!("pool {group} {from} -> {to}: pods do not fit (cluster autoscaler)");
         self.tell_nodes(group.to_owned(), "provisioning", reason);
         self.changed = self.now;
+    }
+
+    /// A machine that has not become a node in time is given back.
+    fn abandon(&mut self, group: &str, instance: &str) {
+        let Some(pool) = self.profile.pools.iter().position(|pool| pool.name == *group) else { return };
+        let settings = &self.profile.pools[pool];
+        let state = &mut self.pools[pool];
+        let before = state.booting.len();
+        state.booting.retain(|number| machine_name(settings, *number) != instance);
+        state.target = state.target.saturating_sub((before - state.booting.len()) as u32);
+        self.changed = self.now;
+        self.tell_nodes(instance.to_owned(), "removed", "it did not become a node in time".to_owned());
     }
 
     fn drain(&mut self, node: &str, pods: &[(String, String)], utilization: f64) {
@@ -330,7 +404,11 @@ impl World<'_> {
         let number = self.machines[at].number;
         let on = |name: &str| self.pods.iter().position(|p| p.object.name == *name && p.node == Some(number));
         let evicting: Vec<u32> = pods.iter().filter_map(|(_, name)| on(name)).map(|pod| pod as u32).collect();
-        let taint = Taint { key: TO_BE_DELETED.to_owned(), value: String::new(), effect: "NoSchedule".to_owned() };
+        let taint = Taint {
+            key: TO_BE_DELETED.to_owned(),
+            value: (self.profile_s() as i64).to_string(),
+            effect: "NoSchedule".to_owned(),
+        };
         self.cluster.nodes[at].node.taints.push(taint);
         self.machines[at].deleting = true;
         self.machines[at].evicting.clone_from(&evicting);

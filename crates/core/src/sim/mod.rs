@@ -297,7 +297,8 @@ impl<'a> World<'a> {
     fn stand_up(&mut self) {
         for (pool, settings) in self.profile.pools.iter().enumerate() {
             for _ in 0..settings.count {
-                self.join(pool);
+                let number = self.pools[pool].number();
+                self.join(pool, number);
             }
             self.pools[pool].target = settings.count;
         }
@@ -393,7 +394,7 @@ impl<'a> World<'a> {
             Happening::Serving { pod } => self.serving(pod),
             Happening::Killed { pod } => self.grace_is_over(pod),
             Happening::Reclaimed { pod } => self.reclaim(pod),
-            Happening::Joined { pool } => self.joined(pool as usize),
+            Happening::Joined { pool, number } => self.joined(pool as usize, number),
             Happening::Draining { node } => self.draining(node),
             Happening::Scrape => self.scrape(),
             Happening::Metrics => self.measure(),

@@ -7,7 +7,7 @@ use std::{
 
 use promql_parser::{
     label::METRIC_NAME,
-    parser::Expr,
+    parser::{Expr, Offset},
     util::{ExprVisitor, walk_expr},
 };
 
@@ -28,8 +28,8 @@ use crate::{
 
 /// The controller manager's `--horizontal-pod-autoscaler-sync-period`, and metrics-server's `--metric-resolution`.
 pub(super) const SYNC: Duration = Duration::from_secs(15);
-/// How long Prometheus keeps samples; no query of a profile looks further back.
-const RETENTION: Duration = Duration::from_secs(2 * 3600);
+/// How old a sample may be to count as present (Prometheus' lookback); what no query looks back to is forgotten.
+const LOOKBACK: Duration = Duration::from_secs(300);
 /// Share of its requests that a container without metrics uses, in percent.
 const SHARE: i64 = 20;
 
@@ -72,21 +72,31 @@ pub(super) struct Monitoring {
     written: BTreeMap<u32, BTreeMap<Key, Labels>>,
 }
 
-/// Metrics that expressions name, and the longest range that they look back.
+/// Metrics that expressions name, and how far all of them together look back.
 #[derive(Default)]
 struct Names(BTreeSet<String>, Duration);
+
+impl Names {
+    fn look_back(&mut self, range: Duration, offset: Option<&Offset>) {
+        let offset = if let Some(Offset::Pos(offset)) = offset { *offset } else { Duration::ZERO };
+        self.1 += range + offset;
+    }
+}
 
 impl ExprVisitor for Names {
     type Error = std::convert::Infallible;
 
     fn pre_visit(&mut self, expr: &Expr) -> Result<bool, Self::Error> {
         match expr {
-            Expr::VectorSelector(selector) => self.0.extend(selector.name.clone()),
+            Expr::VectorSelector(selector) => {
+                self.0.extend(selector.name.clone());
+                self.look_back(Duration::ZERO, selector.offset.as_ref());
+            }
             Expr::MatrixSelector(selector) => {
                 self.0.extend(selector.vs.name.clone());
-                self.1 = self.1.max(selector.range);
+                self.look_back(selector.range, selector.vs.offset.as_ref());
             }
-            Expr::Subquery(subquery) => self.1 = self.1.max(subquery.range * 2),
+            Expr::Subquery(subquery) => self.look_back(subquery.range, subquery.offset.as_ref()),
             _ => {}
         }
         Ok(true)
@@ -100,9 +110,10 @@ impl Monitoring {
             Role::Prometheus(settings) => Some(settings.scrape_interval),
             _ => None,
         });
+        let storage = Storage::new((LOOKBACK + names.1).div_f64(speed));
         let wanted = names.0;
         Self {
-            storage: Storage::new(RETENTION.div_f64(speed)),
+            storage,
             histograms: wanted.iter().any(|name| name.contains("_seconds_") && name != "app_cpu_seconds_total"),
             scrape_interval: interval.filter(|_| !queries.is_empty()),
             queries,
@@ -131,7 +142,7 @@ fn queries(profile: &Profile) -> (BTreeMap<String, Expr>, Names) {
     (queries, names)
 }
 
-/// The longest range that any query of a profile looks back.
+/// How far the queries of a profile look back, at most.
 pub(super) fn longest_range(profile: &Profile) -> Duration {
     queries(profile).1.1
 }
@@ -268,9 +279,8 @@ impl World<'_> {
         let evaluator = Evaluator::new(&self.monitoring.storage, self.millis(), self.speed);
         match evaluator.eval(expr).map_err(|error| error.to_string())? {
             Answer::Vector(elements) => match elements.as_slice() {
-                [] => Ok(0.0),
                 [one] if one.value.is_finite() => Ok(one.value),
-                [_] => Ok(0.0),
+                [] | [_] => Ok(0.0),
                 _ => Err(format!("prometheus query {query} returned multiple elements")),
             },
             _ => Err("the result is not a vector".to_owned()),

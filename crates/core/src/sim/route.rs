@@ -84,10 +84,9 @@ fn route(request: &Request, figures: usize, web: &Web, counters: &mut Vec<Counte
     let collection = matches!(path, "/api/customers" | "/api/customers/");
     let (service, (writes, status)) = match (request.method.as_str(), collection, member) {
         ("GET", true, _) => (Some(web.read_all), (Writes::Nothing, 200)),
-        ("POST", true, _) => (Some(web.write), written),
+        ("POST", true, _) | ("PUT" | "DELETE", false, Some(_)) => (Some(web.write), written),
         ("GET", _, Some(":id")) => (Some(web.read_one), (Writes::Nothing, 200)),
         ("GET", _, Some(_)) => (Some(web.read_one), (Writes::Nothing, 404)),
-        ("PUT" | "DELETE", _, Some(_)) => (Some(web.write), written),
         ("GET", ..) if matches!(path, "/api/health/live" | "/api/health/ready") => (None, (Writes::Nothing, 200)),
         (_, true, _) | (_, _, Some(_)) => (None, (Writes::Nothing, 405)),
         _ => (None, (Writes::Nothing, 404)),
