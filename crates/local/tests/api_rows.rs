@@ -65,6 +65,8 @@ async fn rows_of_a_real_server_hold() {
         eprintln!("skipped: the recorded rows or python3 are not here");
         return;
     };
+    // As the binary does at its start.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let home = tempfile::tempdir().expect("a directory");
     let shutdown = CancellationToken::new();
     let cluster = tokio::spawn(democtl_local::server::serve_until(config(home.path()), shutdown.clone()));

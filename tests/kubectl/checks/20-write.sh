@@ -9,7 +9,8 @@ expect "create a namespace" 0 "=namespace/other created" kubectl create namespac
 expect "create a deployment" 0 "=deployment.apps/api created" kubectl create deployment api --image=nginx:1.27 --replicas=1
 expect "create a service" 0 "=service/api created" kubectl create service clusterip api --tcp=80:80
 expect "expose" 0 "=service/web exposed" kubectl expose deploy web --port=80
-eventually "a service has endpoints" "^=|^[0-9.]+ [0-9.]+$" kubectl get endpoints web -o jsonpath='{.subsets[0].addresses[*].ip}'
+# The API warns that Endpoints are deprecated, as the real one does, and kubectl prints it.
+eventually "a service has endpoints" "(^|[[:space:]])[0-9.]+ [0-9.]+$" kubectl get endpoints web -o jsonpath='{.subsets[0].addresses[*].ip}'
 expect "describe a service" 0 "Selector: +app=web.*Type: +ClusterIP.*Endpoints: +[0-9.]+:80" bash -c "kubectl describe svc web | tr '\n' ' '"
 expect "create a service account" 0 "=serviceaccount/robot created" kubectl create serviceaccount robot
 expect "client dry run" 0 "=deployment.apps/dry created (dry run)" kubectl create deployment dry --image=nginx --dry-run=client

@@ -25,7 +25,7 @@ mod status;
 mod store;
 mod strategic;
 pub mod tls;
-mod typed;
+pub(crate) mod typed;
 mod watch;
 mod write;
 

@@ -301,11 +301,33 @@ fn ensure_hpa(client: &Client, object: &Value, (hpa_name, mut wanted): (String, 
 pub(super) fn contains(whole: &Value, part: &Value) -> bool {
     match (whole, part) {
         (Value::Object(whole), Value::Object(part)) => {
-            part.iter().all(|(key, value)| whole.get(key).is_some_and(|there| contains(there, value)))
+            part.iter().all(|(key, value)| match whole.get(key) {
+                Some(there) => contains(there, value),
+                // The API leaves out what says nothing.
+                None => says_nothing(value),
+            })
         }
         (Value::Array(whole), Value::Array(part)) => {
             whole.len() == part.len() && whole.iter().zip(part).all(|(whole, part)| contains(whole, part))
         }
+        // The API has one spelling for each quantity.
+        (Value::String(whole), Value::String(part)) => {
+            whole == part || crate::api::typed::quantity(part).as_ref() == Some(whole)
+        }
+        (Value::String(whole), Value::Number(part)) => {
+            crate::api::typed::quantity(&part.to_string()).as_ref() == Some(whole)
+        }
         _ => whole == part,
+    }
+}
+
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.values().all(says_nothing),
     }
 }

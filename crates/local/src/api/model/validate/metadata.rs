@@ -42,7 +42,7 @@ pub(super) fn check(definition: &Definition, object: &Value, errors: &mut Errors
         errors.texts("metadata.name", name, name_rule(definition, name));
     }
     common(metadata, "metadata", errors);
-    own_finalizers(metadata, errors);
+    own_finalizers(definition, metadata, errors);
 }
 
 /// Labels, annotations and owners.
@@ -100,22 +100,22 @@ fn owners(owners: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
-fn own_finalizers(metadata: &Value, errors: &mut Errors) {
+fn own_finalizers(definition: &Definition, metadata: &Value, errors: &mut Errors) {
     let all: Vec<&str> = metadata["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for one in &all {
         errors.texts("metadata.finalizers", one, names::qualified(one));
-        let known = ["kubernetes", "orphan", "foregroundDeletion"];
-        if names::qualified(one).is_empty() && !one.contains('/') && !known.contains(one) {
-            errors.invalid(
-                "metadata.finalizers",
-                &json!(one),
-                "name is neither a standard finalizer name nor is it fully qualified",
-            );
-        }
     }
     if all.contains(&"orphan") && all.contains(&"foregroundDeletion") {
         let why = "finalizer orphan and foregroundDeletion cannot be both set";
         errors.invalid("metadata.finalizers", &metadata["finalizers"], why);
+    }
+    // Kinds of the project itself want more than those of others.
+    for (index, one) in all.iter().enumerate().filter(|_| definition.custom.is_none()) {
+        let known = ["kubernetes", "orphan", "foregroundDeletion"];
+        if names::qualified(one).is_empty() && !one.contains('/') && !known.contains(one) {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.invalid(&format!("metadata.finalizers[{index}]"), &json!(one), why);
+        }
     }
 }
 
@@ -123,12 +123,12 @@ fn own_finalizers(metadata: &Value, errors: &mut Errors) {
 pub(super) fn check_change(definition: &Definition, old: &Value, new: &Value, errors: &mut Errors) {
     let metadata = &new["metadata"];
     common(metadata, "metadata", errors);
-    own_finalizers(metadata, errors);
+    own_finalizers(definition, metadata, errors);
     changed(old, new, errors);
     changed(old, new, errors);
     if CHECKED_AGAIN.contains(&definition.table.as_str()) {
         common(metadata, "metadata", errors);
-        own_finalizers(metadata, errors);
+        own_finalizers(definition, metadata, errors);
     }
 }
 
