@@ -238,6 +238,14 @@ async fn a_refused_subscription_and_an_unasked_person_make_nothing() {
     let unasked = stage.expect(2, &["setup", "--profile", "./tiny.toml", "--target", "azure"]).await;
     assert!(unasked.stderr.contains("hint: give --yes"), "{}", unasked.stderr);
     stage.nothing_is_left();
+    let mut away = stage.command(&SETUP);
+    away.env("DEMOCTL_AZURE_ENDPOINT", "http://127.0.0.1:1");
+    let output = tokio::task::spawn_blocking(move || away.output()).await.expect("it is not cancelled");
+    let output = output.expect("the binary starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("got no answer in 4 attempts") && said.contains("Connection refused"), "{said}");
+    stage.nothing_is_left();
     let fast = stage.expect(2, &["setup", "--profile", "./tiny.toml", "--target", "azure", "--speed", "5"]).await;
     assert!(fast.stderr.contains("a real cluster has its own clock"), "{}", fast.stderr);
 }

@@ -40,6 +40,9 @@ use crate::{
 /// ARM of Azure's public cloud.
 pub const PUBLIC_CLOUD: &str = "https://management.azure.com";
 
+/// Attempts of one request of the preflight: about seven seconds.
+const LOOKING_ATTEMPTS: u32 = 4;
+
 /// A Terraform that outlived its democtl is waited for this long.
 const LONGEST_APPLY: Duration = Duration::from_secs(45 * 60);
 
@@ -146,7 +149,12 @@ impl Azure {
         let version = terraform.version()?;
         (self.progress)(&format!("terraform {version}; looking at subscription {}", self.place.subscription));
         let arm = self.arm()?;
-        let report = preflight::inspect(&arm, &self.place.subscription, &self.profile, &self.environment.name).await;
+        // A person waits: a network that is not there is told after seconds, not after minutes.
+        let (quick, name) = (arm.with_attempts(LOOKING_ATTEMPTS), &self.environment.name);
+        let report = tokio::select! {
+            report = preflight::inspect(&quick, &self.place.subscription, &self.profile, name) => report,
+            () = self.cancel.cancelled() => return Err(Failure::msg(Kind::Cancelled, "cancelled: nothing was made")),
+        };
         let refused = report.refusals().count();
         if refused > 0 {
             let summary = format!("the subscription is not ready: {refused} of {} checks refuse", report.checks.len());

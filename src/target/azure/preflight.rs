@@ -93,7 +93,7 @@ impl Check {
             Some(403) => "give the login the role of docs/azure.md",
             _ => "try again; https://status.azure.com tells of Azure's own troubles",
         };
-        Self::refused(what, error.to_string(), remedy)
+        Self::refused(what, words(error), remedy)
     }
 }
 
@@ -180,7 +180,18 @@ fn no_login(error: &ArmError) -> Check {
         ArmError::NoAnswer { .. } => "check the network and the proxy settings",
         _ => "az login, or one of the other ways in docs/azure.md",
     };
-    Check::refused("login", error.to_string(), remedy)
+    Check::refused("login", words(error), remedy)
+}
+
+/// An error with its causes on one line.
+fn words(error: &ArmError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let _ = write!(text, ": {inner}");
+        cause = inner.source();
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn login(subscription: &Value) -> Check {

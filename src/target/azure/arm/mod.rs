@@ -58,7 +58,7 @@ impl Default for Patience {
 
 /// A client of one ARM endpoint. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Arm(Arc<Inner>);
+pub struct Arm(Arc<Inner>, Patience);
 
 #[derive(Debug)]
 struct Inner {
@@ -66,7 +66,6 @@ struct Inner {
     endpoint: Url,
     tokens: Cached,
     pace: Arc<dyn Pace>,
-    patience: Patience,
     /// After a 429 nobody asks before this moment: throttling is the subscription's, not one request's.
     not_before: Mutex<Duration>,
 }
@@ -111,7 +110,13 @@ impl Arm {
         }
         let http = http_client(loopback, patience.attempt).map_err(|error| unusable(error.to_string()))?;
         let tokens = Cached::new(tokens);
-        Ok(Self(Arc::new(Inner { http, endpoint, tokens, pace, patience, not_before: Mutex::default() })))
+        Ok(Self(Arc::new(Inner { http, endpoint, tokens, pace, not_before: Mutex::default() }), patience))
+    }
+
+    /// The same client, which gives up a request after so many attempts.
+    #[must_use]
+    pub fn with_attempts(&self, attempts: u32) -> Self {
+        Self(self.0.clone(), Patience { attempts, ..self.1.clone() })
     }
 
     /// A resource, or none when ARM knows of none.
@@ -217,7 +222,7 @@ impl Arm {
         for attempt in 1.. {
             self.wait_for_the_gate().await;
             let token = self.0.tokens.token(refused.as_ref()).await?;
-            let last = attempt >= self.0.patience.attempts;
+            let last = attempt >= self.1.attempts;
             let pause = match self.attempt(call, &token).await {
                 Ok(reply) if reply.status == 401 && refused.is_none() => {
                     refused = Some(token);

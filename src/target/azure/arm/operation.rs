@@ -147,7 +147,7 @@ impl<'a> Waiting<'a> {
         let Some(body) = self.arm.get(self.path, self.version).await? else {
             return match self.aim {
                 Aim::Gone => Ok(Seen::Done),
-                Aim::Made if self.waited() < self.arm.0.patience.unseen => Ok(Seen::Still("not seen".to_owned())),
+                Aim::Made if self.waited() < self.arm.1.unseen => Ok(Seen::Still("not seen".to_owned())),
                 Aim::Made => Err(ArmError::Unexpected {
                     path: self.path.to_owned(),
                     what: "404, though its creation was accepted".to_owned(),
@@ -200,10 +200,10 @@ impl<'a> Waiting<'a> {
     /// Waits for the next look; fails when the deadline would pass.
     async fn pause(&self, state: &str, asked: Option<Duration>) -> Result<(), ArmError> {
         let waited = self.waited();
-        if waited >= self.arm.0.patience.operation {
+        if waited >= self.arm.1.operation {
             return Err(ArmError::Deadline { path: self.path.to_owned(), state: state.to_owned(), waited });
         }
-        self.arm.0.pace.sleep(asked.unwrap_or(self.arm.0.patience.poll)).await;
+        self.arm.0.pace.sleep(asked.unwrap_or(self.arm.1.poll)).await;
         Ok(())
     }
 }
