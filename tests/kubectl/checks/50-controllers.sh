@@ -48,3 +48,11 @@ expect "a drain waits for it" 1 "Cannot evict pod as it would violate the pod's 
 expect "uncordon" 0 "node/$node uncordoned" kubectl uncordon "$node"
 expect "the budget goes" 0 'poddisruptionbudget.policy "pair" deleted' kubectl delete pdb pair
 expect "the pair goes" 0 'deployment.apps "pair" deleted' kubectl delete deployment pair
+
+space=$(kubectl get scaledobjects -A -o jsonpath='{.items[?(@.metadata.name=="worker")].metadata.namespace}')
+metric=$(kubectl get scaledobject worker -n "$space" -o jsonpath='{.status.externalMetricNames[0]}')
+external=/apis/external.metrics.k8s.io/v1beta1
+expect "an external metric" 0 '"metricName":"'"$metric"'","metricLabels":null,"timestamp":"[^"]+","value":"0"' \
+    kubectl get --raw "$external/namespaces/$space/$metric?labelSelector=scaledobject.keda.sh%2Fname%3Dworker"
+expect "whose it is must be said" 1 "scaledObject name is not specified" kubectl get --raw "$external/namespaces/$space/$metric"
+expect "it is discovered" 0 '"name":"externalmetrics"' kubectl get --raw "$external"

@@ -22,6 +22,14 @@ enum Requirement {
 pub struct LabelSelector(Vec<Requirement>);
 
 impl LabelSelector {
+    /// The one value that a label must have.
+    pub fn value_of(&self, label: &str) -> Option<&str> {
+        self.0.iter().find_map(|requirement| match requirement {
+            Requirement::In(key, values) if key == label && values.len() == 1 => Some(values[0].as_str()),
+            _ => None,
+        })
+    }
+
     /// Parses the string form: `a=b,c in (d,e),!f,g>5`.
     pub fn parse(text: &str) -> Result<Self, Status> {
         let mut requirements = Vec::new();

@@ -14,7 +14,7 @@ use democtl_core::{
             Behavior, Condition, Config, Container, ContainerUsage, Described, InitContainer, Input, Metric, Observed,
             Outcome, Pod, PodMetric, Policy, PolicyKind, Rules, Scale, SelectPolicy, State, Status, Target, reconcile,
         },
-        keda::{self, Trigger},
+        keda,
     },
     units,
 };
@@ -22,13 +22,13 @@ use serde_json::{Value, json};
 
 use super::{
     Context,
+    adapter::Adapter,
     object::{find, int, is_deleting, items, name, namespace, now, seconds_since, text, uid, write_status},
     scaled_object,
-    triggers::Readers,
 };
 use crate::api::{
     LabelSelector, Resource, Status as ApiStatus,
-    resources::{DEPLOYMENTS, HPAS, PODS, REPLICASETS, SCALEDOBJECTS},
+    resources::{DEPLOYMENTS, HPAS, PODS, REPLICASETS},
 };
 
 /// The controller manager's `--horizontal-pod-autoscaler-sync-period`.
@@ -37,7 +37,7 @@ const COMPONENT: &str = "horizontal-pod-autoscaler";
 
 pub(super) async fn run(context: Context) {
     let mut controller = Controller {
-        readers: Readers::new(context.directory.clone()),
+        adapter: Adapter::new(&context),
         context: Context { client: context.client.as_manager("kube-controller-manager"), ..context },
         states: BTreeMap::new(),
     };
@@ -60,7 +60,7 @@ pub(super) async fn run(context: Context) {
 
 struct Controller {
     context: Context,
-    readers: Readers,
+    adapter: Adapter,
     states: BTreeMap<String, (State, Status)>,
 }
 
@@ -202,48 +202,16 @@ impl Controller {
         Observed { pod_metrics: pod_metrics.collect(), timestamp_s: now_s, ..Observed::default() }
     }
 
-    /// What KEDA's metrics adapter answers: the trigger is read now.
+    /// What KEDA's metrics adapter answers.
     async fn external(&self, space: &str, metric: &str, part: &Value, replicas: keda::Replicas) -> Observed {
-        let failed = |error: String| Observed { error: Some(error), ..Observed::default() };
-        let owner = part["metric"]["selector"]["matchLabels"]["scaledobject.keda.sh/name"].as_str();
-        let Some(owner) = owner else {
-            return failed("no metrics returned from external metrics API".to_owned());
-        };
-        let object = match self.context.client.get(&SCALEDOBJECTS, space, owner) {
-            Ok(object) => object,
-            Err(status) => return failed(status.to_string()),
-        };
-        let triggers =
-            items(&object, "/spec/triggers").enumerate().map(|(index, trigger)| Trigger::parse(index, trigger));
-        let trigger = triggers.filter_map(Result::ok).find(|trigger| trigger.metric_name().as_deref() == Some(metric));
-        let Some(trigger) = trigger else { return failed(format!("no matching metrics found for {metric}")) };
-        let (spec, records) = (&object["spec"], &self.context.records);
-        let caches = spec["triggers"][trigger.index]["useCachedMetrics"] == true;
-        let cached = if caches { records.by_loop(&object, metric) } else { None };
-        let reads = cached.is_none();
-        let reading = if let Some(record) = cached {
-            record
-        } else {
-            let reading = self.readers.read(&trigger, space).await;
-            reading.map(|value| (vec![(metric.to_owned(), value.quantity)], value.active))
-        };
-        let (fallback, target) = (keda::Fallback::read(spec), trigger.target());
-        let stand_in = |quantity| (vec![(metric.to_owned(), quantity)], false);
-        let handed = records.with_health(&object, |health| {
-            keda::apply_fallback(fallback.as_ref(), health, metric, reading, &target, replicas, stand_in)
-        });
-        let metrics = handed.reading.clone().map(|(metrics, _)| metrics);
-        let served = keda::serve(spec, metric, Some(&metrics).filter(|_| !reads), || Some(&metrics));
-        if served.stored {
-            records.store_by_hpa(&object, metric, handed.reading, handed.fallback_active);
-        }
-        match served.metrics {
+        let selector = LabelSelector::from_value(&part["metric"]["selector"]);
+        match self.adapter.read(space, metric, &selector, replicas).await {
             Ok(metrics) => Observed {
                 values_milli: metrics.iter().map(|(_, quantity)| quantity.milli()).collect(),
                 timestamp_s: self.context.clock.now().as_secs_f64(),
                 ..Observed::default()
             },
-            Err(error) => failed(error),
+            Err(error) => Observed { error: Some(error), ..Observed::default() },
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The controllers: they watch objects and make others. Every scaling rule is a function of `democtl_core::autoscale`;
 //! here are only its inputs and what follows from its outcome.
 
+mod adapter;
 mod application;
 mod autoscaler;
 mod daemonset;
@@ -22,6 +23,7 @@ mod work;
 
 use std::sync::Arc;
 
+pub use adapter::Adapter;
 pub use records::Records;
 use tokio::task::JoinSet;
 

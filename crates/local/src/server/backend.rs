@@ -18,6 +18,7 @@ use crate::{
         http::{self as api_http, Answer},
         resources::PODS,
     },
+    controllers::Adapter,
     runtime::{
         logs::{LogError, LogKey, LogOptions, LogStore, LogStream},
         metrics::{PodUsage, ResourceMetrics},
@@ -29,6 +30,7 @@ pub(super) struct Backend {
     pub(super) client: Client,
     pub(super) logs: LogStore,
     pub(super) metrics: ResourceMetrics,
+    pub(super) adapter: Adapter,
     /// Ends what goes on beyond a request.
     pub(super) shutdown: CancellationToken,
 }
@@ -108,5 +110,14 @@ impl api_http::Backend for Backend {
 
     fn node_metrics(&self, node: &Value) -> Option<Value> {
         Some(self.metrics.render_node(node))
+    }
+
+    fn external_metric<'a>(
+        &'a self,
+        namespace: &'a str,
+        metric: &'a str,
+        selector: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Value>, Status>> {
+        self.adapter.answer(namespace, metric, selector).boxed()
     }
 }

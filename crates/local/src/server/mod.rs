@@ -132,12 +132,6 @@ pub async fn serve_until(config: Config, shutdown: CancellationToken) -> Result<
     let logs = LogStore::new(dir.join("logs"));
     let cloud = Cloud::new(&client, clock, config.clone());
     cloud.bootstrap()?;
-    let backend = Arc::new(Backend {
-        client: client.clone(),
-        logs: logs.clone(),
-        metrics: metrics.clone(),
-        shutdown: shutdown.clone(),
-    });
     let context = controllers::Context {
         client,
         clock,
@@ -147,6 +141,13 @@ pub async fn serve_until(config: Config, shutdown: CancellationToken) -> Result<
         cloud,
         records: controllers::Records::default(),
     };
+    let backend = Arc::new(Backend {
+        client: context.client.clone(),
+        logs: logs.clone(),
+        metrics: metrics.clone(),
+        adapter: controllers::Adapter::new(&context),
+        shutdown: shutdown.clone(),
+    });
     let kubelet = kubelet::Context {
         objects: objects.clone(),
         addresses: Addresses::for_pods(network),

@@ -1,19 +1,15 @@
-//! Discovery, version, and the metrics API, which has no stored objects.
+//! Discovery and version.
 
-use http::{Method, Request, StatusCode};
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Server, Status,
+    Answer, Server, Status, metrics,
     respond::{json as answer_json, plain},
-    route::Route,
     verbs::accept,
 };
-use crate::api::{registry::Definition, resource::resources::NODES};
-
-/// Groups that are served without stored objects.
-const METRICS: (&str, &str) = ("metrics.k8s.io", "v1beta1");
+use crate::api::registry::Definition;
 
 /// Answers discovery and version paths; none for others.
 pub(super) fn answer(server: &Server, path: &str, request: &Request<Incoming>) -> Result<Option<Answer>, Status> {
@@ -75,7 +71,7 @@ fn version() -> Value {
 fn groups(server: &Server) -> Vec<(String, Vec<String>)> {
     let mut all: Vec<(String, Vec<String>)> =
         server.api.registry.groups().into_iter().map(|group| (group.name, group.versions)).collect();
-    all.push((METRICS.0.to_owned(), vec![METRICS.1.to_owned()]));
+    all.extend(metrics::GROUPS.map(|group| (group.to_owned(), vec![metrics::VERSION.to_owned()])));
     all
 }
 
@@ -85,16 +81,10 @@ fn group((name, versions): &(String, Vec<String>)) -> Value {
     json!({ "name": name, "versions": all, "preferredVersion": all.first() })
 }
 
-fn metrics_resources() -> [(&'static str, &'static str, bool); 2] {
-    [("nodes", "NodeMetrics", false), ("pods", "PodMetrics", true)]
-}
-
 fn resource_list(server: &Server, group: &str, version: &str) -> Result<Value, Status> {
     let mut list = Vec::new();
-    if (group, version) == METRICS {
-        for (name, kind, namespaced) in metrics_resources() {
-            list.push(json!({ "name": name, "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": ["get", "list"] }));
-        }
+    for metrics::Served { name, kind, namespaced, verbs } in metrics::served(group, version) {
+        list.push(json!({ "name": name, "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": verbs }));
     }
     for definition in server.api.registry.resources(group, version) {
         let resource = &definition.resource;
@@ -173,11 +163,9 @@ fn group_discovery(server: &Server, core: bool) -> Value {
             let versions: Vec<Value> = versions
                 .iter()
                 .map(|version| {
-                    let resources = if (name.as_str(), version.as_str()) == METRICS {
-                        metrics_discovery()
-                    } else {
-                        server.api.registry.resources(&name, version).iter().map(|d| resource_discovery(d)).collect()
-                    };
+                    let stored = server.api.registry.resources(&name, version);
+                    let served = metrics::served(&name, version).iter().map(|served| served.discovery(&name, version));
+                    let resources: Vec<Value> = stored.iter().map(|d| resource_discovery(d)).chain(served).collect();
                     json!({ "version": version, "freshness": "Current", "resources": resources })
                 })
                 .collect();
@@ -185,21 +173,6 @@ fn group_discovery(server: &Server, core: bool) -> Value {
         })
         .collect();
     json!({ "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items })
-}
-
-fn metrics_discovery() -> Vec<Value> {
-    metrics_resources()
-        .into_iter()
-        .map(|(name, kind, namespaced)| {
-            json!({
-                "resource": name,
-                "responseKind": { "group": METRICS.0, "version": METRICS.1, "kind": kind },
-                "scope": if namespaced { "Namespaced" } else { "Cluster" },
-                "singularResource": "",
-                "verbs": ["get", "list"],
-            })
-        })
-        .collect()
 }
 
 fn resource_discovery(definition: &Definition) -> Value {
@@ -235,29 +208,4 @@ fn resource_discovery(definition: &Definition) -> Value {
         entry["subresources"] = json!(subresources);
     }
     entry
-}
-
-/// `metrics.k8s.io`: what pods and nodes use now.
-pub(super) fn metrics(server: &Server, route: &Route, method: &Method) -> Result<Answer, Status> {
-    if *method != Method::GET {
-        return Err(Status::method_not_allowed());
-    }
-    let client = server.api.client();
-    let (kind, found): (&str, Vec<Value>) = match route.resource.as_str() {
-        "pods" => ("PodMetrics", server.backend.pod_metrics(&route.namespace)),
-        "nodes" => {
-            let nodes = client.list(&NODES, "").0;
-            ("NodeMetrics", nodes.iter().filter_map(|node| server.backend.node_metrics(node)).collect())
-        }
-        _ => return Err(Status::no_such_path()),
-    };
-    if route.name.is_empty() {
-        let list = json!({
-            "kind": format!("{kind}List"), "apiVersion": "metrics.k8s.io/v1beta1", "metadata": {}, "items": found,
-        });
-        return Ok(answer_json(StatusCode::OK, &list));
-    }
-    let one = found.into_iter().find(|item| item["metadata"]["name"] == *route.name);
-    let text = format!("{}.metrics.k8s.io \"{}\" not found", route.resource, route.name);
-    one.map(|item| answer_json(StatusCode::OK, &item)).ok_or_else(|| Status::new(404, "NotFound", text))
 }

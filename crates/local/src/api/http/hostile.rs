@@ -46,6 +46,9 @@ impl super::Backend for Nobody {
     fn node_metrics(&self, _: &Value) -> Option<Value> {
         None
     }
+    fn external_metric<'a>(&'a self, _: &'a str, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Vec<Value>, Status>> {
+        ready(Err(Status::plain("there are no metrics"))).boxed()
+    }
 }
 
 struct Server {

@@ -4,6 +4,7 @@ mod accept;
 mod body;
 mod connections;
 mod discovery;
+mod metrics;
 mod openapi;
 mod options;
 mod respond;
@@ -49,6 +50,13 @@ pub trait Backend: Send + Sync + 'static {
     fn pod_metrics(&self, namespace: &str) -> Vec<Value>;
     /// `NodeMetrics` of a node.
     fn node_metrics(&self, node: &Value) -> Option<Value>;
+    /// `ExternalMetricValue`s of a metric in a namespace; the label selector names its `ScaledObject`.
+    fn external_metric<'a>(
+        &'a self,
+        namespace: &'a str,
+        metric: &'a str,
+        selector: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Value>, Status>>;
 }
 
 /// Largest body; upstream's.
@@ -131,8 +139,8 @@ async fn dispatch(server: &Server, user: &User, path: &str, request: Request<Inc
         return Ok(plain(StatusCode::NOT_FOUND, "404 page not found\n"));
     };
     review::allow(server, user, request.method(), &route, &query)?;
-    if route.group == "metrics.k8s.io" {
-        return discovery::metrics(server, &route, request.method());
+    if let Some(answer) = metrics::answer(server, &route, &query, request.method()).await {
+        return answer;
     }
     if matches!(route.group.as_str(), "authorization.k8s.io" | "authentication.k8s.io")
         && request.method() == Method::POST
