@@ -262,11 +262,8 @@ impl Environment {
 
     /// Remembers what was asked for; whole or not at all.
     pub fn remember(&self, request: &Request) -> Result<(), Failure> {
-        write_whole(
-            &self.dir.join(REQUEST_FILE),
-            &serde_json::to_vec_pretty(request).map_err(anyhow::Error::from)?,
-        )
-        .or_fail(Kind::Other, || format!("cannot write into {}", self.dir.display()))
+        write_whole(&self.dir.join(REQUEST_FILE), &serde_json::to_vec_pretty(request).map_err(anyhow::Error::from)?)
+            .or_fail(Kind::Other, || format!("cannot write into {}", self.dir.display()))
     }
 
     /// The ledger.

@@ -3,8 +3,8 @@
 mod bad_usage;
 mod cancelled;
 mod environment;
-mod full_disk;
 mod forecast;
+mod full_disk;
 mod generated;
 mod help;
 mod killed;
