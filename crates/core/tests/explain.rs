@@ -43,11 +43,7 @@ fn load(profile: &str, sets: &[(&str, &str)]) -> Profile {
 fn three_failures_have_three_causes() {
     let cases = [
         ("m3demo1", Recorded::read("m3demo1", "m3demo1", &[]), Cause::Concurrency),
-        (
-            "m3demo2-as-written",
-            Recorded::read("m3demo2-as-written", "m3demo2-as-written", &[]),
-            Cause::TriggerSignal,
-        ),
+        ("m3demo2-as-written", Recorded::read("m3demo2-as-written", "m3demo2-as-written", &[]), Cause::TriggerSignal),
         (
             "m3demo2-max-3",
             Recorded::read("m3demo2-max-3", "m3demo2", &[("workload.web.scaling.max", "3")]),
@@ -57,7 +53,9 @@ fn three_failures_have_three_causes() {
     for (name, recorded, cause) in cases {
         let explanation = recorded.explain();
         println!("{name}: {explanation:#?}");
-        let [spike] = explanation.failed.as_slice() else { panic!("{name}: one test failed: {:?}", explanation.failed) };
+        let [spike] = explanation.failed.as_slice() else {
+            panic!("{name}: one test failed: {:?}", explanation.failed)
+        };
         let first = &spike.bottlenecks[0];
         assert_eq!((spike.test.as_str(), first.cause), ("spike", cause), "{name}: {spike:#?}");
         assert!(first.share > 0.5, "{name}: {spike:#?}");

@@ -15,7 +15,7 @@ use super::{
     words,
 };
 use crate::{
-    profile::{Role, Web, Worker, Workload},
+    profile::{Role, Web, Worker, Workload, lint},
     suite::{Step, Test},
     verdict::{Second, Verdict},
 };
@@ -76,6 +76,8 @@ pub struct Diagnosis {
 
 /// Share of what pods can execute from which they count as full.
 const FULL: f64 = 0.8;
+/// Connections that were open have found pods that came so many profile seconds ago, and so many real ones.
+const REACHED_S: (f64, f64) = (30.0, 2.0);
 /// Each second's requests are spread over so many moments.
 const SLICES: u32 = 10;
 
@@ -198,7 +200,7 @@ impl Scene<'_> {
             evidence.ready = Some((least.min(pods.ready), most.max(pods.ready)));
             evidence.most_wanted = evidence.most_wanted.max(self.track.wanted(&self.workload.name, at_s));
             evidence.most_pending = evidence.most_pending.max(pods.pending);
-            evidence.in_flight = evidence.in_flight.max(second.requests as f64 * second.p50_ms / 1000.0);
+            evidence.in_flight = evidence.in_flight.max(in_flight(second));
             evidence.used = evidence.used.max(self.used(second, pods.ready));
             evidence.queue = evidence.queue.max(self.track.queue.at(at_s).unwrap_or(0));
             if let Some(sync) = sync {
@@ -232,10 +234,22 @@ impl Scene<'_> {
         if places > 0.0 { busy / places } else { f64::INFINITY }
     }
 
+    /// Whether the pods execute about all that they can, or more requests are there than places; the latter says nothing
+    /// of pods that open connections have not found yet.
+    fn full(&self, second: &Second, at_s: f64, pods: Pods) -> bool {
+        let reached = REACHED_S.0.max(REACHED_S.1 * self.track.speed);
+        let fresh = self
+            .track
+            .risen_s(&self.workload.name, at_s)
+            .is_some_and(|risen| risen >= self.span.from_s && at_s - risen < reached);
+        let places = f64::from(pods.ready) * f64::from(self.web.concurrency);
+        self.used(second, pods.ready) >= FULL || (!fresh && in_flight(second) >= places)
+    }
+
     fn cause(&self, second: &Second, at_s: f64, pods: Pods, sync: Option<&Replayed>) -> Cause {
         let name = &self.workload.name;
         let wanted = self.track.wanted(name, at_s);
-        if self.used(second, pods.ready) < FULL {
+        if !self.full(second, at_s, pods) {
             let behind = self.workers().is_some_and(|(worker, stores)| {
                 let ready = self.track.pods(&worker.name, at_s).ready.max(1) as u64;
                 self.polls() && self.track.queue.at(at_s).unwrap_or(0) > ready * u64::from(stores.batch)
@@ -268,6 +282,27 @@ impl Scene<'_> {
         })
     }
 
+    /// Pods were full and the signal too weak; the profile's own arithmetic may tell why.
+    fn signal(&self, full: &str, seen: &Evidence) -> String {
+        let mut text = match &seen.metric {
+            Some((_, metric)) => format!(
+                "{full}, yet the triggers asked for {} at most: the strongest signal was {metric}, and the max was not \
+                 reached",
+                seen.asked
+            ),
+            None => {
+                format!("{full}, yet no more than {} were asked for, and the max was not reached", seen.most_wanted)
+            }
+        };
+        let path = format!("workload.{}.", self.workload.name);
+        let never = lint(self.recording.profile).into_iter().filter(|lint| lint.code == "threshold_never_crossed");
+        for lint in never.filter(|lint| lint.path.starts_with(&path)) {
+            text.push_str("; ");
+            text.push_str(&lint.message);
+        }
+        text
+    }
+
     fn text(&self, cause: Cause, seen: &Evidence) -> String {
         let name = &self.workload.name;
         let (least, most) = seen.ready.unwrap_or_default();
@@ -290,10 +325,7 @@ impl Scene<'_> {
                 "{full}; the autoscaler stood at its max of {} while {metric} asked for {}",
                 seen.most_wanted, seen.asked
             ),
-            Cause::TriggerSignal => format!(
-                "{full}, yet the triggers asked for {} at most: {metric} was the strongest signal, with the max not reached",
-                seen.asked
-            ),
+            Cause::TriggerSignal => self.signal(&full, seen),
             Cause::ScaleUpPolicy => format!("{full}; {metric} asked for {}, more than a step may add", seen.asked),
             Cause::Stabilization => format!("{full}; {metric} asked for {}, a window held it", seen.asked),
             Cause::MetricsMissing => format!("{full}; the autoscaler had no metrics to decide by"),
@@ -313,6 +345,11 @@ impl Scene<'_> {
             ),
         }
     }
+}
+
+/// Mean number of requests in the system, by Little's law.
+fn in_flight(second: &Second) -> f64 {
+    second.requests as f64 * second.p50_ms / 1000.0
 }
 
 /// Share of a second's answers that took longer than `limit` milliseconds, by its median and 95th percentile.

@@ -1,4 +1,5 @@
-//! Decisions about replicas: each change, each time without one though load rose, each time a window held.
+//! Decisions about replicas: each change, each time without one though load rose or a metric
+//! asked for more, each time a window held.
 
 use std::collections::BTreeMap;
 
@@ -66,6 +67,11 @@ pub(super) fn rule_of(sync: &Replayed) -> Rule {
     {
         return Rule::MetricsMissing;
     }
+    let asked = asked(sync);
+    // A rescale overwrites the condition that tells of the window: more than any metric asks for can only be remembered.
+    if sync.desired > sync.replicas && (1..sync.desired).contains(&asked.max(1)) && has_values(sync) {
+        return Rule::Window;
+    }
     if let Some(limited) = sync.condition("ScalingLimited")
         && limited.status
     {
@@ -76,18 +82,17 @@ pub(super) fn rule_of(sync: &Replayed) -> Rule {
             _ => return Rule::Policy,
         }
     }
-    let asked = asked(sync);
     if sync.desired > sync.replicas {
-        return if sync.metrics.iter().all(|metric| metric.value.is_none()) {
-            Rule::MinReplicas
-        } else {
-            Rule::MetricAbove
-        };
+        return if has_values(sync) { Rule::MetricAbove } else { Rule::MinReplicas };
     }
     if sync.desired < sync.replicas {
         return Rule::AllBelow;
     }
     if asked != sync.replicas && asked != 0 { Rule::Window } else { Rule::Tolerance }
+}
+
+fn has_values(sync: &Replayed) -> bool {
+    sync.metrics.iter().any(|metric| metric.value.is_some())
 }
 
 /// What the metrics ask for before windows and limits; 0 where none has a proposal.
@@ -111,8 +116,13 @@ fn because(sync: &Replayed) -> String {
         Rule::MetricAbove => format!("{strongest}: asks for {asked}"),
         Rule::MaxReplicas => format!("{strongest}: asks for {asked}, the most is {}", sync.desired),
         Rule::Policy => format!(
-            "{strongest}: asks for {asked}, the policy of {} allows {}",
+            "{strongest}: asks for {asked}, the policy ({}) allows {}",
             rules(asked > sync.replicas),
+            sync.desired
+        ),
+        Rule::Window if sync.desired > sync.replicas => format!(
+            "{}: ask for {asked}, but the highest recommendation within the scale-down window stands: {}",
+            words::metrics(&sync.metrics),
             sync.desired
         ),
         Rule::Window => {
@@ -120,6 +130,9 @@ fn because(sync: &Replayed) -> String {
             format!("{}: ask for {asked}, but {window}", words::metrics(&sync.metrics))
         }
         Rule::AllBelow => format!("all below target ({}): asks for {asked}", words::metrics(&sync.metrics)),
+        Rule::MinReplicas if has_values(sync) => {
+            format!("{}: ask for {asked}, the least is {}", words::metrics(&sync.metrics), sync.desired)
+        }
         Rule::MinReplicas => format!("{} is the least", sync.desired),
         Rule::MetricsMissing => {
             let message = sync.condition("ScalingActive").map_or("", |condition| condition.message.as_str());
@@ -143,7 +156,7 @@ fn within(metrics: &[MetricView], replicas: i32) -> String {
     format!("{}: {why}", words::metrics(metrics))
 }
 
-/// Runs of syncs that changed nothing, by one rule, where load rose or a window held.
+/// Runs of syncs that changed nothing, by one rule, where load rose, a metric asked for more, or a window held.
 fn holds(workload: &Workload, track: &Track<'_>, syncs: &[Replayed], decisions: &mut Vec<Decision>) {
     let same = |a: &Replayed, b: &Replayed| {
         let quiet = |sync: &Replayed| sync.desired == sync.replicas;
@@ -161,11 +174,12 @@ fn holds(workload: &Workload, track: &Track<'_>, syncs: &[Replayed], decisions: 
         };
         let before = load(first.at_s - SYNC_S);
         let rose = group.iter().any(|sync| load(sync.at_s) > before.max(1.0) * 1.02);
-        if !rose && rule != Rule::Window {
+        let ratio = |sync: &Replayed| sync.metrics.iter().filter_map(|metric| metric.ratio).fold(0.0, f64::max);
+        let wants_more = group.iter().any(|sync| asked(sync) > sync.replicas);
+        if !rose && !wants_more && rule != Rule::Window {
             continue;
         }
         // The sync that came nearest to a change tells most.
-        let ratio = |sync: &Replayed| sync.metrics.iter().filter_map(|metric| metric.ratio).fold(0.0, f64::max);
         let told = group.iter().max_by(|a, b| ratio(a).total_cmp(&ratio(b))).unwrap_or(last);
         decisions.push(Decision {
             at_s: first.at_s,

@@ -138,6 +138,12 @@ impl<'a> Track<'a> {
         self.pods.get(workload).and_then(|steps| steps.at(at_s)).unwrap_or_default()
     }
 
+    /// When its ready pods last became more.
+    pub(super) fn risen_s(&self, workload: &str, at_s: f64) -> Option<f64> {
+        let changes = self.pods.get(workload)?.all().windows(2).rev();
+        changes.filter(|pair| pair[1].0 <= at_s).find(|pair| pair[1].1.ready > pair[0].1.ready).map(|pair| pair[1].0)
+    }
+
     /// The most replicas that its autoscaler may ask for; none where nothing scales it.
     pub(super) fn max(&self, workload: &str, at_s: f64) -> Option<i32> {
         self.bounds.get(workload).and_then(|steps| steps.at(at_s)).map(|(_, max)| max)

@@ -8,16 +8,16 @@ pub(super) fn short(value: f64) -> String {
     if value.abs() >= 10.0 || value.fract().abs() < 0.05 { format!("{value:.0}") } else { format!("{value:.1}") }
 }
 
-/// `in-flight 41/pod is 6.8 times its 6`.
+/// `in-flight 41/pod is 6.83 times its target 6`.
 pub(super) fn metric(metric: &MetricView) -> String {
     let (Some(value), Some(ratio)) = (metric.value, metric.ratio) else {
         return format!("{} has no value", metric.name);
     };
     let (value, target) = (short(value), short(metric.target));
-    format!("{} {value}{} is {ratio:.2} of its {target}", metric.name, metric.unit)
+    format!("{} {value}{} is {ratio:.2} times its target {target}", metric.name, metric.unit)
 }
 
-/// All metrics: `cpu 40 % is 0.67 of its 60, ...`.
+/// All metrics: `cpu 40 % is 0.67 times its target 60, ...`.
 pub(super) fn metrics(all: &[MetricView]) -> String {
     all.iter().map(metric).collect::<Vec<_>>().join(", ")
 }
