@@ -176,7 +176,10 @@ fn holds(workload: &Workload, track: &Track<'_>, syncs: &[Replayed], decisions: 
         let rose = group.iter().any(|sync| load(sync.at_s) > before.max(1.0) * 1.02);
         let ratio = |sync: &Replayed| sync.metrics.iter().filter_map(|metric| metric.ratio).fold(0.0, f64::max);
         let wants_more = group.iter().any(|sync| asked(sync) > sync.replicas);
-        if !rose && !wants_more && rule != Rule::Window {
+        // Users who are refused or turned away are load that the number of users does not show.
+        let refused = |at_s: f64| track.second(at_s).is_some_and(|second| second.failed > 0);
+        let refused = matches!(workload.role, Role::Web(_)) && group.iter().any(|sync| refused(sync.at_s));
+        if !rose && !wants_more && !refused && rule != Rule::Window {
             continue;
         }
         // The sync that came nearest to a change tells most.
