@@ -186,7 +186,7 @@ fn holds(workload: &Workload, track: &Track<'_>, syncs: &[Replayed], decisions: 
         let told = group.iter().max_by(|a, b| ratio(a).total_cmp(&ratio(b))).unwrap_or(last);
         decisions.push(Decision {
             at_s: first.at_s,
-            until_s: Some(last.at_s + SYNC_S),
+            until_s: Some((last.at_s + SYNC_S).min(track.end_s)),
             subject: workload.name.clone(),
             from: first.replicas,
             to: first.replicas,
