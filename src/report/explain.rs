@@ -4,7 +4,7 @@ use std::{fmt::Write as _, fs, io::ErrorKind, path::Path};
 
 use democtl_core::{
     event::Event,
-    explain::{self, Cause, Decision, Explanation, MetricView, Recording},
+    explain::{self, Cause, Decision, Explanation, MetricView, Recording, Rule},
     profile::{Lint, Profile},
     verdict::TestResult,
 };
@@ -106,8 +106,11 @@ pub fn human(explanation: &Explanation) -> String {
 
 /// `+00:38 web 2 -> 3: ...`, or `+00:38 to +01:10 web stays at 2: ...`.
 fn line(decision: &Decision) -> String {
-    let Decision { at_s, until_s, subject, from, to, text, .. } = decision;
+    let Decision { at_s, until_s, subject, from, to, rule, text, .. } = decision;
     match until_s {
+        Some(until_s) if *rule == Rule::Unschedulable => {
+            format!("{} to {} {subject}: {text}", stamp(*at_s), stamp(*until_s))
+        }
         Some(until_s) => format!("{} to {} {subject} stays at {to}: {text}", stamp(*at_s), stamp(*until_s)),
         None if from == to => format!("{} {subject} {to}: {text}", stamp(*at_s)),
         None => format!("{} {subject} {from} -> {to}: {text}", stamp(*at_s)),

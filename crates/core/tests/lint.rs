@@ -60,10 +60,13 @@ fn each_warning_goes_when_its_cause_goes() {
     );
 }
 
+/// Overrides of a profile.
+type Sets = &'static [(&'static str, &'static str)];
+
 #[test]
 fn each_setting_that_misleads_is_named() {
     let web = "workload.web.scaling";
-    let cases: [(&str, &[(&str, &str)], &str); 6] = [
+    let cases: [(&str, Sets, &str); 6] = [
         ("m3demo2", &[("workload.web.base_memory", "800Mi")], "idle_above_threshold workload.web.scaling.trigger.1"),
         (
             "m3demo2",

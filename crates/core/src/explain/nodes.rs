@@ -67,7 +67,8 @@ fn removed(recording: &Recording<'_>, track: &Track<'_>, at_s: f64, node: &str) 
     let added = last(&|fact| matches!(fact, Fact::Nodes { change, .. } if change == "provisioning"));
     let fewer = track.pods.values().flat_map(|steps| steps.all().windows(2)).filter(|pair| {
         let [(_, was), (at, is)] = pair else { return false };
-        *at < at_s && is.total < was.total
+        // What went later cannot have begun the timer.
+        *at <= at_s - settings.scale_down_unneeded_time.as_secs_f64() && is.total < was.total
     });
     let fewer = fewer.map(|pair| pair[1].0).fold(f64::NEG_INFINITY, f64::max);
     let (delay, unneeded) = (settings.scale_down_delay_after_add, settings.scale_down_unneeded_time);
@@ -77,7 +78,7 @@ fn removed(recording: &Recording<'_>, track: &Track<'_>, at_s: f64, node: &str) 
     } else {
         let since = if fewer.is_finite() { at_s - fewer } else { unneeded.as_secs_f64() };
         format!(
-            "node {node} went: unneeded for {}, {} after pods last became fewer",
+            "node {node} went: unneeded for {}, {} after pods became fewer",
             format_duration(unneeded),
             words::clock(since)
         )

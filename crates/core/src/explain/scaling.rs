@@ -1,7 +1,7 @@
 //! Decisions about replicas: each change, each time without one though load rose or a metric
 //! asked for more, each time a window held.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use super::{
     Decision, Recording, Rule,
@@ -67,28 +67,25 @@ pub(super) fn rule_of(sync: &Replayed) -> Rule {
     {
         return Rule::MetricsMissing;
     }
-    let asked = asked(sync);
-    // A rescale overwrites the condition that tells of the window: more than any metric asks for can only be remembered.
-    if sync.desired > sync.replicas && (1..sync.desired).contains(&asked.max(1)) && has_values(sync) {
-        return Rule::Window;
+    let (asked, seen) = (asked(sync), has_values(sync));
+    let limited = sync.condition("ScalingLimited").filter(|limited| limited.status);
+    let limit = limited.map_or("", |limited| limited.reason.as_str());
+    // More than any metric asks for is what a window remembers, unless the floor or a policy explains it. A rescale
+    // overwrites the condition that would tell of the window.
+    let remembered = seen && asked < sync.desired && !matches!(limit, "TooFewReplicas" | "ScaleDownLimit");
+    match (limit, sync.desired.cmp(&sync.replicas)) {
+        _ if remembered => Rule::Window,
+        ("TooManyReplicas", _) => Rule::MaxReplicas,
+        ("TooFewReplicas", Ordering::Less) => Rule::AllBelow,
+        ("TooFewReplicas", _) => Rule::MinReplicas,
+        ("ScaleUpLimit" | "ScaleDownLimit", _) => Rule::Policy,
+        (_, Ordering::Greater) if seen => Rule::MetricAbove,
+        (_, Ordering::Greater) => Rule::MinReplicas,
+        (_, Ordering::Less) => Rule::AllBelow,
+        // An upward window holds back what is asked for.
+        (_, Ordering::Equal) if asked > sync.replicas => Rule::Window,
+        (_, Ordering::Equal) => Rule::Tolerance,
     }
-    if let Some(limited) = sync.condition("ScalingLimited")
-        && limited.status
-    {
-        match limited.reason.as_str() {
-            "TooManyReplicas" => return Rule::MaxReplicas,
-            "TooFewReplicas" if sync.desired >= sync.replicas => return Rule::MinReplicas,
-            "TooFewReplicas" => return Rule::AllBelow,
-            _ => return Rule::Policy,
-        }
-    }
-    if sync.desired > sync.replicas {
-        return if has_values(sync) { Rule::MetricAbove } else { Rule::MinReplicas };
-    }
-    if sync.desired < sync.replicas {
-        return Rule::AllBelow;
-    }
-    if asked != sync.replicas && asked != 0 { Rule::Window } else { Rule::Tolerance }
 }
 
 fn has_values(sync: &Replayed) -> bool {
@@ -120,15 +117,15 @@ fn because(sync: &Replayed) -> String {
             rules(asked > sync.replicas),
             sync.desired
         ),
-        Rule::Window if sync.desired > sync.replicas => format!(
+        Rule::Window if asked > sync.desired => {
+            let window = sync.condition("AbleToScale").map_or("a stabilisation window holds", |c| c.message.as_str());
+            format!("{strongest}: asks for {asked}, but {window}")
+        }
+        Rule::Window => format!(
             "{}: ask for {asked}, but the highest recommendation within the scale-down window stands: {}",
             words::metrics(&sync.metrics),
             sync.desired
         ),
-        Rule::Window => {
-            let window = sync.condition("AbleToScale").map_or("a stabilisation window holds", |c| c.message.as_str());
-            format!("{}: ask for {asked}, but {window}", words::metrics(&sync.metrics))
-        }
         Rule::AllBelow => format!("all below target ({}): asks for {asked}", words::metrics(&sync.metrics)),
         Rule::MinReplicas if has_values(sync) => {
             format!("{}: ask for {asked}, the least is {}", words::metrics(&sync.metrics), sync.desired)
@@ -179,7 +176,8 @@ fn holds(workload: &Workload, track: &Track<'_>, syncs: &[Replayed], decisions: 
         // Users who are refused or turned away are load that the number of users does not show.
         let refused = |at_s: f64| track.second(at_s).is_some_and(|second| second.failed > 0);
         let refused = matches!(workload.role, Role::Web(_)) && group.iter().any(|sync| refused(sync.at_s));
-        if !rose && !wants_more && !refused && rule != Rule::Window {
+        let window = rule == Rule::Window && first.replicas > track.min(&workload.name, first.at_s);
+        if !rose && !wants_more && !refused && !window {
             continue;
         }
         // The sync that came nearest to a change tells most.

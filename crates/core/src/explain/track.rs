@@ -149,6 +149,11 @@ impl<'a> Track<'a> {
         self.bounds.get(workload).and_then(|steps| steps.at(at_s)).map(|(_, max)| max)
     }
 
+    /// The least replicas that it may have.
+    pub(super) fn min(&self, workload: &str, at_s: f64) -> i32 {
+        self.bounds.get(workload).and_then(|steps| steps.at(at_s)).map_or(0, |(min, _)| min)
+    }
+
     /// The load test's figures at a moment.
     pub(super) fn second(&self, at_s: f64) -> Option<&'a Second> {
         let span = self.tests.iter().find(|span| (span.from_s..span.until_s).contains(&at_s))?;
