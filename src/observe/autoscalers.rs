@@ -149,3 +149,71 @@ fn figures(value: &MetricValueStatus) -> CurrentMetric {
         value_milli: value.value.as_ref().and_then(milli),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn hpa() -> HorizontalPodAutoscaler {
+        let external = |part: Value| {
+            let mut whole = json!({ "metric": { "name": "s3-prometheus" } });
+            whole["target"] = json!({ "type": "AverageValue", "averageValue": "6" });
+            whole.as_object_mut().expect("an object").extend(part.as_object().expect("an object").clone());
+            json!({ "type": "External", "external": whole })
+        };
+        let cpu = json!({ "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 60 } });
+        let current = json!({ "current": { "averageValue": "91500m" } });
+        serde_json::from_value(json!({
+            "metadata": { "name": "keda-hpa-web" },
+            "spec": {
+                "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" },
+                "minReplicas": 2,
+                "maxReplicas": 3,
+                "metrics": [external(json!({})), { "type": "Resource", "resource": cpu }],
+                "behavior": { "scaleUp": {
+                    "stabilizationWindowSeconds": 0,
+                    "selectPolicy": "Min",
+                    "policies": [{ "type": "Percent", "value": 400, "periodSeconds": 15 }],
+                } },
+            },
+            "status": {
+                "currentReplicas": 2,
+                "desiredReplicas": 3,
+                "currentMetrics": [external(current), { "type": "" }],
+                "conditions": [{ "type": "ScalingLimited", "status": "True", "reason": "TooManyReplicas" }],
+            },
+        }))
+        .expect("an autoscaler")
+    }
+
+    #[test]
+    fn a_specification_keeps_targets_by_the_names_of_triggers() {
+        let profile = Profile::load_builtin("m3demo2", &[]).expect("built in").expect("valid");
+        let Some(Fact::Autoscaler { workload, min, max, behavior, metrics }) = specification(&hpa(), &profile) else {
+            panic!("it has a specification");
+        };
+        assert_eq!((workload.as_str(), min, max), ("web", 2, 3));
+        let names: Vec<_> = metrics.iter().map(|metric| (metric.name.as_str(), metric.resource)).collect();
+        assert_eq!(names, [("in-flight", false), ("cpu", true)]);
+        assert_eq!(metrics[0].target.average_value_milli, Some(6000));
+        assert_eq!(metrics[1].target.average_utilization_percent, Some(60));
+        let up = behavior.expect("a behaviour").scale_up.expect("rules");
+        assert_eq!((up.stabilization_window_s, up.select_policy), (Some(0), Some(SelectPolicy::Min)));
+        let policy = Policy { kind: PolicyKind::Percent, value: 400, period_s: 15 };
+        assert_eq!(up.policies, Some(vec![policy]));
+    }
+
+    #[test]
+    fn a_sync_keeps_figures_and_tells_failed_metrics_apart() {
+        let Some(Fact::Sync { replicas, desired, metrics, conditions, .. }) = sync(&hpa(), "web".into()) else {
+            panic!("there was a sync");
+        };
+        let in_flight = CurrentMetric { average_value_milli: Some(91_500), ..CurrentMetric::default() };
+        assert_eq!((replicas, desired, metrics), (2, 3, vec![Some(in_flight), None]));
+        assert_eq!((conditions[0].status, conditions[0].reason.as_str()), (true, "TooManyReplicas"));
+        let fresh = HorizontalPodAutoscaler { status: None, ..hpa() };
+        assert_eq!(sync(&fresh, "web".into()), None);
+    }
+}

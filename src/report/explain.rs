@@ -86,6 +86,9 @@ pub fn human(explanation: &Explanation) -> String {
     }
     for diagnosis in &explanation.failed {
         let _ = writeln!(text, "{} failed: {}", diagnosis.test, diagnosis.thresholds.join(", "));
+        if diagnosis.bottlenecks.is_empty() {
+            text.push_str("  no failed or late request tells why\n");
+        }
         for bottleneck in &diagnosis.bottlenecks {
             let _ = writeln!(
                 text,

@@ -129,15 +129,21 @@ fn one_moment_shows_what_held_and_what_stood() {
 
 /// A spike of one profile minute in real time, told by hand: so many answers a second, of `p50` milliseconds.
 struct Story {
+    test: &'static str,
+    threshold: &'static str,
     events: Vec<Event>,
     seconds: Vec<Second>,
 }
 
 impl Story {
     fn new() -> Self {
-        let story = Self { events: Vec::new(), seconds: Vec::new() };
+        Self::of("spike", "http_req_duration: p(95)<500")
+    }
+
+    fn of(test: &'static str, threshold: &'static str) -> Self {
+        let story = Self { test, threshold, events: Vec::new(), seconds: Vec::new() };
         let started = Fact::RunStarted { environment: "told".into(), profile: "m3demo2".into(), speed: 1.0 };
-        story.tell(0.0, started).tell(0.0, Fact::TestStarted { test: "spike".into() })
+        story.tell(0.0, started).tell(0.0, Fact::TestStarted { test: test.into() })
     }
 
     fn tell(mut self, at_s: f64, fact: Fact) -> Self {
@@ -168,10 +174,11 @@ impl Story {
     }
 
     fn explain(self) -> Explanation {
-        let Self { events, seconds } = self.tell(60.0, Fact::TestFinished { test: "spike".into(), passed: false });
-        let threshold = "http_req_duration: p(95)<500".parse().expect("a threshold");
+        let finished = Fact::TestFinished { test: self.test.into(), passed: false };
+        let Self { test, threshold, events, seconds } = self.tell(60.0, finished);
+        let threshold = threshold.parse().expect("a threshold");
         let test = TestResult {
-            name: "spike".into(),
+            name: test.into(),
             verdict: Verdict::Fail,
             engine: "builtin".into(),
             duration_s: 60.0,
@@ -256,6 +263,19 @@ fn new_pods_that_open_connections_do_not_reach_are_told_from_full_ones() {
 }
 
 #[test]
+fn journeys_that_wait_for_workers_have_their_queue_as_cause() {
+    let queue = |depth| {
+        let sample = Fact::Sample { queue: Some(depth), processed: None, cpu_milli: Vec::new(), usd_per_hour: 0.0 };
+        let worker = Fact::Pods { workload: "worker".into(), ready: 1, pending: 0, total: 1 };
+        let story = Story::of("load", "checks: rate>0.9").pods(0.0, 2, 0).tell(0.0, worker).tell(0.0, sample);
+        story.answers(50, 60.0)
+    };
+    assert_eq!(queue(5_000).causes(), [Cause::WorkerQueue]);
+    // One batch is what a worker claims at once: nobody waits for another.
+    assert_eq!(queue(20).causes(), [Cause::ConnectionPinning]);
+}
+
+#[test]
 fn nodes_are_explained_by_pods_and_timers() {
     let story = Story::new().pods(0.0, 4, 0).nodes(0.0, (2, 2), "listed").pods(10.0, 4, 3);
     let refused = Fact::FailedScheduling {
@@ -275,6 +295,9 @@ fn nodes_are_explained_by_pods_and_timers() {
     let removed = of(Rule::NodeRemoved);
     assert_eq!((removed.from, removed.to), (3, 2));
     assert!(removed.text.contains("unneeded for 10m, 10:05 after pods became fewer"), "{removed:?}");
+    let timer = of(Rule::NodeTimer);
+    assert_eq!((timer.at_s, timer.until_s, timer.to), (100.0, Some(705.0), 3));
+    assert!(timer.text.contains("it must be so for 10m, and no node goes within 10m of a scale-up"), "{timer:?}");
     let pending = of(Rule::Unschedulable);
     assert_eq!((pending.at_s, pending.until_s), (10.0, Some(52.0)));
     assert!(pending.text.contains("3 pods fit on no node: 0/2 nodes are available"), "{pending:?}");

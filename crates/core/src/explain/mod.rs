@@ -67,6 +67,8 @@ pub enum Rule {
     NodeAdded,
     /// A machine became a node.
     NodeReady,
+    /// A node that is not needed waits for the autoscaler's timers.
+    NodeTimer,
     /// A node went.
     NodeRemoved,
 }

@@ -23,7 +23,23 @@ pub(super) fn decisions(recording: &Recording<'_>, track: &Track<'_>) -> Vec<Dec
                     took.map_or_else(String::new, |took| format!(", {} after it was asked for", words::clock(took)));
                 (Rule::NodeReady, format!("node {node} is ready{took}"))
             }
-            "removed" => (Rule::NodeRemoved, removed(recording, track, event.at_s, node)),
+            "removed" => {
+                let (text, since_s) = removed(recording, track, event.at_s, node);
+                if let Some(since_s) = since_s {
+                    decisions.push(Decision {
+                        at_s: since_s,
+                        until_s: Some(event.at_s),
+                        subject: "nodes".into(),
+                        from: nodes,
+                        to: nodes,
+                        rule: Rule::NodeTimer,
+                        text: timers(recording, node),
+                        metrics: Vec::new(),
+                        event: None,
+                    });
+                }
+                (Rule::NodeRemoved, text)
+            }
             _ => {
                 nodes = *ready;
                 continue;
@@ -57,32 +73,40 @@ fn added(events: &[Event], event: &Event, reason: &str) -> String {
     }
 }
 
-/// Which of the autoscaler's timers ran out last.
-fn removed(recording: &Recording<'_>, track: &Track<'_>, at_s: f64, node: &str) -> String {
-    let Some(settings) = &recording.profile.autoscaler else { return format!("node {node} went") };
-    let before = |event: &&Event| event.at_s < at_s;
-    let last = |is: &dyn Fn(&Fact) -> bool| {
-        recording.events.iter().filter(before).rfind(|event| is(&event.fact)).map(|event| event.at_s)
-    };
-    let added = last(&|fact| matches!(fact, Fact::Nodes { change, .. } if change == "provisioning"));
-    let fewer = track.pods.values().flat_map(|steps| steps.all().windows(2)).filter(|pair| {
-        let [(_, was), (at, is)] = pair else { return false };
-        // What went later cannot have begun the timer.
-        *at <= at_s - settings.scale_down_unneeded_time.as_secs_f64() && is.total < was.total
-    });
-    let fewer = fewer.map(|pair| pair[1].0).fold(f64::NEG_INFINITY, f64::max);
+/// What keeps a node that is not needed.
+fn timers(recording: &Recording<'_>, node: &str) -> String {
+    let Some(settings) = &recording.profile.autoscaler else { return format!("node {node} was not needed") };
+    format!(
+        "node {node} was not needed, but it must be so for {}, and no node goes within {} of a scale-up",
+        format_duration(settings.scale_down_unneeded_time),
+        format_duration(settings.scale_down_delay_after_add)
+    )
+}
+
+/// Which of the autoscaler's timers ran out last, and when pods that became fewer began them.
+fn removed(recording: &Recording<'_>, track: &Track<'_>, at_s: f64, node: &str) -> (String, Option<f64>) {
+    let Some(settings) = &recording.profile.autoscaler else { return (format!("node {node} went"), None) };
     let (delay, unneeded) = (settings.scale_down_delay_after_add, settings.scale_down_unneeded_time);
-    let free_s = added.map_or(f64::NEG_INFINITY, |added| added + delay.as_secs_f64());
-    if free_s > fewer + unneeded.as_secs_f64() {
+    let is_added = |event: &&Event| {
+        event.at_s < at_s && matches!(&event.fact, Fact::Nodes { change, .. } if change == "provisioning")
+    };
+    let added = recording.events.iter().rfind(is_added).map(|event| event.at_s);
+    // Pods that went later cannot have begun the timer.
+    let fewer = track
+        .pods
+        .values()
+        .flat_map(|steps| steps.all().windows(2))
+        .filter(|pair| pair[1].0 <= at_s - unneeded.as_secs_f64() && pair[1].1.total < pair[0].1.total);
+    let fewer = fewer.map(|pair| pair[1].0).max_by(f64::total_cmp);
+    let unneeded_until = fewer.map_or(f64::NEG_INFINITY, |fewer| fewer + unneeded.as_secs_f64());
+    let text = if added.is_some_and(|added| added + delay.as_secs_f64() > unneeded_until) {
         format!("node {node} went: no scale-down within {} of a scale-up held it longest", format_duration(delay))
     } else {
-        let since = if fewer.is_finite() { at_s - fewer } else { unneeded.as_secs_f64() };
-        format!(
-            "node {node} went: unneeded for {}, {} after pods became fewer",
-            format_duration(unneeded),
-            words::clock(since)
-        )
-    }
+        let since =
+            fewer.map_or_else(String::new, |fewer| format!(", {} after pods became fewer", words::clock(at_s - fewer)));
+        format!("node {node} went: unneeded for {}{since}", format_duration(unneeded))
+    };
+    (text, fewer)
 }
 
 /// Times in which pods of a workload fitted nowhere.
