@@ -36,10 +36,11 @@ pub(super) async fn run(subject: Subject, recorder: Recorder) {
             recorder.record(specification.clone());
             last.0 = Some(specification);
         }
-        let sync = sync(&hpa, workload);
-        if sync.is_some() && last.1 != sync {
-            sync.iter().for_each(|fact| recorder.record(fact.clone()));
-            last.1 = sync;
+        if let Some(sync) = sync(&hpa, workload)
+            && last.1.as_ref() != Some(&sync)
+        {
+            recorder.record(sync.clone());
+            last.1 = Some(sync);
         }
     }
 }
