@@ -252,6 +252,7 @@ fn full_pods_that_an_autoscaler_holds_have_its_rule_as_cause() {
     assert_eq!(held(Some(40_000), ("ScalingLimited", true, "ScaleUpLimit")), [Cause::ScaleUpPolicy]);
     assert_eq!(held(Some(40_000), ("AbleToScale", true, "ScaleUpStabilized")), [Cause::Stabilization]);
     assert_eq!(held(None, ("ScalingActive", false, "FailedGetExternalMetric")), [Cause::MetricsMissing]);
+    assert_eq!(held(Some(3_000), ("AbleToScale", true, "ScaleDownStabilized")), [Cause::TriggerSignal]);
     assert_eq!(held(Some(6_100), ("AbleToScale", true, "ReadyForNewScale")), [Cause::TriggerSignal]);
 }
 

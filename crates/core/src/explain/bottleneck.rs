@@ -267,10 +267,11 @@ impl Scene<'_> {
         if wanted >= max {
             return Cause::ReplicasAtMax;
         }
-        match sync.map(rule_of) {
-            Some(Rule::Policy) => Cause::ScaleUpPolicy,
-            Some(Rule::Window) => Cause::Stabilization,
-            Some(Rule::MetricsMissing) => Cause::MetricsMissing,
+        match sync.map(|sync| (rule_of(sync), asked(sync) > sync.desired)) {
+            Some((Rule::Policy, true)) => Cause::ScaleUpPolicy,
+            // A window that keeps more than is asked for takes nothing away.
+            Some((Rule::Window, true)) => Cause::Stabilization,
+            Some((Rule::MetricsMissing, _)) => Cause::MetricsMissing,
             _ => Cause::TriggerSignal,
         }
     }

@@ -45,6 +45,8 @@ pub(super) struct Replayed {
     pub(super) replicas: i32,
     /// Wanted replicas after, as recorded.
     pub(super) desired: i32,
+    /// Least replicas that are allowed.
+    pub(super) least: i32,
     pub(super) metrics: Vec<MetricView>,
     /// Conditions as recorded.
     pub(super) conditions: Vec<ConditionSeen>,
@@ -159,6 +161,7 @@ impl Autoscaler {
             at_s,
             replicas: seen.replicas,
             desired: seen.desired,
+            least: self.bounds.0,
             metrics: self.views(seen, &outcome),
             conditions: seen.conditions.clone(),
             brain: outcome.scale_to.unwrap_or(seen.replicas),

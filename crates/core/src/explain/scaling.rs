@@ -72,16 +72,14 @@ pub(super) fn rule_of(sync: &Replayed) -> Rule {
     let limit = limited.map_or("", |limited| limited.reason.as_str());
     // More than any metric asks for is what a window remembers, unless the floor or a policy explains it. A rescale
     // overwrites the condition that would tell of the window.
-    let remembered = seen && asked < sync.desired && !matches!(limit, "TooFewReplicas" | "ScaleDownLimit");
+    let remembered = seen && asked < sync.desired && sync.desired > sync.least && limit != "ScaleDownLimit";
     match (limit, sync.desired.cmp(&sync.replicas)) {
         _ if remembered => Rule::Window,
         ("TooManyReplicas", _) => Rule::MaxReplicas,
-        ("TooFewReplicas", Ordering::Less) => Rule::AllBelow,
-        ("TooFewReplicas", _) => Rule::MinReplicas,
         ("ScaleUpLimit" | "ScaleDownLimit", _) => Rule::Policy,
-        (_, Ordering::Greater) if seen => Rule::MetricAbove,
-        (_, Ordering::Greater) => Rule::MinReplicas,
         (_, Ordering::Less) => Rule::AllBelow,
+        _ if asked < sync.desired => Rule::MinReplicas,
+        (_, Ordering::Greater) => Rule::MetricAbove,
         // An upward window holds back what is asked for.
         (_, Ordering::Equal) if asked > sync.replicas => Rule::Window,
         (_, Ordering::Equal) => Rule::Tolerance,
@@ -176,8 +174,7 @@ fn holds(workload: &Workload, track: &Track<'_>, syncs: &[Replayed], decisions: 
         // Users who are refused or turned away are load that the number of users does not show.
         let refused = |at_s: f64| track.second(at_s).is_some_and(|second| second.failed > 0);
         let refused = matches!(workload.role, Role::Web(_)) && group.iter().any(|sync| refused(sync.at_s));
-        let window = rule == Rule::Window && first.replicas > track.min(&workload.name, first.at_s);
-        if !rose && !wants_more && !refused && !window {
+        if !rose && !wants_more && !refused && rule != Rule::Window {
             continue;
         }
         // The sync that came nearest to a change tells most.

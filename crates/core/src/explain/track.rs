@@ -68,8 +68,8 @@ pub(super) struct Track<'a> {
     pub(super) pods: BTreeMap<String, Steps<Pods>>,
     pub(super) nodes: Steps<Nodes>,
     pub(super) queue: Steps<u64>,
-    /// Least and most replicas as the autoscaler has them.
-    pub(super) bounds: BTreeMap<String, Steps<(i32, i32)>>,
+    /// Most replicas as the autoscaler has them.
+    pub(super) most: BTreeMap<String, Steps<i32>>,
     pub(super) tests: Vec<Span<'a>>,
     pub(super) end_s: f64,
 }
@@ -81,8 +81,7 @@ impl<'a> Track<'a> {
             let start = workload.scaling.as_ref().map_or(workload.replicas, |scaling| scaling.min);
             track.wanted.entry(workload.name.clone()).or_default().push(f64::NEG_INFINITY, start as i32);
             if let Some(scaling) = &workload.scaling {
-                let bounds = track.bounds.entry(workload.name.clone()).or_default();
-                bounds.push(f64::NEG_INFINITY, (scaling.min as i32, scaling.max as i32));
+                track.most.entry(workload.name.clone()).or_default().push(f64::NEG_INFINITY, scaling.max as i32);
             }
         }
         let mut begun = BTreeMap::new();
@@ -120,8 +119,8 @@ impl<'a> Track<'a> {
             Fact::Nodes { ready, total, .. } => {
                 self.nodes.push(at_s, Nodes { ready: *ready, starting: (total - ready).max(0) });
             }
-            Fact::Autoscaler { workload, min, max, .. } => {
-                self.bounds.entry(workload.clone()).or_default().push(at_s, (*min, *max));
+            Fact::Autoscaler { workload, max, .. } => {
+                self.most.entry(workload.clone()).or_default().push(at_s, *max);
             }
             Fact::Sample { queue: Some(queue), .. } => self.queue.push(at_s, *queue),
             _ => {}
@@ -146,12 +145,7 @@ impl<'a> Track<'a> {
 
     /// The most replicas that its autoscaler may ask for; none where nothing scales it.
     pub(super) fn max(&self, workload: &str, at_s: f64) -> Option<i32> {
-        self.bounds.get(workload).and_then(|steps| steps.at(at_s)).map(|(_, max)| max)
-    }
-
-    /// The least replicas that it may have.
-    pub(super) fn min(&self, workload: &str, at_s: f64) -> i32 {
-        self.bounds.get(workload).and_then(|steps| steps.at(at_s)).map_or(0, |(min, _)| min)
+        self.most.get(workload).and_then(|steps| steps.at(at_s))
     }
 
     /// The load test's figures at a moment.
