@@ -115,6 +115,9 @@ fn profile_failure(name: &str, errors: &profile::ProfileErrors) -> Failure {
     Failure::rendered(Kind::Usage, format!("profile {name} is not valid"), errors.to_text(100))
 }
 
+/// Where a [`Request`] is kept, in an environment and in each of its runs.
+pub const REQUEST_FILE: &str = "environment.json";
+
 /// The directory that holds all environments.
 #[derive(Debug, Clone)]
 pub struct Home(PathBuf);
@@ -250,7 +253,7 @@ impl Environment {
 
     /// What was asked for, if `setup` got that far.
     pub fn request(&self) -> Result<Option<Request>, Failure> {
-        let path = self.dir.join("environment.json");
+        let path = self.dir.join(REQUEST_FILE);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -272,11 +275,8 @@ impl Environment {
 
     /// Remembers what was asked for; whole or not at all.
     pub fn remember(&self, request: &Request) -> Result<(), Failure> {
-        write_whole(
-            &self.dir.join("environment.json"),
-            &serde_json::to_vec_pretty(request).map_err(anyhow::Error::from)?,
-        )
-        .or_fail(Kind::Other, || format!("cannot write into {}", self.dir.display()))
+        write_whole(&self.dir.join(REQUEST_FILE), &serde_json::to_vec_pretty(request).map_err(anyhow::Error::from)?)
+            .or_fail(Kind::Other, || format!("cannot write into {}", self.dir.display()))
     }
 
     /// The ledger.

@@ -59,6 +59,8 @@ pub async fn run(session: &Session, options: &Options, cancel: &CancellationToke
     let profile = Arc::clone(&session.subject.profile);
     let tests = select(&profile.suite.tests, &options.tests)?;
     let dir = make_run_dir(&session.environment)?;
+    // What was asked for lies beside what came of it: a run directory explains itself wherever it is taken.
+    write_json(&dir.join(crate::environment::REQUEST_FILE), &session.request)?;
     let recorder = Recorder::new(Some(&dir), session.request.speed)
         .or_fail(Kind::Other, || format!("cannot write into {}", dir.display()))?;
     // A run counts its own customers: the store and the queue start empty.

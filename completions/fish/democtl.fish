@@ -33,6 +33,7 @@ complete -c democtl -n "__fish_democtl_needs_command" -f -a "demo" -d 'The whole
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "setup" -d 'Make an environment: the cluster, the platform and the application of a profile'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "run-tests" -d 'Run the load suite against an environment and give a verdict'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "forecast" -d 'The suite, or days of traffic, in virtual time: verdicts before anything runs'
+complete -c democtl -n "__fish_democtl_needs_command" -f -a "explain" -d 'Why a run went as it did: the rule behind each decision, and what failed tests lacked; warnings about a profile'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "status" -d 'How environments stand'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "watch" -d 'The timeline as it happens: replicas, nodes, and why'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "cleanup" -d 'Remove an environment and prove that nothing is left'
@@ -50,7 +51,7 @@ complete -c democtl -n "__fish_democtl_using_subcommand demo" -l seed -d 'Seed o
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l engine -d 'Which load engine' -r -f -a "builtin\t'The one in this binary'
 k6\t'The k6 on PATH, with a script rendered from the same suite'"
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l test -d 'Only this test; may be repeated' -r
-complete -c democtl -n "__fish_democtl_using_subcommand demo" -l timeout -d 'How long what is delivered may take to become healthy, in real time [default: 2m, and 15m on azure]' -r
+complete -c democtl -n "__fish_democtl_using_subcommand demo" -l timeout -d 'How long what is delivered may take to become healthy, in real time; what was made stays, and setup goes on' -r
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l junit -d 'Write a `JUnit` report' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
@@ -61,18 +62,14 @@ complete -c democtl -n "__fish_democtl_using_subcommand demo" -s V -l version -d
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -s p -l profile -d 'A built-in profile\'s name or a file\'s path' -r
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l set -d 'Override a value of the profile, such as workload.web.scaling.max=6' -r
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -s n -l name -d 'The environment\'s name [default: the profile\'s name]' -r
-complete -c democtl -n "__fish_democtl_using_subcommand setup" -l target -d 'Where it runs' -r -f -a "local\t'A cluster embedded in this binary, on this machine'
-azure\t'AKS, made by Terraform in a subscription of yours: it costs money'"
+complete -c democtl -n "__fish_democtl_using_subcommand setup" -l target -d 'Where it runs' -r -f -a "local\t'A cluster embedded in this binary, on this machine'"
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l speed -d 'Divide every duration of the suite and of the controllers by this; requests keep their own time' -r
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l seed -d 'Seed of every draw' -r
-complete -c democtl -n "__fish_democtl_using_subcommand setup" -l timeout -d 'How long what is delivered may take to become healthy, in real time [default: 2m, and 15m on azure]' -r
-complete -c democtl -n "__fish_democtl_using_subcommand setup" -l subscription -d 'Subscription that pays, with --target azure' -r
-complete -c democtl -n "__fish_democtl_using_subcommand setup" -l module -d 'Terraform module of your own that takes the same variables, instead of the built-in one' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand setup" -l timeout -d 'How long what is delivered may take to become healthy, in real time; what was made stays, and setup goes on' -r
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -s y -l yes -d 'Do not ask (the local target never does)'
-complete -c democtl -n "__fish_democtl_using_subcommand setup" -l plan-only -d 'Show what would be made and make nothing, as `plan` does'
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -s n -l name -d 'The environment\'s name; the only one there is when left out' -r
@@ -101,6 +98,15 @@ complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l day -d 'A d
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l month -d '30 days of the profile\'s traffic instead of the suite'
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -s V -l version -d 'Print version'
+complete -c democtl -n "__fish_democtl_using_subcommand explain" -s n -l name -d 'The environment\'s name; the only one there is when left out' -r
+complete -c democtl -n "__fish_democtl_using_subcommand explain" -l set -d 'Override a value of the profile, such as workload.web.scaling.max=6' -r
+complete -c democtl -n "__fish_democtl_using_subcommand explain" -l at -d 'Only this moment, since the run began in the profile\'s time, such as 02:15' -r
+complete -c democtl -n "__fish_democtl_using_subcommand explain" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand explain" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
+json\t'One JSON document'"
+complete -c democtl -n "__fish_democtl_using_subcommand explain" -l forecast -d 'Explain a forecast of the profile, not only its settings'
+complete -c democtl -n "__fish_democtl_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c democtl -n "__fish_democtl_using_subcommand explain" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand status" -s n -l name -d 'The environment\'s name; all of them when left out' -r
 complete -c democtl -n "__fish_democtl_using_subcommand status" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand status" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
@@ -123,11 +129,6 @@ complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -s h -l help -d
 complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -s p -l profile -d 'A built-in profile\'s name or a file\'s path' -r
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -l set -d 'Override a value of the profile, such as workload.web.scaling.max=6' -r
-complete -c democtl -n "__fish_democtl_using_subcommand plan" -l target -d 'Where it would run; azure looks at the subscription and lets Terraform plan' -r -f -a "local\t'A cluster embedded in this binary, on this machine'
-azure\t'AKS, made by Terraform in a subscription of yours: it costs money'"
-complete -c democtl -n "__fish_democtl_using_subcommand plan" -s n -l name -d 'The environment\'s name [default: the profile\'s name]' -r
-complete -c democtl -n "__fish_democtl_using_subcommand plan" -l subscription -d 'Subscription that pays, with --target azure' -r
-complete -c democtl -n "__fish_democtl_using_subcommand plan" -l module -d 'Terraform module of your own that takes the same variables, instead of the built-in one' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
@@ -193,21 +194,22 @@ complete -c democtl -n "__fish_democtl_using_subcommand local-cluster" -l output
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand local-cluster" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand local-cluster" -s V -l version -d 'Print version'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "demo" -d 'The whole tour: each profile set up, tested, watched back to its baseline, compared, cleaned up'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "setup" -d 'Make an environment: the cluster, the platform and the application of a profile'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "run-tests" -d 'Run the load suite against an environment and give a verdict'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "forecast" -d 'The suite, or days of traffic, in virtual time: verdicts before anything runs'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "status" -d 'How environments stand'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "watch" -d 'The timeline as it happens: replicas, nodes, and why'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "cleanup" -d 'Remove an environment and prove that nothing is left'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "plan" -d 'What setup would make, and what it costs'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "render" -d 'Write the Kubernetes manifests of a profile'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "profile" -d 'List, show and check profiles'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "kubeconfig" -d 'The path of an environment\'s kubeconfig'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "completions" -d 'Shell completions'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "app" -d 'Run a role of the demo app (what the pods run)'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "local-cluster" -d 'Be the local cluster (what setup starts in the background)'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "demo" -d 'The whole tour: each profile set up, tested, watched back to its baseline, compared, cleaned up'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "setup" -d 'Make an environment: the cluster, the platform and the application of a profile'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "run-tests" -d 'Run the load suite against an environment and give a verdict'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "forecast" -d 'The suite, or days of traffic, in virtual time: verdicts before anything runs'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "explain" -d 'Why a run went as it did: the rule behind each decision, and what failed tests lacked; warnings about a profile'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "status" -d 'How environments stand'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "watch" -d 'The timeline as it happens: replicas, nodes, and why'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "cleanup" -d 'Remove an environment and prove that nothing is left'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "plan" -d 'What setup would make, and what it costs'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "render" -d 'Write the Kubernetes manifests of a profile'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "profile" -d 'List, show and check profiles'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "kubeconfig" -d 'The path of an environment\'s kubeconfig'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "completions" -d 'Shell completions'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "app" -d 'Run a role of the demo app (what the pods run)'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "local-cluster" -d 'Be the local cluster (what setup starts in the background)'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "list" -d 'The built-in profiles'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "show" -d 'A profile with every default filled in'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "check" -d 'Check a profile: errors and warnings with line, column and hint'

@@ -5,6 +5,7 @@ mod azure;
 mod cleanup;
 mod completions;
 mod demo;
+mod explain;
 mod forecast;
 mod kubeconfig;
 mod local_cluster;
@@ -76,6 +77,8 @@ enum Command {
     RunTests(run_tests::RunTestsArgs),
     /// The suite, or days of traffic, in virtual time: verdicts before anything runs
     Forecast(forecast::ForecastArgs),
+    /// Why a run went as it did: the rule behind each decision, and what failed tests lacked; warnings about a profile
+    Explain(explain::ExplainArgs),
     /// How environments stand
     Status(status::StatusArgs),
     /// The timeline as it happens: replicas, nodes, and why
@@ -181,6 +184,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::App(_) | Command::LocalCluster(_) => Ok(()),
         Command::Plan(args) => block_on(&settings, plan::run(args, &settings)),
         Command::Forecast(args) => forecast::run(args, &settings),
+        Command::Explain(args) => explain::run(args, &settings),
         Command::Render(args) => render::run(&args, &settings),
         Command::Profile(command) => profile::run(command, &settings),
         Command::Kubeconfig(args) => kubeconfig::run(&args, &settings),

@@ -19,7 +19,7 @@ use kube::{
 };
 use tokio::task::JoinSet;
 
-use super::{Recorder, Subject};
+use super::{Recorder, Subject, autoscalers};
 use crate::delivery::{NAMESPACE, health};
 
 pub(super) fn spawn(tasks: &mut JoinSet<()>, subject: &Subject, recorder: &Recorder) {
@@ -27,6 +27,7 @@ pub(super) fn spawn(tasks: &mut JoinSet<()>, subject: &Subject, recorder: &Recor
     tasks.spawn(pods(subject.clone(), recorder.clone()));
     tasks.spawn(nodes(subject.clone(), recorder.clone()));
     tasks.spawn(events(subject.clone(), recorder.clone()));
+    tasks.spawn(autoscalers::run(subject.clone(), recorder.clone()));
 }
 
 /// The workload that a pod of the demo belongs to, by its name `WORKLOAD-HASH-SUFFIX`.
@@ -36,7 +37,7 @@ pub(super) fn workload_of(pod: &str, profile: &Profile) -> Option<String> {
     profile.workloads.iter().any(|workload| workload.name == name).then(|| name.to_owned())
 }
 
-fn watch<K>(api: Api<K>) -> BoxStream<'static, watcher::Event<K>>
+pub(super) fn watch<K>(api: Api<K>) -> BoxStream<'static, watcher::Event<K>>
 where
     K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
@@ -129,7 +130,7 @@ fn metric_figure(spec: &serde_json::Value, current: &serde_json::Value, profile:
 }
 
 /// KEDA names an external metric `sINDEX-...`; the profile knows the trigger by a name that people understand.
-fn trigger_name(metric: &str, profile: &Profile) -> String {
+pub(super) fn trigger_name(metric: &str, profile: &Profile) -> String {
     let index =
         metric.strip_prefix('s').and_then(|rest| rest.split_once('-')).and_then(|(index, _)| index.parse().ok());
     let Some(index): Option<usize> = index else { return metric.to_owned() };

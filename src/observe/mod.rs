@@ -2,6 +2,7 @@
 //!
 //! Everything is read through the Kubernetes API and the app's own address, so that it works on every target alike.
 
+mod autoscalers;
 mod kubernetes;
 mod poll;
 mod recorder;

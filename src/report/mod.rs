@@ -1,5 +1,6 @@
 //! Reports: what a run's figures look like, for people and for machines.
 
+pub mod explain;
 pub mod forecast;
 pub mod human;
 pub mod junit;

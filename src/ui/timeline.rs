@@ -17,7 +17,7 @@ pub fn line(event: &Event) -> Option<String> {
         Fact::Pods { workload, ready, pending, total } if *pending > 0 => {
             format!("{workload}: {ready} of {total} pods ready, {pending} Pending")
         }
-        Fact::Pods { .. } | Fact::Sample { .. } => return None,
+        Fact::Pods { .. } | Fact::Sample { .. } | Fact::Autoscaler { .. } | Fact::Sync { .. } => return None,
         Fact::FailedScheduling { pod, message, .. } => format!("{pod} Pending: {message}"),
         Fact::Nodes { change, .. } if change == "listed" => return None,
         Fact::Nodes { ready, node, change, reason, .. } => {

@@ -5,12 +5,13 @@ use crate::environment::{TestEnvironment, finish};
 #[test]
 fn every_command_explains_itself() {
     let environment = TestEnvironment::new();
-    let commands: [&[&str]; 16] = [
+    let commands: [&[&str]; 17] = [
         &[],
         &["demo"],
         &["setup"],
         &["run-tests"],
         &["forecast"],
+        &["explain"],
         &["status"],
         &["watch"],
         &["cleanup"],

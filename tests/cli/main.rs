@@ -3,6 +3,7 @@
 mod bad_usage;
 mod cancelled;
 mod environment;
+mod explain;
 mod forecast;
 mod full_disk;
 mod generated;

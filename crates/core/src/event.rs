@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::autoscale::hpa::{Behavior, CurrentMetric, Target};
+
 /// Number of an event within its run, from 1.
 pub type EventId = u64;
 
@@ -104,6 +106,33 @@ pub enum Fact {
         /// Why, in words.
         reason: String,
     },
+    /// What a horizontal autoscaler is asked to do: when first seen, and at each change of its specification.
+    Autoscaler {
+        /// Workload that it scales.
+        workload: String,
+        /// Least replicas.
+        min: i32,
+        /// Most replicas.
+        max: i32,
+        /// Policies and windows, as stored.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        behavior: Option<Behavior>,
+        /// Its metrics, in order.
+        metrics: Vec<MetricTarget>,
+    },
+    /// What a horizontal autoscaler saw and decided at a sync, as its status tells: when that differs from the last one.
+    Sync {
+        /// Workload that it scales.
+        workload: String,
+        /// Wanted replicas before.
+        replicas: i32,
+        /// Wanted replicas after.
+        desired: i32,
+        /// One entry for each metric of [`Fact::Autoscaler`], none where it failed; empty where none was asked.
+        metrics: Vec<Option<CurrentMetric>>,
+        /// Conditions after.
+        conditions: Vec<ConditionSeen>,
+    },
     /// A sample of what a person watches.
     Sample {
         /// Depth of the queue, where there is one.
@@ -126,4 +155,29 @@ pub enum Fact {
         /// `Normal` or `Warning`.
         kind: String,
     },
+}
+
+/// One metric of an autoscaler's specification.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricTarget {
+    /// What people call it: the trigger's name, or the metric's.
+    pub name: String,
+    /// A resource (`cpu`, `memory`) of pods, rather than a metric from outside the cluster.
+    pub resource: bool,
+    /// What it is compared with.
+    pub target: Target,
+}
+
+/// A condition of an autoscaler's status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConditionSeen {
+    /// Type, such as `ScalingLimited`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether it holds.
+    pub status: bool,
+    /// Upstream's reason.
+    pub reason: String,
+    /// Its message.
+    pub message: String,
 }

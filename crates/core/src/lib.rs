@@ -8,6 +8,7 @@ pub mod capacity;
 pub mod catalog;
 pub mod cost;
 pub mod event;
+pub mod explain;
 pub mod figures;
 pub mod plan;
 pub mod profile;

@@ -59,3 +59,42 @@ fn each_warning_goes_when_its_cause_goes() {
             .contains(&"min_equals_max workload.web.scaling.max".into())
     );
 }
+
+/// Overrides of a profile.
+type Sets = &'static [(&'static str, &'static str)];
+
+#[test]
+fn each_setting_that_misleads_is_named() {
+    let web = "workload.web.scaling";
+    let cases: [(&str, Sets, &str); 6] = [
+        ("m3demo2", &[("workload.web.base_memory", "800Mi")], "idle_above_threshold workload.web.scaling.trigger.1"),
+        (
+            "m3demo2",
+            &[("workload.web.scaling.behavior.scale_down.window", "1s")],
+            "window_shorter_than_scrape workload.web.scaling.behavior.scale_down.window",
+        ),
+        ("m3demo2", &[], "scale_down_outlasts_pause workload.worker.scaling.behavior.scale_down.window"),
+        (
+            "m3demo2",
+            &[("workload.web.scaling.trigger.3.query", "avg(http_requests_in_flight)")],
+            "averaged_twice workload.web.scaling.trigger.3",
+        ),
+        (
+            "m3demo2",
+            &[("workload.web.scaling.trigger.3.query", "sum(rate(http_requests_total[2m]))")],
+            "triggers_fight workload.web.scaling.trigger.2",
+        ),
+        ("m3demo1", &[], "request_over_use workload.web.requests.cpu"),
+    ];
+    for (profile, sets, wanted) in cases {
+        let found = codes(profile, sets);
+        assert!(found.iter().any(|code| code == wanted), "{wanted} is not among {found:?}");
+    }
+    let calm = [("workload.worker.scaling.behavior.scale_down.window", "0s"), ("workload.web.base_memory", "128Mi")];
+    let found = codes("m3demo2", &calm);
+    for code in ["idle_above_threshold", "window_shorter", "averaged_twice", "triggers_fight"] {
+        assert!(!found.iter().any(|lint| lint.starts_with(code)), "{code} in {found:?}");
+    }
+    assert!(!found.iter().any(|lint| lint.starts_with("scale_down_outlasts_pause workload.worker")), "{found:?}");
+    assert!(!found.iter().any(|lint| lint.starts_with(&format!("window_shorter_than_scrape {web}"))), "{found:?}");
+}

@@ -2,6 +2,9 @@
 //!
 //! Owns the arithmetic that can be done on paper: saturation, packing, windows. What needs time is the forecast's.
 
+mod pace;
+mod sizes;
+
 use std::time::Duration;
 
 use promql_parser::{
@@ -41,7 +44,9 @@ pub fn lint(profile: &Profile) -> Vec<Lint> {
         if let Some(scaling) = &workload.scaling {
             bounds(workload, scaling, &mut lints);
             triggers(workload, scaling, profile, &mut lints);
+            pace::pace(workload, scaling, profile, &mut lints);
         }
+        sizes::sizes(workload, &mut lints);
         fits_once(workload, profile, &mut lints);
     }
     drain(profile, &mut lints);
@@ -100,6 +105,7 @@ fn triggers(workload: &Workload, scaling: &Scaling, profile: &Profile, lints: &m
                     rate(web, &reads, *threshold, &path, lints);
                 }
                 windows(&reads, profile, &path, lints);
+                fights(scaling, index, (query, *threshold), &expr, &path, lints);
             }
             _ => {}
         }
@@ -127,18 +133,53 @@ fn rate(web: &Web, reads: &Reads, threshold: f64, path: &str, lints: &mut Vec<Li
     if only_rate && rate <= threshold * (1.0 + TOLERANCE) {
         let message = format!(
             "a saturated pod answers {rate:.0} requests/s, the threshold is {threshold} per pod: with the HPA's \
-             tolerance of 10 % the rate never asks for more pods, however many requests wait"
+             tolerance of 10 % the rate never asks for more pods, however many requests wait; only refusals raise it"
         );
         let hint = "lower the threshold well below what a pod can answer, or scale on requests in flight";
         push(lints, "threshold_never_crossed", path.to_owned(), message, hint);
     }
 }
 
-fn windows(reads: &Reads, profile: &Profile, path: &str, lints: &mut Vec<Lint>) {
-    let scrape = profile.workloads.iter().find_map(|workload| match &workload.role {
+/// Time between two scrapes, where there is a metrics server.
+fn scrape_interval(profile: &Profile) -> Option<Duration> {
+    profile.workloads.iter().find_map(|workload| match &workload.role {
         Role::Prometheus(settings) => Some(settings.scrape_interval),
         _ => None,
-    });
+    })
+}
+
+/// Triggers that undo or hide each other: a mean that is divided by the replicas again, and one query twice.
+fn fights(
+    scaling: &Scaling,
+    index: usize,
+    (query, threshold): (&str, f64),
+    expr: &Expr,
+    path: &str,
+    lints: &mut Vec<Lint>,
+) {
+    if let Expr::Aggregate(aggregate) = expr
+        && aggregate.op.to_string() == "avg"
+    {
+        let message = format!(
+            "`{query}` is a mean already and is divided by the replicas again: each pod that is added lowers it twice, \
+             and the replicas swing"
+        );
+        push(lints, "averaged_twice", path.to_owned(), message, "sum() instead of avg()");
+    }
+    for (other, trigger) in scaling.triggers.iter().enumerate() {
+        let Trigger::Prometheus { query: same, threshold: lower, .. } = trigger else { continue };
+        if other != index && same == query && (*lower, other) < (threshold, index) {
+            let message = format!(
+                "trigger {other} reads the same query with {lower} for each replica: it always asks for as many or more, \
+                 and {threshold} never decides"
+            );
+            push(lints, "triggers_fight", path.to_owned(), message, "keep one of the two");
+        }
+    }
+}
+
+fn windows(reads: &Reads, profile: &Profile, path: &str, lints: &mut Vec<Lint>) {
+    let scrape = scrape_interval(profile);
     for window in &reads.windows {
         let text = format_duration(*window);
         if scrape.is_some_and(|scrape| *window < scrape * 2) {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     behavior::{Limit, clamp, clamp_legacy, default_rules, stabilize, stabilize_legacy, store_scale_event},
     calculator::{Calculator, MetricError, Proposal},
@@ -116,13 +118,16 @@ pub struct Status {
 }
 
 /// A metric's figures.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CurrentMetric {
     /// Percent of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub average_utilization_percent: Option<i64>,
     /// Per pod, milli-units.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub average_value_milli: Option<i64>,
     /// In all, milli-units.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_milli: Option<i64>,
 }
 

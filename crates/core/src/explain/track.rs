@@ -1,0 +1,162 @@
+//! What a recording tells of each moment: replicas, pods, machines, load. Everything else of `explain` asks this.
+
+use std::collections::BTreeMap;
+
+use super::Recording;
+use crate::{
+    event::{Event, Fact},
+    verdict::{Second, TestResult},
+};
+
+/// A value that changes at moments.
+#[derive(Debug, Clone)]
+pub(super) struct Steps<T>(Vec<(f64, T)>);
+
+impl<T> Default for Steps<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Copy> Steps<T> {
+    fn push(&mut self, at_s: f64, value: T) {
+        self.0.push((at_s, value));
+    }
+
+    /// The value at a moment; before the first change none.
+    pub(super) fn at(&self, at_s: f64) -> Option<T> {
+        let after = self.0.partition_point(|(since, _)| *since <= at_s);
+        Some(self.0.get(after.checked_sub(1)?)?.1)
+    }
+
+    /// All changes.
+    pub(super) fn all(&self) -> &[(f64, T)] {
+        &self.0
+    }
+}
+
+/// Pods of a workload.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Pods {
+    pub(super) ready: i32,
+    pub(super) pending: i32,
+    pub(super) total: i32,
+}
+
+/// Nodes and machines.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Nodes {
+    pub(super) ready: i32,
+    /// Machines that were asked for and are not nodes yet.
+    pub(super) starting: i32,
+}
+
+/// One test's place in the run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span<'a> {
+    pub(super) result: &'a TestResult,
+    pub(super) from_s: f64,
+    pub(super) until_s: f64,
+}
+
+/// The whole run as functions of time.
+#[derive(Debug, Default)]
+pub(super) struct Track<'a> {
+    /// Profile seconds in a real one.
+    pub(super) speed: f64,
+    pub(super) wanted: BTreeMap<String, Steps<i32>>,
+    pub(super) pods: BTreeMap<String, Steps<Pods>>,
+    pub(super) nodes: Steps<Nodes>,
+    pub(super) queue: Steps<u64>,
+    /// Most replicas as the autoscaler has them.
+    pub(super) most: BTreeMap<String, Steps<i32>>,
+    pub(super) tests: Vec<Span<'a>>,
+    pub(super) end_s: f64,
+}
+
+impl<'a> Track<'a> {
+    pub(super) fn of(recording: &Recording<'a>) -> Self {
+        let mut track = Self { speed: 1.0, ..Self::default() };
+        for workload in &recording.profile.workloads {
+            let start = workload.scaling.as_ref().map_or(workload.replicas, |scaling| scaling.min);
+            track.wanted.entry(workload.name.clone()).or_default().push(f64::NEG_INFINITY, start as i32);
+            if let Some(scaling) = &workload.scaling {
+                track.most.entry(workload.name.clone()).or_default().push(f64::NEG_INFINITY, scaling.max as i32);
+            }
+        }
+        let mut begun = BTreeMap::new();
+        for event in recording.events {
+            track.take(event, recording.tests, &mut begun);
+        }
+        track
+    }
+
+    fn take(&mut self, event: &Event, tests: &'a [TestResult], begun: &mut BTreeMap<String, f64>) {
+        let at_s = event.at_s;
+        self.end_s = self.end_s.max(at_s);
+        match &event.fact {
+            Fact::RunStarted { speed, .. } => self.speed = *speed,
+            Fact::TestStarted { test } => {
+                begun.insert(test.clone(), at_s);
+            }
+            Fact::TestFinished { test, .. } => {
+                let found = tests.iter().find(|result| result.name == *test);
+                if let (Some(result), Some(from_s)) = (found, begun.get(test)) {
+                    self.tests.push(Span { result, from_s: *from_s, until_s: at_s });
+                }
+            }
+            Fact::Replicas { workload, from, to, .. } => {
+                let wanted = self.wanted.entry(workload.clone()).or_default();
+                if wanted.0.is_empty() {
+                    wanted.push(f64::NEG_INFINITY, *from);
+                }
+                wanted.push(at_s, *to);
+            }
+            Fact::Pods { workload, ready, pending, total } => {
+                let pods = Pods { ready: *ready, pending: *pending, total: *total };
+                self.pods.entry(workload.clone()).or_default().push(at_s, pods);
+            }
+            Fact::Nodes { ready, total, .. } => {
+                self.nodes.push(at_s, Nodes { ready: *ready, starting: (total - ready).max(0) });
+            }
+            Fact::Autoscaler { workload, max, .. } => {
+                self.most.entry(workload.clone()).or_default().push(at_s, *max);
+            }
+            Fact::Sample { queue: Some(queue), .. } => self.queue.push(at_s, *queue),
+            _ => {}
+        }
+    }
+
+    /// Replicas that a workload wants.
+    pub(super) fn wanted(&self, workload: &str, at_s: f64) -> i32 {
+        self.wanted.get(workload).and_then(|steps| steps.at(at_s)).unwrap_or(0)
+    }
+
+    /// Its pods.
+    pub(super) fn pods(&self, workload: &str, at_s: f64) -> Pods {
+        self.pods.get(workload).and_then(|steps| steps.at(at_s)).unwrap_or_default()
+    }
+
+    /// When its ready pods last became more.
+    pub(super) fn risen_s(&self, workload: &str, at_s: f64) -> Option<f64> {
+        let changes = self.pods.get(workload)?.all().windows(2).rev();
+        changes.filter(|pair| pair[1].0 <= at_s).find(|pair| pair[1].1.ready > pair[0].1.ready).map(|pair| pair[1].0)
+    }
+
+    /// The most replicas that its autoscaler may ask for; none where nothing scales it.
+    pub(super) fn max(&self, workload: &str, at_s: f64) -> Option<i32> {
+        self.most.get(workload).and_then(|steps| steps.at(at_s))
+    }
+
+    /// The load test's figures at a moment.
+    pub(super) fn second(&self, at_s: f64) -> Option<&'a Second> {
+        let span = self.tests.iter().find(|span| (span.from_s..span.until_s).contains(&at_s))?;
+        let second = ((at_s - span.from_s) / self.speed) as usize;
+        span.result.seconds.get(second)
+    }
+
+    /// Virtual users at a moment.
+    pub(super) fn vus(&self, at_s: f64) -> u32 {
+        self.second(at_s).map_or(0, |second| second.vus)
+    }
+}

@@ -1,0 +1,179 @@
+//! `democtl explain`: why a run went as it did, or what a profile will not do as it seems to say.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use democtl_core::{
+    explain::{Explanation, Moment, explain, explain_at},
+    profile::{Lint, Profile, lint},
+    sim,
+    units::parse_duration,
+};
+use serde::Serialize;
+
+use super::{NameArgs, SetArgs, Settings};
+use crate::{
+    environment::{Environment, Request},
+    failure::{Failure, Kind, OrFail as _},
+    report::explain::{self as report, Recorded},
+    target::Target,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// A run's directory or id, or a profile's name or file; the environment's latest run when left out
+    #[arg(value_name = "RUN|PROFILE")]
+    what: Option<String>,
+    #[command(flatten)]
+    name: NameArgs,
+    #[command(flatten)]
+    sets: SetArgs,
+    /// Only this moment, since the run began in the profile's time, such as 02:15
+    #[arg(long, value_name = "MM:SS", value_parser = parse_moment)]
+    at: Option<f64>,
+    /// Explain a forecast of the profile, not only its settings
+    #[arg(long, requires = "what")]
+    forecast: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct OfRun<'a> {
+    run: String,
+    profile: &'a str,
+    #[serde(flatten)]
+    explanation: &'a Explanation,
+}
+
+#[derive(Debug, Serialize)]
+struct OfMoment<'a> {
+    run: String,
+    profile: &'a str,
+    #[serde(flatten)]
+    moment: &'a Moment,
+}
+
+#[derive(Debug, Serialize)]
+struct OfProfile<'a> {
+    profile: &'a str,
+    lints: &'a [Lint],
+}
+
+pub(super) fn run(args: ExplainArgs, settings: &Settings) -> Result<(), Failure> {
+    let found = find(args.what.as_deref(), args.name.name.as_deref(), settings)?;
+    if let Some(dir) = found {
+        if !args.sets.set.is_empty() || args.forecast {
+            return Err(Failure::msg(Kind::Usage, "--set and --forecast are for profiles, and this is a run")
+                .hint("give a profile's name or file"));
+        }
+        return recorded(&Recorded::read(&dir)?, dir.display().to_string(), args.at, settings);
+    }
+    let name = args.what.unwrap_or_default();
+    let (_, profile) = Request::resolve(&name, args.sets.set, Target::Local, 1.0, 1)?;
+    if args.forecast {
+        let options = sim::Options { settle: false, ..sim::Options::default() };
+        let forecast = sim::forecast(&profile, &options).or_fail(Kind::Usage, || format!("no forecast of {name}"))?;
+        let events = forecast.events;
+        return recorded(&Recorded { profile, events, tests: forecast.tests }, "forecast".into(), args.at, settings);
+    }
+    if args.at.is_some() {
+        return Err(Failure::msg(Kind::Usage, format!("--at is for runs, and {name} is a profile"))
+            .hint(format!("democtl explain {name} --forecast --at MM:SS")));
+    }
+    settings_of(&profile, settings)
+}
+
+fn settings_of(profile: &Profile, settings: &Settings) -> Result<(), Failure> {
+    let lints = lint(profile);
+    let value = OfProfile { profile: &profile.name, lints: &lints };
+    settings.result(&value, || report::lints(profile, &lints))
+}
+
+fn recorded(recorded: &Recorded, run: String, at: Option<f64>, settings: &Settings) -> Result<(), Failure> {
+    let recording = recorded.recording();
+    let explanation = explain(&recording);
+    let profile = recorded.profile.name.as_str();
+    let Some(at_s) = at else {
+        let value = OfRun { run, profile, explanation: &explanation };
+        return settings.result(&value, || format!("{profile}, {}\n{}", value.run, report::human(&explanation)));
+    };
+    let end_s = recorded.events.last().map_or(0.0, |event| event.at_s);
+    if at_s > end_s {
+        return Err(Failure::msg(Kind::Usage, format!("--at {at_s} s is after the run's end at {end_s:.0} s")));
+    }
+    let moment = explain_at(&recording, &explanation, at_s);
+    let value = OfMoment { run, profile, moment: &moment };
+    settings.result(&value, || format!("{profile}, {}\n{}", value.run, report::moment(&moment)))
+}
+
+/// The directory of the run that is meant; none when a profile is.
+fn find(what: Option<&str>, name: Option<&str>, settings: &Settings) -> Result<Option<PathBuf>, Failure> {
+    let Some(what) = what else {
+        return latest(&settings.home.pick(name)?).map(Some);
+    };
+    if is_run(Path::new(what)) {
+        return Ok(Some(PathBuf::from(what)));
+    }
+    let names = match name {
+        Some(name) => vec![settings.home.pick(Some(name))?.name],
+        None => settings.home.names().or_fail(Kind::Other, || "cannot list the environments".to_owned())?,
+    };
+    for environment in &names {
+        let dir = settings.home.pick(Some(environment))?.runs_dir().join(what);
+        if is_run(&dir) {
+            return Ok(Some(dir));
+        }
+    }
+    match name {
+        Some(name) => Err(Failure::msg(Kind::Usage, format!("environment {name} has no run {what:?}"))
+            .hint(format!("democtl explain --name {name} takes the latest one"))),
+        None => Ok(None),
+    }
+}
+
+fn is_run(dir: &Path) -> bool {
+    dir.join("events.jsonl").is_file()
+}
+
+fn latest(environment: &Environment) -> Result<PathBuf, Failure> {
+    let runs = environment.runs_dir();
+    let entries = std::fs::read_dir(&runs).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+    // Ids are moments: the greatest is the latest.
+    entries.filter(|dir| is_run(dir)).max().ok_or_else(|| {
+        Failure::msg(Kind::Usage, format!("environment {} has no runs", environment.name))
+            .hint(format!("democtl run-tests --name {}, or democtl explain PROFILE", environment.name))
+    })
+}
+
+/// Seconds of `02:15`, `1:02:15`, or of a duration such as `135s`.
+fn parse_moment(text: &str) -> Result<f64, String> {
+    let text = text.trim().trim_start_matches('+');
+    if !text.contains(':') {
+        return parse_duration(text).map(|duration| duration.as_secs_f64()).map_err(|error| error.to_string());
+    }
+    let parts: Vec<&str> = text.split(':').collect();
+    let number = |(index, part): (usize, &&str)| {
+        part.parse::<u32>().ok().filter(|number| part.len() <= 4 && (index == 0 || *number < 60)).map(f64::from)
+    };
+    let numbers: Option<Vec<f64>> = parts.iter().enumerate().map(number).collect();
+    match numbers.as_deref() {
+        Some([minutes, seconds]) => Ok(60.0 * minutes + seconds),
+        Some([hours, minutes, seconds]) => Ok(3600.0 * hours + 60.0 * minutes + seconds),
+        _ => Err("it must be MM:SS or H:MM:SS, such as 02:15".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_read_as_clocks_or_durations() {
+        let cases = [("02:15", 135.0), ("1:02:15", 3735.0), ("+00:38", 38.0), ("135s", 135.0), ("2m", 120.0)];
+        for (text, seconds) in cases {
+            assert_eq!(parse_moment(text), Ok(seconds), "{text}");
+        }
+        for wrong in ["02:75", "1:2:3:4", "", "soon", "02:", "-1:00"] {
+            assert!(parse_moment(wrong).is_err(), "{wrong}");
+        }
+    }
+}

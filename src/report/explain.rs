@@ -1,0 +1,176 @@
+//! Explanations: a run directory read back, and why its run went as it did, for people.
+
+use std::{fmt::Write as _, fs, io::ErrorKind, path::Path};
+
+use democtl_core::{
+    event::Event,
+    explain::{self, Cause, Decision, Explanation, MetricView, Recording, Rule},
+    profile::{Lint, Profile},
+    verdict::TestResult,
+};
+
+use crate::{
+    environment::{REQUEST_FILE, Request},
+    failure::{Failure, Kind, OrFail as _},
+    ui::timeline::stamp,
+};
+
+/// What a run left behind, or a forecast.
+#[derive(Debug)]
+pub struct Recorded {
+    /// The profile that ran.
+    pub profile: Profile,
+    /// The timeline.
+    pub events: Vec<Event>,
+    /// Tests that ended.
+    pub tests: Vec<TestResult>,
+}
+
+impl Recorded {
+    /// Reads a run directory.
+    pub fn read(dir: &Path) -> Result<Self, Failure> {
+        let text =
+            |path: &Path| fs::read_to_string(path).or_fail(Kind::Other, || format!("cannot read {}", path.display()));
+        // Runs of before a request was kept beside them lie in the environment that has it.
+        let request = [dir.join(REQUEST_FILE), dir.join("../..").join(REQUEST_FILE)];
+        let request = request.iter().find(|path| path.is_file()).ok_or_else(|| {
+            Failure::msg(Kind::Usage, format!("{} does not tell which profile ran", dir.display()))
+                .hint(format!("{REQUEST_FILE} of its environment is missing"))
+        })?;
+        let profile = serde_json::from_str::<Request>(&text(request)?)
+            .or_fail(Kind::Other, || format!("{} is damaged", request.display()))?
+            .profile()?;
+        let path = dir.join("tests.json");
+        let tests = match fs::read_to_string(&path) {
+            Ok(text) => {
+                serde_json::from_str(&text).or_fail(Kind::Other, || format!("{} is damaged", path.display()))?
+            }
+            // The run ended before its first test did.
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error).or_fail(Kind::Other, || format!("cannot read {}", path.display())),
+        };
+        let path = dir.join("events.jsonl");
+        Ok(Self { profile, events: events(&text(&path)?, &path)?, tests })
+    }
+
+    /// As the core takes it.
+    pub fn recording(&self) -> Recording<'_> {
+        Recording { profile: &self.profile, events: &self.events, tests: &self.tests }
+    }
+}
+
+/// One event a line; a run that was killed may have left half a line at the end.
+fn events(text: &str, path: &Path) -> Result<Vec<Event>, Failure> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut events = Vec::with_capacity(lines.len());
+    for (index, line) in lines.iter().enumerate() {
+        match serde_json::from_str(line) {
+            Ok(event) => events.push(event),
+            Err(_) if index + 1 == lines.len() && !text.ends_with('\n') => {}
+            Err(error) => {
+                return Err(error).or_fail(Kind::Other, || format!("{}:{} is no event", path.display(), index + 1));
+            }
+        }
+    }
+    Ok(events)
+}
+
+/// Everything that was decided, then what each failed test lacked.
+pub fn human(explanation: &Explanation) -> String {
+    let mut text = String::new();
+    for decision in &explanation.decisions {
+        let _ = writeln!(text, "  {}", line(decision));
+    }
+    if explanation.failed.is_empty() {
+        text.push_str("no test failed\n");
+    }
+    for diagnosis in &explanation.failed {
+        let _ = writeln!(text, "{} failed: {}", diagnosis.test, diagnosis.thresholds.join(", "));
+        if diagnosis.bottlenecks.is_empty() {
+            text.push_str("  no failed or late request tells why\n");
+        }
+        for bottleneck in &diagnosis.bottlenecks {
+            let _ = writeln!(
+                text,
+                "  {:3.0} %  {}: {:.0} failed or late requests in {:.0} s\n         {}",
+                100.0 * bottleneck.share,
+                cause(bottleneck.cause),
+                bottleneck.requests,
+                bottleneck.seconds,
+                bottleneck.text
+            );
+        }
+    }
+    for note in &explanation.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+    text
+}
+
+/// `+00:38 web 2 -> 3: ...`, or `+00:38 to +01:10 web stays at 2: ...`.
+fn line(decision: &Decision) -> String {
+    let Decision { at_s, until_s, subject, from, to, rule, text, .. } = decision;
+    match until_s {
+        Some(until_s) if *rule == Rule::Unschedulable => {
+            format!("{} to {} {subject}: {text}", stamp(*at_s), stamp(*until_s))
+        }
+        Some(until_s) => format!("{} to {} {subject} stays at {to}: {text}", stamp(*at_s), stamp(*until_s)),
+        None if from == to => format!("{} {subject} {to}: {text}", stamp(*at_s)),
+        None => format!("{} {subject} {from} -> {to}: {text}", stamp(*at_s)),
+    }
+}
+
+fn cause(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Concurrency => "concurrency: all pods full, and nothing adds any",
+        Cause::ReplicasAtMax => "replicas at max: all pods full, and no more are allowed",
+        Cause::TriggerSignal => "trigger signal: all pods full, and no trigger asked for what was needed",
+        Cause::ScaleUpPolicy => "scale-up policy: more was asked for than a step may add",
+        Cause::Stabilization => "stabilisation window: it held the replicas",
+        Cause::MetricsMissing => "metrics missing: the autoscaler could not decide",
+        Cause::PodsPending => "pods Pending: no node had room",
+        Cause::NodeDelay => "node delay: pods waited for a machine on its way",
+        Cause::PodsStarting => "pods starting: they were asked for and not yet ready",
+        Cause::WorkerQueue => "queue of workers: messages waited",
+        Cause::ConnectionPinning => "connection pinning: some pods had room while others were full",
+    }
+}
+
+/// One moment.
+pub fn moment(moment: &explain::Moment) -> String {
+    let starting =
+        if moment.nodes_starting > 0 { format!(" and {} starting", moment.nodes_starting) } else { String::new() };
+    let queue = moment.queue.map_or_else(String::new, |queue| format!(", {queue} messages in the queue"));
+    let mut text = format!("{} {} VUs, {} nodes{starting}{queue}\n", stamp(moment.at_s), moment.vus, moment.nodes);
+    for standing in &moment.workloads {
+        let pending = if standing.pending > 0 { format!(", {} Pending", standing.pending) } else { String::new() };
+        let _ = writeln!(text, "  {} {} of {} pods ready{pending}", standing.workload, standing.ready, standing.wanted);
+        for metric in &standing.metrics {
+            let _ = writeln!(text, "    {}", figures(metric));
+        }
+    }
+    for decision in &moment.decisions {
+        let _ = writeln!(text, "  {}", line(decision));
+    }
+    text
+}
+
+fn figures(metric: &MetricView) -> String {
+    let MetricView { name, value, target, unit, ratio, asks_for } = metric;
+    let (Some(value), Some(ratio)) = (value, ratio) else { return format!("{name}: no value") };
+    let asks = asks_for.map_or_else(String::new, |replicas| format!(", asks for {replicas}"));
+    format!("{name} {value:.1}{unit} of {target:.1}: ratio {ratio:.2}{asks}")
+}
+
+/// Warnings about a profile.
+pub fn lints(profile: &Profile, lints: &[Lint]) -> String {
+    let mut text = match lints.len() {
+        0 => format!("{}: no warnings\n", profile.name),
+        1 => format!("{}: 1 warning\n", profile.name),
+        count => format!("{}: {count} warnings\n", profile.name),
+    };
+    for lint in lints {
+        let _ = writeln!(text, "  {} ({})\n    {}\n    hint: {}", lint.path, lint.code, lint.message, lint.hint);
+    }
+    text
+}

@@ -1,0 +1,91 @@
+//! `explain`: a recorded run read back, a moment of it, warnings about a profile, and what is refused.
+
+use std::{fs, path::PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::environment::TestEnvironment;
+
+/// A run directory made from a recorded run of `m3demo2` with at most three web pods.
+fn recorded(environment: &TestEnvironment) -> PathBuf {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let data = root.join("crates/core/tests/data/explain/m3demo2-max-3");
+    let run = environment.path("run");
+    fs::create_dir(&run).expect("the directory is ours");
+    for file in ["events.jsonl", "tests.json"] {
+        fs::copy(data.join(file), run.join(file)).expect("it is in the repository");
+    }
+    let text = fs::read_to_string(root.join("profiles/m3demo2.toml")).expect("it is in the repository");
+    let request = json!({
+        "profile": "m3demo2",
+        "sources": { "m3demo2": text },
+        "sets": [["workload.web.scaling.max", "3"]],
+        "target": "local",
+        "speed": 15.0,
+        "seed": 1,
+    });
+    fs::write(run.join("environment.json"), request.to_string()).expect("the directory is ours");
+    run
+}
+
+#[test]
+fn a_profile_that_misleads_is_named_before_any_run() {
+    let environment = TestEnvironment::new();
+    insta::assert_snapshot!(environment.expect(0, &["explain", "m3demo2-as-written"]).stdout);
+    let value = environment.json(&["explain", "m3demo2-as-written", "--output", "json"]);
+    assert_eq!(value["profile"], "m3demo2-as-written");
+    let never = |lint: &&Value| lint["code"] == "threshold_never_crossed";
+    assert_eq!(value["lints"].as_array().expect("a list").iter().filter(never).count(), 2, "{value}");
+    let sets = ["--set", "workload.web.scaling.trigger.2.threshold=50", "--output", "json"];
+    let better = environment.json(&[&["explain", "m3demo2-as-written"][..], &sets].concat());
+    assert_eq!(better["lints"].as_array().expect("a list").iter().filter(never).count(), 1, "{better}");
+}
+
+#[test]
+fn a_recorded_run_is_explained() {
+    let environment = TestEnvironment::new();
+    let run = recorded(&environment);
+    insta::assert_snapshot!(environment.expect(0, &["explain", "run"]).stdout);
+    insta::assert_snapshot!(environment.expect(0, &["explain", "run", "--at", "01:00"]).stdout);
+    let value = environment.json(&["explain", "run", "--output", "json"]);
+    assert_eq!((&value["run"], &value["profile"]), (&Value::from("run"), &Value::from("m3demo2")));
+    assert_eq!(value["failed"][0]["bottlenecks"][0]["cause"], "replicas_at_max");
+    let moment = environment.json(&["explain", "run", "--at", "01:00", "--output", "json"]);
+    assert_eq!((&moment["vus"], &moment["workloads"][0]["wanted"]), (&Value::from(600), &Value::from(3)));
+
+    // A run that was killed leaves half a line at the end, and no figures.
+    let events = fs::read_to_string(run.join("events.jsonl")).expect("it was copied");
+    fs::write(run.join("events.jsonl"), &events[..events.len() - 20]).expect("the directory is ours");
+    fs::remove_file(run.join("tests.json")).expect("the directory is ours");
+    let cut = environment.expect(0, &["explain", "run"]);
+    assert!(cut.stdout.contains("web 2 -> 3") && cut.stdout.contains("no test failed"), "{}", cut.stdout);
+    fs::write(run.join("events.jsonl"), format!("{{}}\n{events}")).expect("the directory is ours");
+    let damaged = environment.expect(1, &["explain", "run"]);
+    assert!(damaged.stderr.contains("events.jsonl:1 is no event"), "{}", damaged.stderr);
+}
+
+#[test]
+fn a_forecast_is_explained_like_a_run() {
+    let environment = TestEnvironment::new();
+    let value = environment.json(&["explain", "m3demo1", "--forecast", "--output", "json"]);
+    assert_eq!(value["failed"][0]["test"], "spike");
+    assert_eq!(value["failed"][0]["bottlenecks"][0]["cause"], "concurrency");
+}
+
+#[test]
+fn what_cannot_be_explained_is_refused() {
+    let environment = TestEnvironment::new();
+    recorded(&environment);
+    let refused: [(&[&str], &str); 6] = [
+        (&["explain"], "no environment is set up"),
+        (&["explain", "m3demo3"], "there is no profile \"m3demo3\""),
+        (&["explain", "m3demo2", "--at", "02:15"], "--at is for runs, and m3demo2 is a profile"),
+        (&["explain", "run", "--set", "pool.main.max=3"], "--set and --forecast are for profiles"),
+        (&["explain", "run", "--at", "99:00"], "after the run's end"),
+        (&["explain", "run", "--at", "noon"], "invalid value 'noon'"),
+    ];
+    for (arguments, words) in refused {
+        let outcome = environment.expect(2, arguments);
+        assert!(outcome.stderr.contains(words), "{arguments:?}: {}", outcome.stderr);
+    }
+}
