@@ -76,7 +76,7 @@ fn wanted_by_controllers(client: &Client, pods: &[Arc<Value>]) -> Result<i32, St
     let mut total = 0;
     for pod in pods {
         let Some(mut owner) = owner_of(client, pod)? else { continue };
-        if let Some(parent) = owner_of(client, &owner)? {
+        if let Some(parent) = owner_of(client, &owner)?.filter(|parent| parent["kind"] == "Deployment") {
             owner = parent;
         }
         if seen.insert(uid(&owner).to_owned()) {
@@ -90,7 +90,8 @@ fn owner_of(client: &Client, object: &Value) -> Result<Option<Arc<Value>>, Statu
     let Some(reference) = controller(object) else { return Ok(None) };
     let word = |key: &str| reference[key].as_str().unwrap_or_default();
     let Some(resource) = client.resource_of(word("apiVersion"), word("kind")) else { return Ok(None) };
-    find(client, &resource, if resource.namespaced { namespace(object) } else { "" }, word("name"))
+    let space = if resource.namespaced { namespace(object) } else { "" };
+    Ok(find(client, &resource, space, word("name"))?.filter(|owner| uid(owner) == word("uid")))
 }
 
 fn percent(value: &Value) -> Option<f64> {

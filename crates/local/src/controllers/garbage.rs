@@ -139,9 +139,7 @@ async fn watch(client: Client, resource: Arc<Resource>, sender: mpsc::UnboundedS
 
 /// Does what an object's owners, or its own deletion, ask for. Upstream: `attemptToDeleteItem`, `attemptToOrphan`.
 fn look(client: &Client, graph: &Graph, node: &Node) -> Result<(), Status> {
-    let Some(object) = find(client, &node.resource, &node.namespace, &node.name)?.filter(|o| uid(o) == node.uid) else {
-        return Ok(());
-    };
+    let Some(object) = find_node(client, node)? else { return Ok(()) };
     if is_deleting(&object) {
         if has_finalizer(&object, ORPHAN) {
             for dependent in graph.dependents(&node.uid) {
@@ -155,13 +153,21 @@ fn look(client: &Client, graph: &Graph, node: &Node) -> Result<(), Status> {
             if blocking.peek().is_none() {
                 return release(client, node, &object, FOREGROUND);
             }
-            return blocking.filter(|dependent| !dependent.deleting).try_for_each(|d| look(client, graph, d));
+            return blocking.try_for_each(|dependent| match find_node(client, dependent)? {
+                Some(object) if !is_deleting(&object) => delete_unowned(client, graph, dependent, &object),
+                _ => Ok(()),
+            });
         }
         return Ok(());
     }
+    delete_unowned(client, graph, node, &object)
+}
+
+/// Deletes an object when none of its owners keeps it.
+fn delete_unowned(client: &Client, graph: &Graph, node: &Node, object: &Value) -> Result<(), Status> {
     let mut owners = Owners::default();
-    for reference in items(&object, "/metadata/ownerReferences") {
-        owners.sort(client, &object, reference)?;
+    for reference in items(object, "/metadata/ownerReferences") {
+        owners.sort(client, object, reference)?;
     }
     if owners.solid > 0 {
         let lost: BTreeSet<&str> = owners.gone.union(&owners.waiting).copied().collect();
@@ -170,11 +176,12 @@ fn look(client: &Client, graph: &Graph, node: &Node) -> Result<(), Status> {
     if owners.gone.is_empty() && owners.waiting.is_empty() {
         return Ok(());
     }
+    unblock(client, graph, node, object)?;
     let propagation = if !owners.waiting.is_empty() && graph.dependents(&node.uid).next().is_some() {
         Propagation::Foreground
-    } else if has_finalizer(&object, ORPHAN) {
+    } else if has_finalizer(object, ORPHAN) {
         Propagation::Orphan
-    } else if has_finalizer(&object, FOREGROUND) {
+    } else if has_finalizer(object, FOREGROUND) {
         Propagation::Foreground
     } else {
         Propagation::Background
@@ -182,6 +189,10 @@ fn look(client: &Client, graph: &Graph, node: &Node) -> Result<(), Status> {
     let options =
         DeleteOptions { uid: Some(node.uid.clone()), propagation: Some(propagation), ..DeleteOptions::default() };
     settled(client.delete(&node.resource, &node.namespace, &node.name, &options))
+}
+
+fn find_node(client: &Client, node: &Node) -> Result<Option<Arc<Value>>, Status> {
+    Ok(find(client, &node.resource, &node.namespace, &node.name)?.filter(|object| uid(object) == node.uid))
 }
 
 /// The owners that an object names, by how they stand.
@@ -217,6 +228,22 @@ impl<'a> Owners<'a> {
         }
         Ok(())
     }
+}
+
+/// Objects that own each other and wait for each other would wait for ever: who is in such a circle holds nobody up.
+fn unblock(client: &Client, graph: &Graph, node: &Node, object: &Value) -> Result<(), Status> {
+    if !graph.dependents(&node.uid).any(|dependent| dependent.waits) {
+        return Ok(());
+    }
+    let mut references: Vec<Value> = items(object, "/metadata/ownerReferences").cloned().collect();
+    if references.iter().all(|reference| reference["blockOwnerDeletion"] != true) {
+        return Ok(());
+    }
+    for reference in &mut references {
+        reference["blockOwnerDeletion"] = json!(false);
+    }
+    let patch = json!({ "metadata": { "ownerReferences": references } });
+    unless_gone(client.merge_patch(&node.resource, &node.namespace, &node.name, None, &patch))
 }
 
 /// Takes owners out of an object, which stays.

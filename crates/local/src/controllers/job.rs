@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::{
     Context,
     object::{
-        condition_is_true, find, int, is_deleting, is_owned_by, items, name, namespace, now, owner_reference,
-        seconds_since, set_condition, text, uid, unless_gone, write_status,
+        condition_is_true, controller, find, int, is_deleting, is_owned_by, items, name, namespace, now,
+        owner_reference, seconds_since, set_condition, text, uid, unless_gone, write_status,
     },
     work::{self, Key, Source},
 };
@@ -26,6 +26,8 @@ const TRACKING: &str = "batch.kubernetes.io/job-tracking";
 const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 /// A failed pod is replaced after this, twice as long after each further failure.
 const BACKOFF: Duration = Duration::from_secs(10);
+/// Pods made in one look; upstream's.
+const BURST: usize = 500;
 const BACKOFF_MOST: Duration = Duration::from_secs(600);
 
 pub(super) async fn run(context: Context) {
@@ -86,13 +88,15 @@ const TOO_LATE: End = End {
 impl Jobs {
     fn reconcile(&self, (space, wanted): &Key) -> Result<Option<Duration>, Status> {
         let pods = self.client.list(&PODS, space).0;
-        let Some(job) = find(&self.client, &JOBS, space, wanted)?.filter(|job| !is_deleting(job)) else {
-            // Nobody counts these any more.
-            let orphans = pods.iter().filter(|pod| {
-                super::object::controller(pod).is_some_and(|owner| owner["kind"] == "Job" && owner["name"] == **wanted)
-            });
-            return orphans.into_iter().try_for_each(|pod| self.untrack(pod)).map(|()| None);
-        };
+        let job = find(&self.client, &JOBS, space, wanted)?.filter(|job| !is_deleting(job));
+        // Nobody counts the pods of a Job that is gone, though another one may have its name by now.
+        let present = job.as_ref().map_or("", |job| uid(job));
+        let orphans = pods.iter().filter(|pod| {
+            controller(pod)
+                .is_some_and(|owner| owner["kind"] == "Job" && owner["name"] == **wanted && owner["uid"] != *present)
+        });
+        orphans.into_iter().try_for_each(|pod| self.untrack(pod))?;
+        let Some(job) = job else { return Ok(None) };
         let pods: Vec<Arc<Value>> = pods.into_iter().filter(|pod| is_owned_by(pod, uid(&job))).collect();
         if condition_is_true(&job, "Complete") || condition_is_true(&job, "Failed") {
             pods.iter().try_for_each(|pod| self.untrack(pod))?;
@@ -196,11 +200,12 @@ impl Jobs {
         if let Some(wait) = backoff_left(tally, self.speed) {
             return Ok(Some(deadline.map_or(wait, |deadline| deadline.min(wait))));
         }
-        for index in free_indexes(job, tally).into_iter().take(missing) {
+        let indexes: Vec<Option<i32>> = free_indexes(job, tally).take(missing.min(BURST)).collect();
+        for index in indexes {
             let pod = self.create(job, index)?;
             tally.active.push(pod);
         }
-        Ok(deadline)
+        Ok(if missing > BURST { Some(Duration::ZERO) } else { deadline })
     }
 
     fn create(&self, job: &Value, index: Option<i32>) -> Result<Arc<Value>, Status> {
@@ -257,7 +262,8 @@ impl Jobs {
             return Ok(());
         }
         let left: Vec<&Value> = items(pod, "/metadata/finalizers").filter(|held| **held != TRACKING).collect();
-        let patch = json!({ "metadata": { "finalizers": left } });
+        let version = &pod["metadata"]["resourceVersion"];
+        let patch = json!({ "metadata": { "finalizers": left, "resourceVersion": version } });
         unless_gone(self.client.merge_patch(&PODS, namespace(pod), name(pod), None, &patch))
     }
 
@@ -269,7 +275,7 @@ impl Jobs {
             .and_then(|condition| seconds_since(text(condition, "/lastTransitionTime")));
         let left = ttl - finished.unwrap_or(0.0) * self.speed;
         if left > 0.0 {
-            return Ok(Some(Duration::from_secs_f64(left / self.speed)));
+            return Ok(Some(real(left, self.speed)));
         }
         let options = DeleteOptions {
             uid: Some(uid(job).to_owned()),
@@ -360,7 +366,9 @@ fn count(job: &Value, pods: &[Arc<Value>], status: &mut Value) -> Tally {
 
 /// Whether, and how, the Job is over.
 fn end(job: &Value, status: &Value, tally: &Tally, speed: f64) -> Option<&'static End> {
-    if tally.failed > int(job, "/spec/backoffLimit").unwrap_or(6) {
+    let limit = int(job, "/spec/backoffLimit").unwrap_or(6);
+    if tally.failed > limit || restarts(job, tally).is_some_and(|restarts| restarts > 0 && restarts >= i64::from(limit))
+    {
         return Some(&TOO_MANY_FAILURES);
     }
     if deadline_left(job, status, speed).is_some_and(|left| left.is_zero()) {
@@ -373,6 +381,14 @@ fn end(job: &Value, status: &Value, tally: &Tally, speed: f64) -> Option<&'stati
     complete.then_some(&COMPLETE)
 }
 
+/// How often containers of running pods were started again, where pods are not replaced when they fail.
+fn restarts(job: &Value, tally: &Tally) -> Option<i64> {
+    let again = job.pointer("/spec/template/spec/restartPolicy").is_some_and(|policy| policy == "OnFailure");
+    let lists = ["/status/initContainerStatuses", "/status/containerStatuses"];
+    let statuses = tally.active.iter().flat_map(|pod| lists.iter().flat_map(|list| items(pod, list)));
+    again.then(|| statuses.filter_map(|status| status["restartCount"].as_i64()).sum())
+}
+
 /// The end that was announced before.
 fn announced(job: &Value) -> Option<&'static End> {
     [&COMPLETE, &TOO_MANY_FAILURES, &TOO_LATE].into_iter().find(|end| {
@@ -381,11 +397,16 @@ fn announced(job: &Value) -> Option<&'static End> {
     })
 }
 
+/// The real time that profile seconds take; those of ages to come are cut off.
+fn real(seconds: f64, speed: f64) -> Duration {
+    Duration::from_secs_f64((seconds.max(0.0) / speed).min(1e9))
+}
+
 /// Real time until the Job has been active for too long.
 fn deadline_left(job: &Value, status: &Value, speed: f64) -> Option<Duration> {
     let deadline = job["spec"]["activeDeadlineSeconds"].as_f64()?;
     let active = seconds_since(text(status, "/startTime"))? * speed;
-    Some(Duration::from_secs_f64((deadline - active).max(0.0) / speed))
+    Some(real(deadline - active, speed))
 }
 
 /// Real time until the pods that failed may be replaced.
@@ -396,14 +417,14 @@ fn backoff_left(tally: &Tally, speed: f64) -> Option<Duration> {
     (wait > 0.0).then(|| Duration::from_secs_f64(wait / speed))
 }
 
-/// Which indexes a new pod may have, lowest first; any number of none where the Job is not indexed.
-fn free_indexes(job: &Value, tally: &Tally) -> Vec<Option<i32>> {
+/// Which indexes new pods may have, lowest first; none for ever where the Job is not indexed.
+fn free_indexes<'a>(job: &Value, tally: &'a Tally) -> Box<dyn Iterator<Item = Option<i32>> + 'a> {
     if job["spec"]["completionMode"] != "Indexed" {
-        return vec![None; int(job, "/spec/parallelism").unwrap_or(1).max(0) as usize];
+        return Box::new(std::iter::repeat(None));
     }
     let taken: BTreeSet<i32> = tally.active.iter().filter_map(|pod| completion_index(pod)).collect();
     let all = 0..int(job, "/spec/completions").unwrap_or(0);
-    all.filter(|index| !taken.contains(index) && !tally.indexes.contains(index)).map(Some).collect()
+    Box::new(all.filter(move |index| !taken.contains(index) && !tally.indexes.contains(index)).map(Some))
 }
 
 fn completion_index(pod: &Value) -> Option<i32> {

@@ -37,7 +37,7 @@ fn reconcile(client: &Client, wanted: &str) -> Result<Option<Duration>, Status> 
         left.extend(client.list(resource, wanted).0.into_iter().map(|object| (resource.clone(), object)));
     }
     if !left.is_empty() {
-        // What has no finalizer is gone in a moment.
+        // What has no finalizer goes by itself.
         if !left.iter().any(|(_, object)| items(object, "/metadata/finalizers").next().is_some()) {
             return Ok(Some(RETRY));
         }
@@ -51,7 +51,11 @@ fn reconcile(client: &Client, wanted: &str) -> Result<Option<Duration>, Status> 
         unless_gone(client.delete(&EVENTS, wanted, name(&event), &DeleteOptions::default()))?;
     }
     let mut next = (*space).clone();
-    next["spec"]["finalizers"] = json!([]);
+    let kept: Vec<&Value> = items(&space, "/spec/finalizers").filter(|held| **held != "kubernetes").collect();
+    if kept.len() == items(&space, "/spec/finalizers").count() {
+        return Ok(None);
+    }
+    next["spec"]["finalizers"] = json!(kept);
     client.finalize_namespace(wanted, &next)?;
     Ok(None)
 }

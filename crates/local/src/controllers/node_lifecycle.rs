@@ -29,7 +29,7 @@ const QUARANTINE: Duration = Duration::from_secs(40);
 
 pub(super) async fn run(context: Context) {
     let client = context.client.as_manager("kube-controller-manager");
-    // Pods change all the time; only one that has just been bound, or a node, asks for a look.
+    // A look at a node that is there and has no such taint costs one read.
     let bound = |pod: &Value| {
         let node = text(pod, "/spec/nodeName").to_owned();
         if node.is_empty() || is_deleting(pod) { Vec::new() } else { vec![(String::new(), node)] }
@@ -93,8 +93,11 @@ impl Lifecycle {
     ) -> Result<Option<Duration>, Status> {
         let left = (*self.missing.entry(node.to_owned()).or_insert(now) + QUARANTINE).saturating_sub(now);
         if !left.is_zero() {
-            let real = self.clock.real(left).max(Duration::from_millis(1));
-            return Ok(pods.next().is_some().then_some(real));
+            if pods.next().is_none() {
+                self.missing.remove(node);
+                return Ok(None);
+            }
+            return Ok(Some(self.clock.real(left).max(Duration::from_millis(1))));
         }
         self.missing.remove(node);
         let options = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
@@ -134,7 +137,7 @@ fn tolerated_for(pod: &Value, taint: &Value) -> Option<Duration> {
         return Some(Duration::ZERO);
     }
     let seconds = tolerations.iter().filter_map(|toleration| toleration["tolerationSeconds"].as_i64()).min()?;
-    Some(Duration::from_secs(seconds.max(0) as u64))
+    Some(Duration::from_secs(seconds.clamp(0, i64::from(u32::MAX)) as u64))
 }
 
 #[cfg(test)]

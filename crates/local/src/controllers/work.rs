@@ -1,6 +1,10 @@
 //! The loop of a controller: watches trigger keys, keys are reconciled once for all the changes that came meanwhile.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use tokio::{sync::mpsc, task::JoinSet};
@@ -61,7 +65,8 @@ pub(super) async fn run(
     for source in sources {
         watches.spawn(watch(client.clone(), source, sender.clone()));
     }
-    let mut failures = std::collections::BTreeMap::<Key, u32>::new();
+    let mut failures = BTreeMap::<Key, u32>::new();
+    let mut alarms = BTreeMap::<Key, Instant>::new();
     while let Some(first) = receiver.recv().await {
         let mut keys = BTreeSet::from([first]);
         // Writes that led here are often followed by more: give them a moment to be handled together.
@@ -84,7 +89,15 @@ pub(super) async fn run(
                     Some(RETRY.saturating_mul(1 << (*failed).min(8)).min(RETRY_MOST))
                 }
             };
-            if let Some(after) = again {
+            let now = Instant::now();
+            if alarms.get(&key).is_some_and(|at| *at <= now) {
+                alarms.remove(&key);
+            }
+            // One that rings before is enough: it asks again.
+            if let Some(after) = again
+                && alarms.get(&key).is_none_or(|at| *at > now + after)
+            {
+                alarms.insert(key.clone(), now + after);
                 let sender = sender.clone();
                 tokio::spawn(async move {
                     tokio::time::sleep(after).await;

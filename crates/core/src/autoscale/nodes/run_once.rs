@@ -138,6 +138,7 @@ impl Autoscaler {
             actions.extend(fixes);
             return actions;
         }
+        self.unremovable_until.retain(|_, until| *until > now);
         if self.is_quiet(world, now) {
             self.unneeded.clear();
             return actions;

@@ -69,7 +69,6 @@ impl Autoscaler {
         not_started: &[String],
         now: f64,
     ) -> Vec<Action> {
-        self.unremovable_until.retain(|_, until| *until > now);
         self.evicted.retain(|(at, _)| at + self.options.max_graceful_termination_s > now);
         let eligible = self.candidates(world, &simulation.nodes, not_started, now);
         let candidates: Vec<String> = eligible.iter().map(|(node, _)| node.clone()).collect();

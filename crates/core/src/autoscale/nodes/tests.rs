@@ -89,6 +89,19 @@ fn a_scale_up_puts_scale_down_off() {
 }
 
 #[test]
+fn a_node_whose_pods_found_no_place_is_looked_at_again() {
+    let mut autoscaler = Autoscaler::new(Options::default(), 1);
+    let full = world(&[("a", &[3800]), ("b", &[3800]), ("c", &[500])], 3, &[]);
+    assert_eq!(autoscaler.run_once(&full, 0.0), []);
+    let idle = world(&[("a", &[2500]), ("b", &[2500]), ("c", &[500])], 3, &[]);
+    // Loops with nothing to do until the five minutes are over, then ten minutes unneeded.
+    for at in [10.0, 290.0, 310.0, 900.0] {
+        assert_eq!(autoscaler.run_once(&idle, at), [], "at {at}");
+    }
+    assert_eq!(autoscaler.run_once(&idle, 911.0).len(), 1);
+}
+
+#[test]
 fn system_pods_and_minimum_keep_nodes() {
     let mut autoscaler = Autoscaler::new(Options::default(), 1);
     let mut keeps = world(&[("a", &[2500]), ("b", &[2500]), ("c", &[500])], 3, &[]);

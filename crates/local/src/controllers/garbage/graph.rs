@@ -22,9 +22,8 @@ pub(super) struct Node {
     pub(super) name: String,
     /// Uids of the owners, and whether they may not go before this object.
     pub(super) owners: BTreeMap<String, bool>,
-    pub(super) deleting: bool,
     /// It waits until its dependents are gone or orphaned.
-    waits: bool,
+    pub(super) waits: bool,
 }
 
 impl Node {
@@ -39,7 +38,6 @@ impl Node {
             namespace: namespace(object).to_owned(),
             name: name(object).to_owned(),
             owners: owners.collect(),
-            deleting,
             waits: deleting && (has_finalizer(object, FOREGROUND) || has_finalizer(object, ORPHAN)),
         }
     }
