@@ -36,17 +36,14 @@ pub(super) async fn run(args: CleanupArgs, settings: &Settings) -> Result<(), Fa
     } else {
         vec![settings.home.pick(args.name.name.as_deref())?.name]
     };
-    let mut kind = Kind::Infrastructure;
+    let mut kinds = Vec::new();
     let mut result = CleanupResult { removed: Vec::new(), left: Vec::new() };
     for name in names {
         let environment = settings.home.pick(Some(&name))?;
         match remove(&environment, settings, Ask::unless(args.yes)).await {
             Ok(()) => result.removed.push(name),
             Err(failure) => {
-                // A person who did not agree is not a failure of the infrastructure.
-                if matches!(failure.kind(), Kind::Usage | Kind::Cancelled) {
-                    kind = failure.kind();
-                }
+                kinds.push(failure.kind());
                 result.left.push(format!("{name}: {failure}"));
             }
         }
@@ -59,6 +56,9 @@ pub(super) async fn run(args: CleanupArgs, settings: &Settings) -> Result<(), Fa
     if result.left.is_empty() {
         return Ok(());
     }
+    // What could not be removed weighs more than a person who did not agree.
+    let declined = |kind: &Kind| matches!(kind, Kind::Usage | Kind::Cancelled);
+    let kind = if kinds.iter().all(declined) { kinds[0] } else { Kind::Infrastructure };
     Err(Failure::msg(kind, format!("not removed: {}", result.left.join("; "))))
 }
 

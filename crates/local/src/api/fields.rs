@@ -216,7 +216,8 @@ impl FieldSet {
             for (key, inner) in members {
                 if key == "." {
                     set.0.insert(path.clone());
-                } else {
+                } else if key.get(..2).is_some_and(|kind| matches!(kind, "f:" | "k:" | "v:" | "i:")) {
+                    // Others are no paths: whoever wrote them owns nothing by them.
                     path.push(key.clone());
                     walk(inner, path, set);
                     path.pop();

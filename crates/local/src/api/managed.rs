@@ -81,7 +81,7 @@ fn entries(object: &Value) -> Vec<Entry> {
 
 fn store(object: &mut Value, mut all: Vec<Entry>) {
     all.retain(|entry| !entry.fields.0.is_empty());
-    all.sort_by_key(|entry| (entry.operation.clone(), entry.time.to_string(), entry.manager.clone()));
+    all.sort_by(|a, b| (&a.operation, a.time.as_str(), &a.manager).cmp(&(&b.operation, b.time.as_str(), &b.manager)));
     let list: Option<Value> = (!all.is_empty()).then(|| all.iter().map(Entry::write).collect());
     set_or_remove(metadata_mut(object), "managedFields", list.as_ref());
 }
@@ -125,13 +125,7 @@ pub(crate) fn track(definition: &Definition, old: Option<&Value>, new: &mut Valu
         metadata_mut(new).shift_remove("managedFields");
         return;
     }
-    let empty;
-    let before = if let Some(old) = old {
-        old
-    } else {
-        empty = super::model::empty(definition);
-        &empty
-    };
+    let before = old.unwrap_or_else(|| super::model::empty(definition));
     let mut comparison = Comparison::of(schema_of(definition), before, new);
     for set in [&mut comparison.added, &mut comparison.modified, &mut comparison.removed] {
         keep_settable(definition, set, options);
@@ -166,13 +160,7 @@ pub(crate) fn apply(
     let mut mine = Entry::new(definition, options);
     mine.fields = FieldSet::of(schema, body);
     keep_settable(definition, &mut mine.fields, options);
-    let empty;
-    let live = if let Some(old) = old {
-        old
-    } else {
-        empty = super::model::empty(definition);
-        &empty
-    };
+    let live = old.unwrap_or_else(|| super::model::empty(definition));
     let mut others = entries(live);
     let before = others.iter().position(|entry| entry.is_of(&mine)).map(|at| others.remove(at));
     let mut new = merge::merge(schema, live, body);

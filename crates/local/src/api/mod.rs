@@ -116,15 +116,24 @@ impl Api {
     }
 
     /// Evicts a pod, unless a disruption budget forbids it.
-    pub(crate) fn evict(&self, target: &write::Target, eviction: &Value) -> Result<(), Status> {
+    pub(crate) fn evict(&self, target: &write::Target, options: &DeleteOptions) -> Result<(), Status> {
+        const BUDGETS: &str = "policy/poddisruptionbudgets";
         let pod = self.read(target)?;
-        let (budgets, _) = self.store.list("policy/poddisruptionbudgets", &target.namespace);
-        for budget in &budgets {
-            let selector = LabelSelector::from_value(&budget.value["spec"]["selector"]);
+        // A pod that never ran, ended, or is on its way disrupts nothing.
+        let idle = matches!(pod.value["status"]["phase"].as_str(), Some("Pending" | "Succeeded" | "Failed"));
+        while !idle && !meta::is_deleting(&pod.value) {
+            let (mut budgets, _) = self.store.list(BUDGETS, &target.namespace);
+            budgets.retain(|budget| LabelSelector::from_value(&budget.value["spec"]["selector"]).matches(&pod.value));
+            let budget = match budgets.as_slice() {
+                [] => break,
+                [budget] => budget,
+                _ => {
+                    let text = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+                    return Err(Status::plain(text));
+                }
+            };
             let allowed = budget.value["status"]["disruptionsAllowed"].as_i64().unwrap_or(0);
-            // A pod that never ran, or ended, disrupts nothing.
-            let idle = matches!(pod.value["status"]["phase"].as_str(), Some("Pending" | "Succeeded" | "Failed"));
-            if allowed < 1 && !idle && selector.matches(&pod.value) {
+            if allowed < 1 {
                 let text = "Cannot evict pod as it would violate the pod's disruption budget.";
                 return Err(Status::new(429, "TooManyRequests", text).with_cause(
                     "DisruptionBudget",
@@ -132,10 +141,21 @@ impl Api {
                     format!("The disruption budget {} does not allow it now", budget.value["metadata"]["name"]),
                 ));
             }
+            if options.dry_run {
+                break;
+            }
+            // Taken before the pod goes: others who evict at this moment see it, and the controller counts anew.
+            let mut less = (*budget.value).clone();
+            less["status"]["disruptionsAllowed"] = serde_json::json!(allowed - 1);
+            let key = (target.namespace.clone(), meta::name(&less).to_owned());
+            match self.store.put(BUDGETS, key, store::Expect::Version(budget.version), less) {
+                Ok(_) => break,
+                Err(store::CommitError::Unexpected) => {}
+                Err(store::CommitError::Journal(error)) => return Err(Status::storage(&error)),
+                Err(error) => return Err(Status::plain(error.to_string())),
+            }
         }
-        let grace = eviction["deleteOptions"]["gracePeriodSeconds"].as_i64();
-        let options = DeleteOptions { grace_period_seconds: grace, ..DeleteOptions::default() };
-        write::delete(self, target, &options).map(drop)
+        write::delete(self, target, options).map(drop)
     }
 
     fn definition(&self, resource: &Resource) -> Result<Arc<Definition>, Status> {

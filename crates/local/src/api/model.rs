@@ -106,10 +106,12 @@ fn rewrite(definition: &Definition, object: &mut Value, unknown: &mut typed::Unk
 }
 
 /// An object of this kind that says nothing.
-pub(crate) fn empty(definition: &Definition) -> Value {
-    let mut object = json!({ "kind": definition.resource.kind, "apiVersion": definition.resource.api_version() });
-    let _ = rewrite(definition, &mut object, &mut typed::Unknown::new());
-    object
+pub(crate) fn empty(definition: &Definition) -> &Value {
+    definition.empty.get_or_init(|| {
+        let mut object = json!({ "kind": definition.resource.kind, "apiVersion": definition.resource.api_version() });
+        let _ = rewrite(definition, &mut object, &mut typed::Unknown::new());
+        object
+    })
 }
 
 /// Fills in what upstream's defaulting functions do.

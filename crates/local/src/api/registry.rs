@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
 use serde_json::Value;
@@ -49,6 +49,8 @@ pub(crate) struct Definition {
     /// Version under which objects are stored (`apiVersion`).
     pub(crate) stored_as: String,
     pub(crate) custom: Option<Custom>,
+    /// An object of it that says nothing, once it was asked for.
+    pub(crate) empty: OnceLock<Value>,
 }
 
 impl Definition {
@@ -248,6 +250,7 @@ fn builtin_definition(group: &str, version: &str, resource: &Value) -> Definitio
         table,
         stored_as,
         custom: None,
+        empty: OnceLock::new(),
     }
 }
 
@@ -283,6 +286,7 @@ fn custom_definition(crd: &Value, version: &Value) -> Definition {
             version: version.clone(),
             terminating: crd["metadata"].get("deletionTimestamp").is_some(),
         }),
+        empty: OnceLock::new(),
         resource: Resource {
             group: group.into(),
             version: name.into(),

@@ -130,7 +130,7 @@ pub(crate) fn canonical(shape: &Struct, object: &mut Value, unknown: &mut Unknow
         return Err(mismatch(shape, "", object, "struct"));
     };
     let mut out = Map::with_capacity(shape.fields.len());
-    write_struct(shape, std::mem::take(members), "", unknown, &mut out)?;
+    write_struct(shape, std::mem::take(members), &String::new, unknown, &mut out)?;
     *object = Value::Object(out);
     Ok(())
 }
@@ -138,7 +138,7 @@ pub(crate) fn canonical(shape: &Struct, object: &mut Value, unknown: &mut Unknow
 fn write_struct(
     shape: &Struct,
     mut members: Map<String, Value>,
-    path: &str,
+    path: &dyn Fn() -> String,
     unknown: &mut Unknown,
     out: &mut Map<String, Value>,
 ) -> Result<(), Mismatch> {
@@ -147,7 +147,7 @@ fn write_struct(
         let value = members.get_mut(field.name).map(Value::take);
         known += usize::from(value.is_some());
         let value = value.unwrap_or(Value::Null);
-        let inside = || join(path, field.name);
+        let inside = || join(&path(), field.name);
         if value.is_null()
             && !field.always
             && !matches!(field.kind, Type::Struct(_) | Type::Time | Type::MicroTime | Type::Quantity)
@@ -161,7 +161,8 @@ fn write_struct(
     }
     if known < members.len() {
         let strange = members.keys().filter(|name| !shape.fields.iter().any(|field| field.name == *name));
-        unknown.extend(strange.map(|name| join(path, name)));
+        let path = path();
+        unknown.extend(strange.map(|name| join(&path, name)));
     }
     Ok(())
 }
@@ -233,7 +234,7 @@ fn read(
         (Type::Struct(inner), Value::Object(members)) => {
             let Some(inner) = TYPES.structs.get(inner) else { return Ok(Value::Object(members)) };
             let mut out = Map::with_capacity(members.len());
-            write_struct(inner, members, &path(), unknown, &mut out)?;
+            write_struct(inner, members, path, unknown, &mut out)?;
             Ok(Value::Object(out))
         }
         (Type::List(_), value) => wrong(&value, "[]"),

@@ -24,6 +24,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -78,6 +79,9 @@ pub enum ServeError {
     /// The first objects are refused.
     #[error("first objects")]
     Bootstrap(#[from] crate::api::Status),
+    /// A part of the cluster is no more.
+    #[error("a controller has ended: {0}")]
+    Controller(String),
     /// No port, no signals.
     #[error("listening")]
     Listen(#[source] io::Error),
@@ -172,7 +176,7 @@ pub async fn serve_until(config: Config, shutdown: CancellationToken) -> Result<
     write(&dir.join("pid"), &format!("{}\n", std::process::id()))?;
     tracing::info!(%address, speed = config.speed, "the cluster is up");
 
-    shutdown.cancelled().await;
+    let broken = watch_over(&mut tasks, &shutdown).await;
     if let Err(error) = kubelet.await {
         tracing::warn!(%error, "kubelet");
     }
@@ -180,7 +184,25 @@ pub async fn serve_until(config: Config, shutdown: CancellationToken) -> Result<
     save_clock(clock, &dir)?;
     let _ = fs::remove_file(dir.join("pid"));
     tracing::info!("the cluster has ended");
-    Ok(())
+    broken.map_or(Ok(()), |error| Err(ServeError::Controller(error)))
+}
+
+/// Waits for the end. A cluster that lacks a controller would wait for ever for what that one does: it ends as well.
+async fn watch_over(tasks: &mut JoinSet<()>, shutdown: &CancellationToken) -> Option<String> {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return None,
+            Some(Err(error)) = tasks.join_next() => {
+                tracing::error!(%error, "a controller has ended");
+                shutdown.cancel();
+                return Some(error.to_string());
+            }
+            else => {
+                shutdown.cancelled().await;
+                return None;
+            }
+        }
+    }
 }
 
 fn prometheus(objects: Arc<ApiObjects>, clock: Clock) -> kubelet::Server {

@@ -16,7 +16,7 @@ pub(crate) struct Parsed {
 pub(crate) fn json(bytes: &[u8]) -> Result<Parsed, serde_json::Error> {
     let mut duplicates = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Node { path: String::new(), duplicates: &mut duplicates }.deserialize(&mut deserializer)?;
+    let value = Node { at: None, duplicates: &mut duplicates }.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(Parsed { value, duplicates })
 }
@@ -24,14 +24,38 @@ pub(crate) fn json(bytes: &[u8]) -> Result<Parsed, serde_json::Error> {
 /// Reads YAML.
 pub(crate) fn yaml(bytes: &[u8]) -> Result<Parsed, serde_yaml_ng::Error> {
     let mut duplicates = Vec::new();
-    let node = Node { path: String::new(), duplicates: &mut duplicates };
+    let node = Node { at: None, duplicates: &mut duplicates };
     let value = node.deserialize(serde_yaml_ng::Deserializer::from_slice(bytes))?;
     Ok(Parsed { value, duplicates })
 }
 
 struct Node<'a> {
-    path: String,
+    at: Option<&'a At<'a>>,
     duplicates: &'a mut Vec<String>,
+}
+
+/// Where a value stands; written out only for a member that is there twice.
+struct At<'a> {
+    above: Option<&'a At<'a>>,
+    step: Step<'a>,
+}
+
+enum Step<'a> {
+    Member(&'a str),
+    Item(usize),
+}
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(above) = self.above {
+            above.fmt(formatter)?;
+        }
+        match self.step {
+            Step::Member(name) if self.above.is_none() => formatter.write_str(name),
+            Step::Member(name) => write!(formatter, ".{name}"),
+            Step::Item(index) => write!(formatter, "[{index}]"),
+        }
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Node<'_> {
@@ -82,11 +106,11 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let Node { path, duplicates } = self;
+        let Node { at: above, duplicates } = self;
         let mut all = Vec::new();
         loop {
-            let inside = format!("{path}[{}]", all.len());
-            match items.next_element_seed(Node { path: inside, duplicates })? {
+            let at = At { above, step: Step::Item(all.len()) };
+            match items.next_element_seed(Node { at: Some(&at), duplicates })? {
                 Some(item) => all.push(item),
                 None => return Ok(Value::Array(all)),
             }
@@ -94,14 +118,18 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let Node { path, duplicates } = self;
+        let Node { at: above, duplicates } = self;
         let mut all = Map::new();
         while let Some(key) = members.next_key::<String>()? {
-            let inside = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            let value = members.next_value_seed(Node { path: inside.clone(), duplicates })?;
-            if all.insert(key, value).is_some() && !duplicates.contains(&inside) {
-                duplicates.push(inside);
+            let at = At { above, step: Step::Member(&key) };
+            let value = members.next_value_seed(Node { at: Some(&at), duplicates })?;
+            if all.contains_key(&key) {
+                let path = at.to_string();
+                if !duplicates.contains(&path) {
+                    duplicates.push(path);
+                }
             }
+            all.insert(key, value);
         }
         Ok(Value::Object(all))
     }

@@ -132,6 +132,9 @@ fn permits(rule: &Value, wanted: &Attributes<'_>) -> bool {
 
 /// Answers the review APIs.
 pub(super) fn answer(server: &Server, user: &User, route: &Route, body: &Value) -> Result<Answer, Status> {
+    if !body.is_object() {
+        return Err(Status::bad_request("a review is an object"));
+    }
     let mut review = body.clone();
     let other = User {
         name: body["spec"]["user"].as_str().unwrap_or_default().to_owned(),

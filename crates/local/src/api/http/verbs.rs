@@ -423,6 +423,10 @@ async fn delete_options(query: &Query, request: Request<Incoming>) -> Result<Del
         let version = body["apiVersion"].as_str().unwrap_or_default();
         return Err(Status::plain(format!("no kind \"{kind}\" is registered for version \"{version}\" in scheme")));
     }
+    delete_options_of(query, &body)
+}
+
+fn delete_options_of(query: &Query, body: &Value) -> Result<DeleteOptions, Status> {
     let text = |key: &str| body[key].as_str().or_else(|| query.get(key)).map(ToOwned::to_owned);
     let asked = text("propagationPolicy");
     options::check_delete(query, !body["orphanDependents"].is_null(), asked.as_deref())?;
@@ -586,7 +590,7 @@ async fn subresource(
             if !given.is_empty() && given != target.name {
                 return Err(Status::bad_request("name in URL does not match name in Eviction object"));
             }
-            server.api.evict(target, &body)?;
+            server.api.evict(target, &delete_options_of(query, &body["deleteOptions"])?)?;
             Ok(answer_json(StatusCode::CREATED, &success(201)))
         }
         ("token", Method::POST) => token_request(server, target, &read(request).await?),
@@ -634,7 +638,8 @@ fn token_request(server: &Server, target: &Target, body: &Value) -> Result<Answe
         };
         return Err(Status::invalid(&review, "", vec![cause]));
     }
-    let expires = chrono::Utc::now() + chrono::TimeDelta::seconds(seconds);
+    // Upstream's longest is 2^32 seconds.
+    let expires = chrono::Utc::now() + chrono::TimeDelta::seconds(seconds.min(1 << 32));
     let audiences = body["spec"]["audiences"].as_array().filter(|given| !given.is_empty());
     let answer = json!({
         "kind": "TokenRequest",

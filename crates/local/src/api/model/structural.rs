@@ -4,6 +4,7 @@
 
 mod format;
 mod lists;
+mod pattern;
 mod rules;
 mod values;
 

@@ -40,8 +40,10 @@ pub(crate) fn create(api: &Api, target: &Target, body: Value, options: &WriteOpt
         let message = "Required value: name or generateName is required";
         return Err(Status::invalid_field(resource, "", "FieldValueRequired", "metadata.name", message));
     }
-    for _ in 0..DRAWS {
-        let mut object = object.clone();
+    for draw in 1..=DRAWS {
+        // A name that was given, or the last one to be drawn, needs no copy to try again with.
+        let last = !drawn || draw == DRAWS;
+        let mut object = if last { std::mem::take(&mut object) } else { object.clone() };
         if drawn {
             metadata_mut(&mut object).insert("name".into(), json!(generated(&base)));
             // Some defaults follow the name.

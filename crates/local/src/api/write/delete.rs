@@ -145,7 +145,8 @@ fn grace(definition: &Definition, old: &Value, options: &DeleteOptions) -> i64 {
         return 0;
     }
     let own = old["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30);
-    let asked = options.grace_period_seconds.unwrap_or(own).max(0);
+    // Longer than a lifetime is for ever, and a time that can be written.
+    let asked = options.grace_period_seconds.unwrap_or(own).clamp(0, i64::from(i32::MAX));
     match old["metadata"]["deletionGracePeriodSeconds"].as_i64() {
         Some(before) if is_deleting(old) => asked.min(before),
         _ => asked,

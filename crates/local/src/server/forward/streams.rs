@@ -52,7 +52,8 @@ enum Stream {
     Error,
     Data {
         sender: Option<mpsc::Sender<Bytes>>,
-        forward: Option<tokio::task::AbortHandle>,
+        /// What moves the bytes, and the error stream that belongs to it.
+        forward: Option<(tokio::task::AbortHandle, u32)>,
     },
 }
 
@@ -78,10 +79,7 @@ impl Session {
         match frame {
             Frame::Open { id, headers, fin } => self.open(id, &headers, fin).await,
             Frame::Data { id, bytes, fin } => self.data(id, bytes, fin).await,
-            Frame::Reset { id } => {
-                self.forget(id);
-                Ok(())
-            }
+            Frame::Reset { id } => self.forget(id).await,
             // Those of odd numbers are the client's; others would answer pings that were never sent.
             Frame::Ping { id } if id % 2 == 1 => self.say(spdy::ping(id)).await,
             Frame::Ping { .. } | Frame::GoAway | Frame::Other => Ok(()),
@@ -92,11 +90,16 @@ impl Session {
         self.frames.send(frame).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
-    fn forget(&mut self, id: u32) {
-        if let Some(Stream::Data { forward: Some(forward), .. }) = self.streams.remove(&id) {
-            forward.abort();
-        }
+    async fn forget(&mut self, id: u32) -> io::Result<()> {
+        let stream = self.streams.remove(&id);
         self.pairs.retain(|_, pair| pair.error != Some(id) && pair.data.as_ref().is_none_or(|(data, _)| *data != id));
+        if let Some(Stream::Data { forward: Some((forward, error)), .. }) = stream {
+            forward.abort();
+            // The peer waits for an error, or for its absence.
+            self.streams.remove(&error);
+            self.say(spdy::data(error, &[], true)).await?;
+        }
+        Ok(())
     }
 
     async fn open(&mut self, id: u32, headers: &HeaderBlock, fin: bool) -> io::Result<()> {
@@ -137,7 +140,7 @@ impl Session {
             let work = forward(self.pod.clone(), port, [error, data], receiver, self.frames.clone());
             let handle = self.forwards.spawn(work);
             if let Some(Stream::Data { forward, .. }) = self.streams.get_mut(&data) {
-                *forward = Some(handle);
+                *forward = Some((handle, error));
             }
         }
         Ok(())
@@ -162,7 +165,7 @@ impl Session {
                     *sender = None;
                 }
                 if full {
-                    self.forget(id);
+                    self.forget(id).await?;
                     return self.say(spdy::reset(id, Reset::Refused)).await;
                 }
             }

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::{super::validate::cause, OF_EVERY_OBJECT, format};
+use super::{super::validate::cause, OF_EVERY_OBJECT, format, pattern};
 use crate::api::status::Cause;
 
 /// Checks a whole object; what every object has is not the schema's business.
@@ -142,8 +142,8 @@ fn check_text(schema: &Value, path: &str, value: &Value, causes: &mut Vec<Cause>
     if let Some(limit) = schema["minLength"].as_u64().filter(|limit| length < *limit) {
         broken(format!("be at least {limit} chars long"));
     }
-    let pattern = schema["pattern"].as_str();
-    if let Some(pattern) = pattern.filter(|pattern| regex::Regex::new(pattern).is_ok_and(|re| !re.is_match(text))) {
+    let wanted = schema["pattern"].as_str();
+    if let Some(pattern) = wanted.filter(|wanted| pattern::compiled(wanted).is_ok_and(|re| !re.is_match(text))) {
         broken(format!("match '{pattern}'"));
     }
     if let Some(limit) = schema["maxLength"].as_u64().filter(|limit| length > *limit) {

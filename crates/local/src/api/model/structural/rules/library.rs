@@ -7,7 +7,7 @@ use std::{net::IpAddr, sync::Arc};
 use cel::{Context, DeclarationError, Env, ExecutionError, Value, extractors::This};
 use regex::Regex;
 
-use super::super::format::is_cidr;
+use super::super::{format::is_cidr, pattern::compiled};
 use crate::api::typed;
 
 type Result<T> = std::result::Result<T, ExecutionError>;
@@ -81,7 +81,7 @@ pub(super) fn duration(text: &str) -> Option<chrono::Duration> {
 }
 
 fn pattern(text: &str) -> Result<Regex> {
-    Regex::new(text).map_err(|error| ExecutionError::function_error("find", error))
+    compiled(text).map_err(|error| ExecutionError::function_error("find", error))
 }
 
 fn find(text: &str, wanted: &str) -> Result<Value> {
