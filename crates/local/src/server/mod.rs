@@ -189,18 +189,21 @@ pub async fn serve_until(config: Config, shutdown: CancellationToken) -> Result<
 
 /// Waits for the end. A cluster that lacks a controller would wait for ever for what that one does: it ends as well.
 async fn watch_over(tasks: &mut JoinSet<()>, shutdown: &CancellationToken) -> Option<String> {
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return None,
-            Some(Err(error)) = tasks.join_next() => {
-                tracing::error!(%error, "a controller has ended");
-                shutdown.cancel();
-                return Some(error.to_string());
+    let ended = async {
+        while let Some(ended) = tasks.join_next().await {
+            // One that has nothing to do may end: a cluster without autoscaler has none.
+            if let Err(error) = ended {
+                return error;
             }
-            else => {
-                shutdown.cancelled().await;
-                return None;
-            }
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => None,
+        error = ended => {
+            tracing::error!(%error, "a controller has ended");
+            shutdown.cancel();
+            Some(error.to_string())
         }
     }
 }
