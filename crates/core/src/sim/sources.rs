@@ -20,7 +20,7 @@ impl Sources<'_> {
     pub(super) fn check(&self, trigger: &Trigger) -> Result<(), String> {
         match &trigger.source {
             Source::Prometheus(prometheus) => self.prometheus(&prometheus.server_address, &prometheus.query),
-            Source::Redis(redis) => self.redis(&redis.address(), &redis.list_name),
+            Source::Redis(redis) => self.redis(redis.address(), &redis.list_name),
             Source::Cron(cron) if self.flows => cron.is_active(super::fluid::date(0.0)).map(|_| ()),
             Source::Cron(_) => {
                 Err("a cron trigger needs a time of day, which a suite has not; traffic has one (--day, --month)"
