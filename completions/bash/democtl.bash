@@ -28,6 +28,9 @@ _democtl() {
             democtl,demo)
                 cmd="democtl__subcmd__demo"
                 ;;
+            democtl,forecast)
+                cmd="democtl__subcmd__forecast"
+                ;;
             democtl,help)
                 cmd="democtl__subcmd__help"
                 ;;
@@ -69,6 +72,9 @@ _democtl() {
                 ;;
             democtl__subcmd__help,demo)
                 cmd="democtl__subcmd__help__subcmd__demo"
+                ;;
+            democtl__subcmd__help,forecast)
+                cmd="democtl__subcmd__help__subcmd__forecast"
                 ;;
             democtl__subcmd__help,help)
                 cmd="democtl__subcmd__help__subcmd__help"
@@ -140,7 +146,7 @@ _democtl() {
 
     case "${cmd}" in
         democtl)
-            opts="-h -V --home --output --help --version demo setup run-tests status watch cleanup plan render profile kubeconfig completions app local-cluster help"
+            opts="-h -V --home --output --help --version demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -236,7 +242,7 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__demo)
-            opts="-h -V --set --speed --seed --engine --test --keep --junit --home --output --help --version"
+            opts="-h -V --set --speed --seed --engine --test --timeout --keep --junit --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -262,6 +268,10 @@ _democtl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --junit)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -281,8 +291,58 @@ _democtl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        democtl__subcmd__forecast)
+            opts="-h -V --set --test --seed --seeds --probability --speed --any-phase --fault --day --month --home --output --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --test)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --seed)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --seeds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --probability)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --speed)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --fault)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         democtl__subcmd__help)
-            opts="demo setup run-tests status watch cleanup plan render profile kubeconfig completions app local-cluster help"
+            opts="demo setup run-tests forecast status watch cleanup plan render profile kubeconfig completions app local-cluster help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -338,6 +398,20 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__help__subcmd__demo)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        democtl__subcmd__help__subcmd__forecast)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -890,7 +964,7 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__setup)
-            opts="-p -n -y -h -V --profile --set --name --target --speed --seed --yes --plan-only --subscription --module --home --output --help --version"
+            opts="-p -n -y -h -V --profile --set --name --target --speed --seed --timeout --yes --plan-only --subscription --module --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -925,6 +999,10 @@ _democtl() {
                     return 0
                     ;;
                 --seed)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
