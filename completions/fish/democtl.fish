@@ -51,7 +51,7 @@ complete -c democtl -n "__fish_democtl_using_subcommand demo" -l seed -d 'Seed o
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l engine -d 'Which load engine' -r -f -a "builtin\t'The one in this binary'
 k6\t'The k6 on PATH, with a script rendered from the same suite'"
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l test -d 'Only this test; may be repeated' -r
-complete -c democtl -n "__fish_democtl_using_subcommand demo" -l timeout -d 'How long what is delivered may take to become healthy, in real time; what was made stays, and setup goes on' -r
+complete -c democtl -n "__fish_democtl_using_subcommand demo" -l timeout -d 'How long what is delivered may take to become healthy, in real time [default: 2m, and 15m on azure]' -r
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l junit -d 'Write a `JUnit` report' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
@@ -62,14 +62,18 @@ complete -c democtl -n "__fish_democtl_using_subcommand demo" -s V -l version -d
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -s p -l profile -d 'A built-in profile\'s name or a file\'s path' -r
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l set -d 'Override a value of the profile, such as workload.web.scaling.max=6' -r
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -s n -l name -d 'The environment\'s name [default: the profile\'s name]' -r
-complete -c democtl -n "__fish_democtl_using_subcommand setup" -l target -d 'Where it runs' -r -f -a "local\t'A cluster embedded in this binary, on this machine'"
+complete -c democtl -n "__fish_democtl_using_subcommand setup" -l target -d 'Where it runs' -r -f -a "local\t'A cluster embedded in this binary, on this machine'
+azure\t'AKS, made by Terraform in a subscription of yours: it costs money'"
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l speed -d 'Divide every duration of the suite and of the controllers by this; requests keep their own time' -r
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l seed -d 'Seed of every draw' -r
-complete -c democtl -n "__fish_democtl_using_subcommand setup" -l timeout -d 'How long what is delivered may take to become healthy, in real time; what was made stays, and setup goes on' -r
+complete -c democtl -n "__fish_democtl_using_subcommand setup" -l timeout -d 'How long what is delivered may take to become healthy, in real time [default: 2m, and 15m on azure]' -r
+complete -c democtl -n "__fish_democtl_using_subcommand setup" -l subscription -d 'Subscription that pays, with --target azure' -r
+complete -c democtl -n "__fish_democtl_using_subcommand setup" -l module -d 'Terraform module of your own that takes the same variables, instead of the built-in one' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -s y -l yes -d 'Do not ask (the local target never does)'
+complete -c democtl -n "__fish_democtl_using_subcommand setup" -l plan-only -d 'Show what would be made and make nothing, as `plan` does'
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -s n -l name -d 'The environment\'s name; the only one there is when left out' -r
@@ -129,6 +133,11 @@ complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -s h -l help -d
 complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -s p -l profile -d 'A built-in profile\'s name or a file\'s path' -r
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -l set -d 'Override a value of the profile, such as workload.web.scaling.max=6' -r
+complete -c democtl -n "__fish_democtl_using_subcommand plan" -l target -d 'Where it would run; azure looks at the subscription and lets Terraform plan' -r -f -a "local\t'A cluster embedded in this binary, on this machine'
+azure\t'AKS, made by Terraform in a subscription of yours: it costs money'"
+complete -c democtl -n "__fish_democtl_using_subcommand plan" -s n -l name -d 'The environment\'s name [default: the profile\'s name]' -r
+complete -c democtl -n "__fish_democtl_using_subcommand plan" -l subscription -d 'Subscription that pays, with --target azure' -r
+complete -c democtl -n "__fish_democtl_using_subcommand plan" -l module -d 'Terraform module of your own that takes the same variables, instead of the built-in one' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"

@@ -37,13 +37,13 @@ pub(super) struct ForecastArgs {
     #[arg(long, value_name = "N", conflicts_with_all = ["day", "month"])]
     seeds: Option<NonZero<u32>>,
     /// With --seeds: pass when this share of them does
-    #[arg(long, default_value_t = 0.95, value_name = "SHARE", requires = "seeds")]
+    #[arg(long, default_value_t = 0.95, value_name = "SHARE", value_parser = parse_share, requires = "seeds")]
     probability: f64,
     /// Divide every duration of the suite and of the controllers by this; requests keep their own time
     #[arg(long, default_value_t = 1.0, value_name = "N")]
     speed: f64,
     /// Let the run begin at any moment of the autoscalers' rounds, not when a fresh environment would
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["day", "month"])]
     any_phase: bool,
     /// What goes wrong, in time since the run's beginning; may be repeated
     #[arg(long, value_name = "node-lost@T|zone-short@T+D|redis-pause@T+D|slow-registry=D")]
@@ -54,6 +54,11 @@ pub(super) struct ForecastArgs {
     /// 30 days of the profile's traffic instead of the suite
     #[arg(long, conflicts_with_all = ["test", "fault"])]
     month: bool,
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| format!("`{text}` is not a number, such as 0.95"))?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(format!("{text} is not a share of 0 to 1; 95 % is 0.95")) }
 }
 
 pub(super) fn run(args: ForecastArgs, settings: &Settings) -> Result<(), Failure> {
@@ -135,6 +140,20 @@ fn judge(summary: &ForecastSummary, probability: f64) -> Result<(), Failure> {
             let failed = summary.run.tests.iter().filter(|test| test.verdict == Verdict::Fail);
             let names: Vec<_> = failed.map(|test| test.name.as_str()).collect();
             Err(Failure::msg(Kind::Threshold, format!("thresholds failed in {}", names.join(", "))))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probability_is_a_share_of_one() {
+        assert_eq!((parse_share("0"), parse_share("0.95"), parse_share("1")), (Ok(0.0), Ok(0.95), Ok(1.0)));
+        assert_eq!(parse_share("95"), Err("95 is not a share of 0 to 1; 95 % is 0.95".to_owned()));
+        for wrong in ["-0.1", "1.01", "NaN", "inf", "95%", ""] {
+            assert!(parse_share(wrong).is_err(), "{wrong}");
         }
     }
 }

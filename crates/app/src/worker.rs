@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use democtl_core::app::HEARTBEAT_TTL;
 use http_body_util::Full;
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -27,8 +28,6 @@ use crate::{
     web::{METRICS_TYPE, listen, metrics::exposition},
 };
 
-/// A worker whose heartbeat is older than this is dead, and what it had claimed goes back to the queue.
-const HEARTBEAT_TTL: Duration = Duration::from_secs(5);
 const HEARTBEAT_PERIOD: Duration = Duration::from_secs(1);
 /// Longest wait for a message.
 const IDLE_WAIT: f64 = 1.0;

@@ -8,7 +8,7 @@ use democtl_core::autoscale::keda::{
     Reading, Redis, Replicas, State, Trigger, admit, apply_fallback, check_bounds, check_fallback, check_triggers,
     execute, external_target, fallback_condition, hpa, hpa_health, is_polling_relevant, judge as judge_state,
     metric_names, metric_target_type, normalize, prune_health, read_health, remove_index, resource_target, serve,
-    triggers_activity, uses_hpa_observations, uses_modifiers, warnings, write_health,
+    triggers_activity, uses_cached_metrics, uses_hpa_observations, uses_modifiers, warnings, write_health,
 };
 use serde_json::{Value, json};
 
@@ -225,7 +225,6 @@ fn float(value: &Value) -> f64 {
 fn quantities(kind: &str, i: &Value, e: &Value) -> Judgement {
     let value = &i["value"];
     if kind == "metric_value" {
-        same("name", &e["metricName"], &i["metricName"])?;
         return quantity("value", &e["value"], Some(Quantity::from_float(float(value))));
     }
     let of = if i["milli"] == true { Quantity::from_float(float(value)) } else { Quantity::from_int(read(value)?) };
@@ -310,9 +309,8 @@ fn webhook(i: &Value, e: &Value) -> Judgement {
 
 fn annotations(i: &Value, e: &Value) -> Judgement {
     let got = Annotations::read(&json!({ "metadata": { "annotations": i["annotations"] } }));
-    let present = |name: &str| !i["annotations"][format!("autoscaling.keda.sh/{name}")].is_null();
     let checks = [
-        ("hasPausedAnnotation", json!(present("paused") || present("paused-replicas"))),
+        ("hasPausedAnnotation", json!(got.has_pause)),
         ("paused", json!(got.paused)),
         ("pausedScaleIn", json!(got.paused_in)),
         ("pausedScaleOut", json!(got.paused_out)),
@@ -457,7 +455,7 @@ fn hpa_metrics(i: &Value, e: &Value) -> Judgement {
         Some(error) => Ok::<_, String>(Err(error.to_owned())),
         None => Ok(Ok(metrics(&value["metrics"])?)),
     };
-    let record = Some(&i["record"]).filter(|record| !record.is_null() && i["useCachedMetrics"] == true);
+    let record = Some(&i["record"]).filter(|record| !record.is_null() && uses_cached_metrics(i));
     let record = record.map(reading).transpose()?;
     let now = Some(&i["reading"]).filter(|reading| !reading.is_null()).map(reading).transpose()?;
     let name = i["metricName"].as_str().unwrap_or_default();

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use democtl_core::autoscale::{
     nodes::{
         AcceptableRange, Amounts, Budget, Controller, Controllers, DrainOptions, Expander, ExpansionOption, Left,
-        Limiter, PlanResult, Ratios, Readiness, Reasons, Simulation, Size, apply_limits, cluster_limit, distribute,
-        equivalence_groups, estimate, evicted_soon, exceeded, is_expendable, is_old_enough, is_ready, is_similar, left,
-        min_limit, packing_order, ready_by_conditions, similar_groups, similar_groups_limit, still_pending,
-        tells_triggered, tells_unschedulable, upcoming,
+        Limiter, PlanResult, Ratios, Readiness, Reasons, ScaleUpOptions, Simulation, Size, apply_limits, cluster_limit,
+        distribute, equivalence_groups, estimate, evicted_soon, exceeded, is_expendable, is_old_enough, is_ready,
+        is_similar, left, min_limit, packing_order, ready_by_conditions, similar_groups, similar_groups_limit,
+        still_pending, tells_triggered, tells_unschedulable, upcoming,
     },
     schedule::{Node, NodeState, Pod, Resources, Taint},
 };
@@ -367,7 +367,8 @@ fn similar(i: &Value, e: &Value) -> Judgement {
     let schedulable = all.iter().map(|(group, pods)| (group.clone(), number(pods))).collect();
     let same_shape = texts(&i["comparator_similar"])?;
     let same_shape: Vec<&str> = same_shape.iter().map(String::as_str).collect();
-    let got = if i["balance_similar_node_groups"] == true {
+    let balance_similar = i["balance_similar_node_groups"] == true;
+    let got = if (ScaleUpOptions { balance_similar, ..ScaleUpOptions::default() }).balances() {
         similar_groups(i["group"].as_str().unwrap_or_default(), &same_shape, &schedulable)
     } else {
         Vec::new()

@@ -3,6 +3,7 @@
 //! Nothing here does IO, reads a clock, the environment or files, or starts a thread; `clippy.toml` beside this crate
 //! enforces it. Time is an argument, randomness a seeded field, output a value.
 
+pub mod app;
 pub mod autoscale;
 pub mod capacity;
 pub mod catalog;
@@ -13,6 +14,7 @@ pub mod figures;
 pub mod plan;
 pub mod profile;
 pub mod promql;
+mod random;
 pub mod render;
 pub mod sim;
 pub mod suite;

@@ -2,14 +2,12 @@
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 
+use democtl_core::app::{BUCKETS, MEMORY_PER_REQUEST};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-
-/// Bytes that a request in flight adds to the modelled memory.
-const MEMORY_PER_REQUEST: usize = 256 << 10;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -31,9 +29,6 @@ pub(crate) struct WebMetrics {
     queue_depth: Gauge,
     base_memory: u64,
 }
-
-/// Bounds in seconds.
-const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 impl WebMetrics {
     pub(super) fn new(base_memory: u64) -> Self {
@@ -82,7 +77,7 @@ impl WebMetrics {
     pub(super) fn text(&self, in_flight: usize, executing: usize, queue_depth: Option<u64>) -> String {
         self.in_flight.set(in_flight as i64);
         self.executing.set(executing as i64);
-        self.memory.set((self.base_memory + (in_flight * MEMORY_PER_REQUEST) as u64).cast_signed());
+        self.memory.set((self.base_memory + in_flight as u64 * u64::from(MEMORY_PER_REQUEST)).cast_signed());
         if let Some(depth) = queue_depth {
             self.queue_depth.set(depth.cast_signed());
         }

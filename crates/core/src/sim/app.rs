@@ -10,18 +10,15 @@ use super::{
     agenda::{Happening, NEVER, Nanos, nanos},
     cluster::Phase,
 };
-use crate::profile::Worker;
+use crate::{
+    app::{BUCKETS, HEARTBEAT_TTL, MEMORY_PER_REQUEST},
+    profile::Worker,
+};
 
-/// Bounds in seconds of the app's histograms.
-pub(super) const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-/// Bytes that a request in flight adds to the modelled memory.
-const MEMORY_PER_REQUEST: i64 = 256 << 10;
 /// How often a worker without messages looks for some.
 const IDLE: Nanos = 50_000_000;
 /// What a batch takes beyond its write: the claim, the answers of the store.
 const BATCH_HANDLING: Nanos = 3_000_000;
-/// A worker that has not been heard of for so long is dead.
-const HEARTBEAT_TTL: Nanos = 5_000_000_000;
 /// How long the app waits for the store.
 pub(super) const STORE_TIMEOUT: Nanos = 5_000_000_000;
 
@@ -66,6 +63,8 @@ pub(super) struct Process {
     pub(super) waiting: VecDeque<u32>,
     /// Requests that the flow of traffic keeps in it, beside those above.
     pub(super) flowing: f64,
+    /// Those of them that execute.
+    pub(super) flowing_executing: f64,
     /// CPU time so far.
     pub(super) cpu_s: f64,
     /// Answers by counter.
@@ -77,7 +76,7 @@ pub(super) struct Process {
     /// Messages of the batch at hand.
     pub(super) batch: Vec<u32>,
     /// Customers stored.
-    pub(super) processed: u64,
+    pub(super) processed: f64,
     /// Which batch is at hand.
     pub(super) epoch: u32,
     /// It waits for messages.
@@ -97,7 +96,7 @@ impl Process {
 
     /// Memory as the app models it, bytes.
     pub(super) fn memory(&self, base: i64) -> i64 {
-        base + (self.gauge() * MEMORY_PER_REQUEST as f64) as i64
+        base + (self.gauge() * f64::from(MEMORY_PER_REQUEST)) as i64
     }
 
     pub(super) fn count(&mut self, counter: u32, by: f64) {
@@ -221,7 +220,7 @@ impl World<'_> {
         let process = &mut self.pods[pod as usize].process;
         for message in process.batch.drain(..) {
             self.store.stored[message as usize] = true;
-            process.processed += 1;
+            process.processed += 1.0;
             process.cpu_s += cpu_s;
             self.store.claimed -= 1;
             self.store.processed += 1;
@@ -264,7 +263,7 @@ impl World<'_> {
         process.epoch += 1;
         self.store.idle.retain(|other| *other != pod);
         if !self.pods[pod as usize].process.batch.is_empty() {
-            self.agenda.plan(self.now + HEARTBEAT_TTL, Happening::Reclaimed { pod });
+            self.agenda.plan(self.now + nanos(HEARTBEAT_TTL), Happening::Reclaimed { pod });
         }
         self.lose_requests(pod);
     }

@@ -148,7 +148,18 @@ impl World<'_> {
 
     /// Whether Redis has a pod that runs.
     pub(super) fn redis_is_up(&self) -> bool {
-        self.redis.is_none_or(|redis| self.workloads[redis].pods.iter().any(|pod| self.pods[*pod as usize].ready))
+        self.redis.is_none_or(|redis| {
+            self.workloads[redis].pods.iter().any(|pod| {
+                let pod = &self.pods[*pod as usize];
+                pod.ready && pod.process.up
+            })
+        })
+    }
+
+    /// Whether the machine of a pod lost power: its kubelet starts nothing and tells nothing any more.
+    fn is_cut_off(&self, pod: u32) -> bool {
+        let node = self.pods[pod as usize].node;
+        self.machines.iter().any(|machine| machine.dead && Some(machine.number) == node)
     }
 
     /// Sets the wanted replicas of a workload and tells why.
@@ -354,6 +365,9 @@ impl World<'_> {
 
     /// A pod's container has started; its process serves a little later, and is found ready by a probe.
     pub(super) fn started(&mut self, pod: u32) {
+        if self.is_cut_off(pod) {
+            return;
+        }
         let now = self.now;
         let start = self.real(self.profile.local.container_start);
         let probe = self.workload_of(pod).map(|workload| workload.probes.readiness);
@@ -379,6 +393,9 @@ impl World<'_> {
 
     /// A pod's process is up, and found so.
     pub(super) fn serving(&mut self, pod: u32) {
+        if self.is_cut_off(pod) {
+            return;
+        }
         let workload = self.pods[pod as usize].workload;
         let is_web = self.web.is_some_and(|web| web.deployment == workload);
         self.serve(pod);
@@ -393,10 +410,13 @@ impl World<'_> {
         }
     }
 
-    /// A pod's Ready condition.
+    /// A pod's Ready condition, which its kubelet writes.
     pub(super) fn set_ready(&mut self, pod: u32, ready: bool) {
+        if self.pods[pod as usize].ready == ready || self.is_cut_off(pod) {
+            return;
+        }
         let entry = &mut self.pods[pod as usize];
-        if entry.ready != ready && entry.phase == Phase::Running {
+        if entry.phase == Phase::Running {
             entry.ready = ready;
             entry.ready_since = self.now;
             self.changed = self.now;

@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use super::{World, agenda::Happening};
-use crate::{profile::Role, units};
+use crate::units;
 
 /// The node controller takes a silent node for lost after so long (`--node-monitor-grace-period`).
 const NODE_GRACE: Duration = Duration::from_secs(50);
@@ -121,24 +121,112 @@ impl World<'_> {
         let Some(number) = self.machines.iter().map(|machine| machine.number).min_by_key(|number| rank(*number)) else {
             return;
         };
-        let name = self.machines.iter().find(|machine| machine.number == number).map(|machine| machine.name.clone());
-        self.note("Node", &name.unwrap_or_default(), "NodeLost", "the machine lost power (fault)", "Warning");
+        self.lose_machine(number);
+        self.agenda.plan(self.now + self.real(NODE_GRACE), Happening::Fault { index, part: number });
+    }
+
+    fn lose_machine(&mut self, number: u32) {
+        let Some(machine) = self.machines.iter_mut().find(|machine| machine.number == number) else { return };
+        machine.dead = true;
+        let name = machine.name.clone();
+        self.note("Node", &name, "NodeLost", "the machine lost power (fault)", "Warning");
+        let had_store = self.store_is_up();
         for pod in 0..self.pods.len() as u32 {
             if self.pods[pod as usize].node == Some(number) {
                 self.kill(pod);
-                let runs_redis = self.workload_of(pod).is_some_and(|workload| workload.role == Role::Redis);
-                if runs_redis {
-                    self.set_ready(pod, false);
-                }
             }
         }
-        self.agenda.plan(self.now + self.real(NODE_GRACE), Happening::Fault { index, part: number });
+        if had_store && !self.store_is_up() {
+            self.store_changed();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{Options, cluster::Phase},
+        *,
+    };
+    use crate::{event::Fact, profile::Profile};
+
+    fn profile(sets: &[(&str, &str)]) -> Profile {
+        let sets: Vec<_> = sets.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect();
+        Profile::load_builtin("m3demo2", &sets).expect("it is built in").expect("it is right")
+    }
+
+    #[test]
+    fn nothing_comes_to_life_on_a_dead_machine() {
+        let (profile, options) = (profile(&[]), Options::default());
+        let mut world = World::new(&profile, &options, false).expect("a world");
+        let web = world.web.expect("it has web pods").deployment;
+        world.scale(web, 8, String::new(), "test");
+        world.reconcile();
+        world.lose_node(0);
+        let dead = world.machines.iter().find(|machine| machine.dead).expect("one is lost").number;
+        let ids: Vec<u32> =
+            (0..world.pods.len() as u32).filter(|pod| world.pods[*pod as usize].node == Some(dead)).collect();
+        let is = |world: &World<'_>, phase| ids.iter().filter(|pod| world.pods[**pod as usize].phase == phase).count();
+        assert!(is(&world, Phase::Starting) > 0 && is(&world, Phase::Running) > 0, "pods of both kinds are on it");
+        let starting = is(&world, Phase::Starting);
+        for pod in &ids {
+            let was_ready = world.pods[*pod as usize].ready;
+            world.started(*pod);
+            world.serving(*pod);
+            world.set_ready(*pod, !was_ready);
+            assert_eq!(world.pods[*pod as usize].ready, was_ready, "its kubelet tells nothing");
+            assert!(!world.pods[*pod as usize].process.up);
+        }
+        assert_eq!(is(&world, Phase::Starting), starting);
+    }
+
+    #[test]
+    fn web_pods_learn_that_redis_died_with_its_machine() {
+        let (profile, options) = (profile(&[]), Options::default());
+        let mut world = World::new(&profile, &options, false).expect("a world");
+        let redis = world.workloads[world.redis.expect("it has Redis")].pods[0];
+        let number = world.pods[redis as usize].node.expect("it runs");
+        world.lose_machine(number);
+        assert!(!world.store_is_up());
+        let other = |pod: &u32| world.pods[*pod as usize].node != Some(number);
+        let web = world.workloads[world.web.expect("it has web pods").deployment].pods.clone();
+        let alive: Vec<u32> = web.into_iter().filter(other).collect();
+        assert!(alive.iter().all(|pod| world.pods[*pod as usize].ready) && !alive.is_empty(), "nobody has probed yet");
+        let probes = std::iter::from_fn(|| world.agenda.pop());
+        let probe = probes.into_iter().find(|(_, what)| *what == Happening::Fault { index: u32::MAX, part: 0 });
+        let (at, what) = probe.expect("a probe is planned");
+        assert!(at <= 30_000_000_000, "by the readiness probe's threshold: {at} ns");
+        world.now = at;
+        world.happen(what);
+        assert!(alive.iter().all(|pod| !world.pods[*pod as usize].ready), "their readiness asks Redis");
+    }
+
+    #[test]
+    fn a_short_zone_is_asked_again_by_the_autoscalers_own_back_off() {
+        let (profile, options) = (profile(&[]), Options::default());
+        let mut world = World::new(&profile, &options, false).expect("a world");
+        let web = world.web.expect("it has web pods").deployment;
+        (world.origin, world.short_until) = (Some(0), u64::MAX);
+        world.scaled.clear();
+        world.scale(web, 20, "more than fit".to_owned(), "test");
+        world.reconcile();
+        while world.now < 1_300_000_000_000 {
+            let (at, what) = world.agenda.pop().expect("loops go on");
+            world.now = at;
+            world.happen(what);
+            world.reconcile();
+        }
+        let end_s = world.at_s();
+        let (events, _) = world.book.close(end_s);
+        let refused = |event: &crate::event::Event| match &event.fact {
+            Fact::Kubernetes { reason, .. } if reason == "FailedScaleUp" => Some(event.at_s),
+            _ => None,
+        };
+        let times: Vec<f64> = events.iter().filter_map(refused).collect();
+        let pauses: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(pauses.len() >= 2, "{times:?}");
+        assert!((300.0..=330.0).contains(&pauses[0]) && (600.0..=630.0).contains(&pauses[1]), "{pauses:?}");
+    }
 
     #[test]
     fn faults_are_read_and_others_refused() {

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{
@@ -17,6 +18,7 @@ use super::{
     route::{NETWORK, Stride, Writes, journey},
 };
 use crate::{
+    autoscale::keda::Cron,
     catalog::HOURS_PER_MONTH,
     cost,
     event::Event,
@@ -85,6 +87,9 @@ pub(super) struct Flow {
     end_s: f64,
     since: Nanos,
     load: f64,
+    /// Which cron triggers are active.
+    crons: Vec<bool>,
+    /// When the load or a cron trigger last changed.
     load_changed: Nanos,
     memory: Nanos,
     journeys: f64,
@@ -102,8 +107,7 @@ pub(super) struct Flow {
 /// # Errors
 /// What the profile or the options lack.
 pub fn traffic(profile: &Profile, options: &Options, days: u32) -> Result<TrafficForecast, ForecastError> {
-    let mut world = World::new(profile, options)?;
-    world.flows = true;
+    let mut world = World::new(profile, options, true)?;
     world.begin_flow(days);
     world.run();
     Ok(world.close_flow(days))
@@ -123,6 +127,18 @@ fn root(number: f64, degree: u32) -> f64 {
         if power(middle) > number { high = middle } else { low = middle }
     }
     low
+}
+
+/// The first midnight: a Monday, 1 January 2024, UTC.
+const MIDNIGHT: i64 = 1_704_067_200;
+
+/// The date and time so many seconds after the first midnight, to the millisecond.
+pub(super) fn date(at_s: f64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(MIDNIGHT * 1000 + (at_s * 1000.0).round() as i64).unwrap_or_default()
+}
+
+fn since_midnight_s(date: DateTime<Utc>) -> f64 {
+    (date.timestamp_millis() - MIDNIGHT * 1000) as f64 / 1e3
 }
 
 /// Polls of a journey: the first comes too early, the second finds the message stored.
@@ -156,7 +172,14 @@ impl World<'_> {
         let midnight = (now_s / 86_400.0).floor() * 86_400.0;
         let times = |day: f64| self.profile.traffic.day.iter().map(move |p| day + f64::from(p.at_minute) * 60.0);
         let next = times(midnight).chain(times(midnight + 86_400.0)).find(|at| *at > now_s + 1e-6);
-        next.unwrap_or(f64::INFINITY).min(self.flow.end_s)
+        let crons = self.crons().filter_map(|cron| Some(since_midnight_s(cron.next_change(date(now_s))?)));
+        crons.fold(next.unwrap_or(f64::INFINITY), f64::min).min(self.flow.end_s)
+    }
+
+    /// The cron triggers.
+    fn crons(&self) -> impl Iterator<Item = &Cron> {
+        let scalers = self.workloads.iter().filter_map(|workload| workload.scaler.as_ref());
+        scalers.flat_map(|scaler| scaler.crons())
     }
 
     fn load_at(&self, now_s: f64) -> f64 {
@@ -184,8 +207,9 @@ impl World<'_> {
             return;
         }
         let load = self.load_at(now_s);
-        if load.to_bits() != self.flow.load.to_bits() {
-            (self.flow.load, self.flow.load_changed) = (load, self.now);
+        let crons = self.crons().map(|cron| cron.is_active(date(now_s)).unwrap_or(false)).collect();
+        if load.to_bits() != self.flow.load.to_bits() || crons != self.flow.crons {
+            (self.flow.load, self.flow.crons, self.flow.load_changed) = (load, crons, self.now);
         }
         self.rates();
         self.scrape();
@@ -195,7 +219,7 @@ impl World<'_> {
         let to_next = Duration::try_from_secs_f64(next_s - now_s).unwrap_or_default();
         let mut after = self.real(SYNC);
         if quiet && self.flow.carry < 1.0 && to_next > SYNC * 3 {
-            // Nothing in this world knows what time it is: it goes on as if this had not been.
+            // Nothing in this world but load and cron triggers knows what time it is: it goes on as if this had not been.
             let skip = self.real(to_next.saturating_sub(SYNC));
             self.skipped += skip;
             self.flow_totals(skip as f64 / 1e9);
@@ -236,7 +260,9 @@ impl World<'_> {
         for pod in workers {
             let cpu = self.workloads[self.pods[pod as usize].workload].worker.as_ref();
             let cpu_s = cpu.map_or(0.0, |worker| worker.cpu_per_message.as_secs_f64());
-            self.pods[pod as usize].process.cpu_s += share * cpu_s;
+            let process = &mut self.pods[pod as usize].process;
+            process.cpu_s += share * cpu_s;
+            process.processed += share;
         }
     }
 
@@ -269,11 +295,13 @@ impl World<'_> {
         flow.in_flight = inside.min(pods * f64::from(web.limit));
         // Who is refused pauses as others do and comes back.
         flow.refused = (inside - flow.in_flight) / flow.pause_s.max(1e-3);
+        let executing = flow.journeys * flow.service_s;
         let (in_flight, written) = (flow.in_flight, flow.journeys * flow.writes);
         let share = if vus > 0.0 { inside / vus } else { 0.0 };
         let seen = (in_flight + GREATEST_OF_READINGS * (inside * (1.0 - share)).max(0.0).sqrt()).min(vus);
         for pod in self.endpoints.clone() {
-            self.pods[pod as usize].process.flowing = seen / pods;
+            let process = &mut self.pods[pod as usize].process;
+            (process.flowing, process.flowing_executing) = (seen / pods, executing / pods);
         }
         let workers = self.ready_workers();
         // Between two claims the list holds what came since; of so many workers one claims early, but not always.

@@ -8,12 +8,12 @@ use super::{
     World,
     agenda::{Happening, NEVER, Nanos, nanos},
     app::STORE_TIMEOUT,
-    random::Random,
     route::{NETWORK, Route, Stride, Writes, journey},
 };
 use crate::{
     figures::{Measured, Tally, add, histogram},
     plan::Plan,
+    random::Random,
     suite::{Step, Test},
     verdict::{Second, TestResult, Verdict},
 };

@@ -12,7 +12,9 @@ use super::{
 };
 use crate::{
     autoscale::{
-        nodes::{Action, Autoscaler, Budget, Expander, Group, Options, TO_BE_DELETED, World as Seen},
+        nodes::{
+            Action, Autoscaler, Budget, Expander, Failure, Group, NOT_TRIGGERED, Options, TO_BE_DELETED, World as Seen,
+        },
         schedule::{Node, NodeState, Pod, Resources, Selector, Taint},
     },
     event::Fact,
@@ -20,8 +22,6 @@ use crate::{
     render,
 };
 
-/// A group whose scale-up failed is left alone for so long (upstream's `--initial-node-group-backoff-duration`).
-const BACKOFF: Duration = Duration::from_secs(300);
 /// A node that could not be removed is looked at again after so long (upstream's `--unremovable-node-recheck-timeout`).
 pub(super) const RECHECK: Duration = Duration::from_secs(300);
 /// How often a drain looks whether its pods are gone.
@@ -36,6 +36,8 @@ pub(super) struct Machine {
     pub(super) images: BTreeSet<String>,
     joined: Nanos,
     deleting: bool,
+    /// It lost power: nothing runs on it and nothing will, though the cluster does not know yet.
+    pub(super) dead: bool,
     evicting: Vec<u32>,
 }
 
@@ -46,7 +48,6 @@ pub(super) struct PoolState {
     next: u32,
     /// Numbers of machines that boot.
     booting: BTreeSet<u32>,
-    pub(super) backed_off_until: Nanos,
 }
 
 impl PoolState {
@@ -107,18 +108,18 @@ impl Scanner {
     }
 
     /// Remembers when it must look again though nothing changes.
-    fn note(&mut self, now: Nanos, now_s: f64, actions: &[Action], backed_off_s: impl Iterator<Item = f64>) {
+    fn note(&mut self, now: Nanos, now_s: f64, increased: bool) {
         let mut timer = |at_s: f64| {
             self.timers.insert((at_s * 1000.0) as u64);
         };
         for since in self.brain.unneeded().values() {
             timer(since + self.unneeded.as_secs_f64() + 0.001);
         }
-        if actions.iter().any(|action| matches!(action, Action::Increase { .. })) {
+        if increased {
             timer(now_s + self.delay_after_add.as_secs_f64());
         }
         timer(now_s + RECHECK.as_secs_f64());
-        backed_off_s.for_each(timer);
+        self.brain.state().backoff.ends(now_s).for_each(|end| timer(end + 0.001));
         self.last = Some(now);
     }
 }
@@ -213,7 +214,8 @@ impl World<'_> {
         self.machine_numbers += 1;
         let (number, images) = (self.machine_numbers, BTreeSet::new());
         let (joined, evicting) = (self.now, Vec::new());
-        self.machines.push(Machine { number, name: name.clone(), pool, images, joined, deleting: false, evicting });
+        let (deleting, dead) = (false, false);
+        self.machines.push(Machine { number, name: name.clone(), pool, images, joined, deleting, dead, evicting });
         self.dirty = true;
         name
     }
@@ -231,9 +233,10 @@ impl World<'_> {
     /// Whether no machine comes, goes, or is about to.
     pub(super) fn machines_rest(&self) -> bool {
         let wanted: u32 = self.pools.iter().map(|pool| pool.target).sum();
-        let backed_off = self.pools.iter().any(|pool| pool.backed_off_until > self.now);
-        let unneeded = self.scanner.as_ref().is_some_and(|scanner| !scanner.brain.unneeded().is_empty());
-        wanted as usize == self.machines.len() && !backed_off && !unneeded
+        let now_s = self.profile_s();
+        let busy =
+            |brain: &Autoscaler| !brain.unneeded().is_empty() || brain.state().backoff.ends(now_s).next().is_some();
+        wanted as usize == self.machines.len() && !self.scanner.as_ref().is_some_and(|scanner| busy(&scanner.brain))
     }
 
     pub(super) fn take_off(&mut self, node: u32, pod: &str) {
@@ -269,13 +272,12 @@ impl World<'_> {
             let seen = self.seen();
             let now_s = self.profile_s();
             let actions = scanner.brain.run_once(&seen, now_s);
-            let backed_off = self.pools.iter().map(|pool| pool.backed_off_until).filter(|until| *until > self.now);
-            let speed = self.speed;
             scanner.waits = !seen.pending.is_empty() || self.pools.iter().any(|pool| !pool.booting.is_empty());
-            scanner.note(self.now, now_s, &actions, backed_off.map(|until| until as f64 / 1e9 * speed));
+            let increased = actions.iter().any(|action| matches!(action, Action::Increase { .. }));
             for action in actions {
-                self.act(action, &mut scanner.told);
+                self.act(action, &mut scanner);
             }
+            scanner.note(self.now, now_s, increased);
         }
         self.agenda.plan(self.now + self.real(scanner.interval), Happening::Scan);
         self.scanner = Some(scanner);
@@ -289,7 +291,7 @@ impl World<'_> {
                 max: pool.max,
                 target: state.target,
                 template: template(pool),
-                backed_off: state.backed_off_until > self.now,
+                backed_off: false,
             })
         };
         let mut pending = Vec::new();
@@ -344,11 +346,18 @@ impl World<'_> {
         self.budgets.iter().map(budget).collect()
     }
 
-    fn act(&mut self, action: Action, told: &mut BTreeSet<(String, String)>) {
+    fn act(&mut self, action: Action, scanner: &mut Scanner) {
         match action {
+            Action::Increase { group, from, to, .. } if self.short_until > self.now => {
+                let message = format!("{from}->{to}: the zones of pool {group} have no machines left");
+                self.note("Pool", &group, "FailedScaleUp", &message, "Warning");
+                let failure = Failure { code: "ZonalAllocationFailed".to_owned(), message };
+                scanner.brain.scale_up_failed(&group, failure, self.profile_s());
+                self.changed = self.now;
+            }
             Action::Increase { group, from, to, .. } => self.increase(&group, from, to),
-            Action::NotTriggered { pod: (_, pod), message } if told.insert((pod.clone(), message.clone())) => {
-                self.note("Pod", &pod, "NotTriggerScaleUp", &message, "Normal");
+            Action::NotTriggered { pod: (_, pod), message } if scanner.told.insert((pod.clone(), message.clone())) => {
+                self.note("Pod", &pod, NOT_TRIGGERED, &message, "Normal");
             }
             Action::Remove { node, pods, utilization } => self.drain(&node, &pods, utilization),
             // Told before.
@@ -367,12 +376,6 @@ impl World<'_> {
 
     fn increase(&mut self, group: &str, from: u32, to: u32) {
         let Some(pool) = self.profile.pools.iter().position(|pool| pool.name == *group) else { return };
-        if self.short_until > self.now {
-            self.pools[pool].backed_off_until = self.now + self.real(BACKOFF);
-            self.changed = self.now;
-            let message = format!("{from}->{to}: the zones of pool {group} have no machines left");
-            return self.note("Pool", group, "FailedScaleUp", &message, "Warning");
-        }
         self.pools[pool].target = to;
         let (least, most) = (nanos(self.profile.local.vm_delay_min), nanos(self.profile.local.vm_delay_max));
         for _ in from..to {

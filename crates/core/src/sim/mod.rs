@@ -16,9 +16,9 @@ mod fluid;
 mod load;
 mod machines;
 mod monitoring;
-mod random;
 mod route;
 mod scaling;
+mod sources;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -32,8 +32,6 @@ pub use fluid::{TrafficForecast, TrafficStep, traffic};
 use load::Load;
 use machines::{Machine, PoolState, Scanner};
 use monitoring::{Monitoring, SYNC};
-use rand::{SeedableRng as _, rngs::StdRng};
-use random::Random;
 use route::Counter;
 pub use scaling::TriggerFailure;
 
@@ -41,6 +39,7 @@ use crate::{
     autoscale::schedule::{self, Cluster, Selector},
     event::{Event, Fact},
     profile::{Profile, Role, Web},
+    random::Random,
     suite::Test,
     timeline::Moment,
     verdict::{TestResult, Verdict},
@@ -104,7 +103,7 @@ pub enum ForecastError {
     /// No such test.
     #[error("the suite has no test {0:?}")]
     UnknownTest(String),
-    /// A trigger that the brain does not know.
+    /// A trigger whose value virtual time does not have.
     #[error(transparent)]
     Trigger(#[from] TriggerFailure),
 }
@@ -114,7 +113,7 @@ pub enum ForecastError {
 /// # Errors
 /// What the profile or the options lack.
 pub fn forecast(profile: &Profile, options: &Options) -> Result<Forecast, ForecastError> {
-    let mut world = World::new(profile, options)?;
+    let mut world = World::new(profile, options, false)?;
     let begin = world.first_moment();
     world.agenda.plan(begin, Happening::Begin);
     world.agenda.plan(begin, Happening::Sample);
@@ -183,7 +182,7 @@ struct World<'a> {
     /// Boot times of machines.
     boots: Random,
     /// The scheduler's choice among equals.
-    placement: StdRng,
+    placement: Random,
     image_pull: Duration,
     /// No machines can be had until then.
     short_until: Nanos,
@@ -209,7 +208,7 @@ struct World<'a> {
 
 impl<'a> World<'a> {
     /// The world at its baseline: every workload has its replicas, as far as they fit.
-    fn new(profile: &'a Profile, options: &'a Options) -> Result<Self, ForecastError> {
+    fn new(profile: &'a Profile, options: &'a Options, flows: bool) -> Result<Self, ForecastError> {
         let mut tests = Vec::new();
         for wanted in &options.tests {
             let found = profile.suite.tests.iter().find(|test| test.name == *wanted);
@@ -219,7 +218,7 @@ impl<'a> World<'a> {
             tests.extend(&profile.suite.tests);
         }
         let mut workloads = Workload::all(profile);
-        scaling::attach(&mut workloads, profile)?;
+        scaling::attach(&mut workloads, profile, flows)?;
         let deployed = |index: usize| workloads.iter().position(|workload| workload.index == Some(index));
         let by_role = |is: fn(&Role) -> bool| profile.workloads.iter().position(|workload| is(&workload.role));
         let web = profile.workloads.iter().enumerate().find_map(|(workload, w)| match &w.role {
@@ -271,12 +270,12 @@ impl<'a> World<'a> {
             counters: Vec::new(),
             random: Random::new(seed, "endpoints", 0),
             boots: Random::new(seed, "machines", 0),
-            placement: StdRng::seed_from_u64(seed),
+            placement: Random::new(seed, "placement", 0),
             image_pull: profile.local.image_pull,
             short_until: 0,
             dirty: false,
             changed: 0,
-            flows: false,
+            flows,
             flow: Flow::default(),
             skipped: 0,
             warned: BTreeSet::new(),

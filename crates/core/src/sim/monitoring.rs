@@ -14,10 +14,10 @@ use promql_parser::{
 use super::{
     World,
     agenda::{Happening, Nanos},
-    app::BUCKETS,
     cluster::Phase,
 };
 use crate::{
+    app::BUCKETS,
     profile::{Profile, Role, Trigger},
     promql::{
         self, Answer, Evaluator,
@@ -44,14 +44,26 @@ pub(super) struct Usage {
 /// A pod's series: its metric, and which counter or bucket.
 type Key = (&'static str, u32);
 
+/// What pods expose besides histograms.
+pub(super) const METRICS: [&str; 9] = [
+    "up",
+    "scrape_duration_seconds",
+    "app_cpu_seconds_total",
+    "app_memory_bytes",
+    "customers_processed_total",
+    "http_requests_in_flight",
+    "http_requests_executing",
+    "http_requests_total",
+    "queue_depth",
+];
 /// Names of the app's histograms.
-const DURATIONS: [&str; 3] = [
+pub(super) const DURATIONS: [&str; 3] = [
     "http_request_duration_seconds_bucket",
     "http_request_duration_seconds_sum",
     "http_request_duration_seconds_count",
 ];
 /// See above.
-const WAITS: [&str; 3] = ["queue_wait_seconds_bucket", "queue_wait_seconds_sum", "queue_wait_seconds_count"];
+pub(super) const WAITS: [&str; 3] = ["queue_wait_seconds_bucket", "queue_wait_seconds_sum", "queue_wait_seconds_count"];
 
 /// Both servers.
 #[derive(Debug)]
@@ -140,6 +152,14 @@ fn queries(profile: &Profile) -> (BTreeMap<String, Expr>, Names) {
         }
     }
     (queries, names)
+}
+
+/// The metrics that an expression names.
+pub(super) fn names(expr: &Expr) -> BTreeSet<String> {
+    let mut names = Names::default();
+    let walked = walk_expr(&mut names, expr);
+    debug_assert!(walked.is_ok(), "visiting names cannot fail");
+    names.0
 }
 
 /// How far the queries of a profile look back, at most.
@@ -250,10 +270,10 @@ impl World<'_> {
         put("app_cpu_seconds_total", 0, process.cpu_s);
         put("app_memory_bytes", 0, process.memory(base) as f64);
         if !is_web {
-            return put("customers_processed_total", 0, process.processed as f64);
+            return put("customers_processed_total", 0, process.processed);
         }
         put("http_requests_in_flight", 0, process.gauge());
-        put("http_requests_executing", 0, f64::from(process.executing));
+        put("http_requests_executing", 0, f64::from(process.executing) + process.flowing_executing);
         put("queue_depth", 0, self.store.length());
         for (counter, count) in process.answers.iter().enumerate().filter(|(_, count)| **count > 0.0) {
             put("http_requests_total", counter, *count);

@@ -10,7 +10,9 @@ use super::{
     World,
     agenda::Happening,
     cluster::{Phase, Pod, Workload},
+    fluid::date,
     monitoring::SYNC,
+    sources::Sources,
 };
 use crate::{
     autoscale::{
@@ -19,7 +21,7 @@ use crate::{
             PodMetric, Policy, PolicyKind, Rules, Scale, SelectPolicy, State, Status, Target, default_behavior,
             reconcile,
         },
-        keda::{self, Observation, Source, Trigger},
+        keda::{self, Cron, Observation, Source, Trigger},
     },
     profile::{self, Profile, Scaling},
     render,
@@ -42,7 +44,7 @@ pub(super) struct Scaler {
     keda: keda::State,
 }
 
-/// A trigger that no target can evaluate.
+/// A trigger that the forecast cannot evaluate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("trigger {index} of workload `{workload}` cannot be forecast: {why}")]
 pub struct TriggerFailure {
@@ -55,16 +57,19 @@ pub struct TriggerFailure {
 }
 
 impl Scaler {
-    fn new(workload: &profile::Workload, scaling: &Scaling, object: &Value) -> Result<Self, TriggerFailure> {
+    fn new(
+        workload: &profile::Workload,
+        scaling: &Scaling,
+        object: &Value,
+        sources: &Sources<'_>,
+    ) -> Result<Self, TriggerFailure> {
         let mut triggers = Vec::new();
         let listed = object["spec"]["triggers"].as_array().into_iter().flatten();
         for (index, trigger) in listed.enumerate() {
-            let failed = |error: keda::TriggerError| TriggerFailure {
-                workload: workload.name.clone(),
-                index,
-                why: error.to_string(),
-            };
-            triggers.push(Trigger::parse(index, trigger).map_err(failed)?);
+            let failed = |why: String| TriggerFailure { workload: workload.name.clone(), index, why };
+            let trigger = Trigger::parse(index, trigger).map_err(|error| failed(error.to_string()))?;
+            sources.check(&trigger).map_err(failed)?;
+            triggers.push(trigger);
         }
         let metric = |(index, trigger): (usize, &profile::Trigger)| {
             let mut target = Target::default();
@@ -101,6 +106,13 @@ impl Scaler {
             object,
             keda: keda::State::default(),
         })
+    }
+
+    /// Its cron triggers.
+    pub(super) fn crons(&self) -> impl Iterator<Item = &Cron> {
+        self.triggers
+            .iter()
+            .filter_map(|trigger| if let Source::Cron(cron) = &trigger.source { Some(cron) } else { None })
     }
 
     /// What made the autoscaler decide, with its figure: that which is furthest above its target.
@@ -150,7 +162,8 @@ fn behavior(given: &profile::Behavior) -> Option<Behavior> {
 }
 
 /// Gives their autoscalers to those workloads that have them.
-pub(super) fn attach(workloads: &mut [Workload], profile: &Profile) -> Result<(), TriggerFailure> {
+pub(super) fn attach(workloads: &mut [Workload], profile: &Profile, flows: bool) -> Result<(), TriggerFailure> {
+    let sources = Sources { profile, flows };
     let parts = render::parts(profile, "forecast");
     let objects: Vec<&Value> =
         parts.iter().flat_map(|part| &part.manifests).filter(|o| o["kind"] == "ScaledObject").collect();
@@ -158,7 +171,7 @@ pub(super) fn attach(workloads: &mut [Workload], profile: &Profile) -> Result<()
         let Some(settings) = workload.index.map(|index| &profile.workloads[index]) else { continue };
         let object = objects.iter().find(|object| object["metadata"]["name"] == settings.name);
         if let (Some(scaling), Some(object)) = (&settings.scaling, object) {
-            workload.scaler = Some(Box::new(Scaler::new(settings, scaling, object)?));
+            workload.scaler = Some(Box::new(Scaler::new(settings, scaling, object, &sources)?));
         }
     }
     Ok(())
@@ -273,7 +286,13 @@ impl World<'_> {
                 if redis.list_name == self.list { self.store.length() } else { 0.0 }
             }
             Source::Resource { name, .. } => return Err(format!("{name} is read by the autoscaler itself")),
-            Source::Cron(_) => return Err("virtual time has no dates".to_owned()),
+            Source::Cron(cron) => {
+                if cron.is_active(date(self.at_s()))? {
+                    cron.desired_replicas as f64
+                } else {
+                    0.0
+                }
+            }
         };
         Ok(trigger.value(number))
     }

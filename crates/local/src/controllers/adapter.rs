@@ -69,7 +69,7 @@ impl Adapter {
         let trigger = triggers.filter_map(Result::ok).find(|trigger| trigger.metric_name().as_deref() == Some(metric));
         let trigger = trigger.ok_or_else(|| format!("no matching metrics found for {metric}"))?;
         let (spec, records) = (&object["spec"], &self.records);
-        let caches = spec["triggers"][trigger.index]["useCachedMetrics"] == true;
+        let caches = keda::uses_cached_metrics(&spec["triggers"][trigger.index]);
         let cached = if caches { records.by_loop(&object, metric) } else { None };
         let reads = cached.is_none();
         let reading = if let Some(record) = cached {

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use democtl_core::autoscale::{
-    nodes::{Action, Autoscaler, Budget, Controller, Controllers, Expander, Group, Options, TO_BE_DELETED, World},
+    nodes::{
+        Action, Autoscaler, Budget, Controller, Controllers, Expander, Group, NOT_TRIGGERED, Options, TO_BE_DELETED,
+        TRIGGERED, World,
+    },
     schedule::{Pod, Selector},
 };
 use serde_json::{Value, json};
@@ -50,14 +53,14 @@ pub(super) async fn run(context: Context) {
                     let message = format!("pod triggered scale-up: [{{{group} {from}->{to} (max: {max})}}]");
                     for (space, pod) in &pods {
                         if let Ok(pod) = client.get(&PODS, space, pod) {
-                            client.record_event(&pod, "Normal", "TriggeredScaleUp", &message, COMPONENT);
+                            client.record_event(&pod, "Normal", TRIGGERED, &message, COMPONENT);
                         }
                     }
                     context.cloud.resize(&group, to);
                 }
                 Action::NotTriggered { pod: (space, pod), message } => {
                     if let Ok(pod) = client.get(&PODS, &space, &pod) {
-                        client.record_event(&pod, "Normal", "NotTriggerScaleUp", &message, COMPONENT);
+                        client.record_event(&pod, "Normal", NOT_TRIGGERED, &message, COMPONENT);
                     }
                 }
                 Action::DeleteInstance { group, instance } => context.cloud.abandon(&group, &instance),

@@ -69,6 +69,12 @@ impl Cron {
         let (start, end, now) = (self.from.next(now, zone), self.to.next(now, zone), Some(now));
         Ok(if start < end { now > start && now < end } else { now > start || now < end })
     }
+
+    /// When it begins or ends next; none when it never does.
+    pub fn next_change(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let zone: Tz = self.timezone.parse().ok()?;
+        [self.from.next(now, zone), self.to.next(now, zone)].into_iter().flatten().min()
+    }
 }
 
 /// A schedule of five fields; each is a set of bits.

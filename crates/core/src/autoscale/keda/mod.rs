@@ -29,8 +29,8 @@ pub use quantity::{Quantity, QuantityError};
 pub use redis::Redis;
 pub use render::{Annotations, hpa, hpa_name, metric_names};
 pub use state::{
-    Metric, Reading, Served, TriggerState, is_polling_relevant, judge, serve, triggers_activity, uses_hpa_observations,
-    uses_modifiers,
+    Metric, Reading, Served, TriggerState, is_polling_relevant, judge, serve, triggers_activity, uses_cached_metrics,
+    uses_hpa_observations, uses_modifiers,
 };
 pub use trigger::{
     Source, Trigger, TriggerError, Value as TriggerValue, external_target, metric_target_type, normalize, remove_index,

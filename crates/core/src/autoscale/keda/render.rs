@@ -12,6 +12,8 @@ use super::{
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an annotation of its own")]
 pub struct Annotations {
+    /// One of the annotations that pause is there, whatever its value.
+    pub has_pause: bool,
     /// Nothing scales, the HPA is gone.
     pub paused: bool,
     /// Replicas while paused, where they are given; an error where they cannot be read.
@@ -35,6 +37,7 @@ impl Annotations {
         let on = |name: &str| get(name).is_some_and(|text| flag(text) != Some(false));
         let paused_replicas = get("paused-replicas");
         Self {
+            has_pause: paused_replicas.is_some() || get("paused").is_some(),
             paused: paused_replicas.is_some() || on("paused"),
             paused_replicas: paused_replicas
                 .map(|text| text.parse().map_err(|_| format!("annotation paused-replicas is no integer: {text:?}"))),

@@ -118,7 +118,12 @@ pub fn is_polling_relevant(spec: &Json) -> bool {
     let mut triggers = spec["triggers"].as_array().into_iter().flatten();
     spec["minReplicaCount"].as_i64().unwrap_or(0) == 0
         || spec["idleReplicaCount"].is_i64()
-        || triggers.any(|trigger| trigger["useCachedMetrics"] == true)
+        || triggers.any(uses_cached_metrics)
+}
+
+/// Whether the HPA gets what the loop left of a trigger, where it left something.
+pub fn uses_cached_metrics(trigger: &Json) -> bool {
+    trigger["useCachedMetrics"] == true
 }
 
 /// Whether scaling modifiers compose the triggers' metrics.

@@ -68,6 +68,11 @@ impl Backoff {
         self.entries.get(group).filter(|entry| entry.until_s >= now_s).map(|entry| &entry.failure)
     }
 
+    /// When the back-offs that last now end, seconds.
+    pub fn ends(&self, now_s: f64) -> impl Iterator<Item = f64> {
+        self.entries.values().map(|entry| entry.until_s).filter(move |until| *until >= now_s)
+    }
+
     /// Forgets a group.
     pub fn remove(&mut self, group: &str) {
         self.entries.remove(group);

@@ -335,6 +335,14 @@ impl ClusterState {
         }
     }
 
+    /// The pending scale-up of a group is this one, or none.
+    pub(super) fn set_request(&mut self, group: &str, request: Option<ScaleUpRequest>) {
+        match request {
+            Some(request) => self.requests.insert(group.to_owned(), request),
+            None => self.requests.remove(group),
+        };
+    }
+
     /// The pending scale-up of a group.
     pub fn request(&self, group: &str) -> Option<ScaleUpRequest> {
         self.requests.get(group).copied()

@@ -46,6 +46,24 @@ impl Delays {
         }
     }
 
+    /// When something happened last, to one group or at all.
+    pub(super) fn last(&self, kind: EventKind, group: Option<&str>) -> Option<f64> {
+        match group {
+            Some(group) => self.last_by_group.get(&(kind, group.to_owned())).copied(),
+            None => self.last.get(&kind).copied(),
+        }
+    }
+
+    /// What was recorded since then did not happen.
+    pub(super) fn take_back(&mut self, kind: EventKind, group: Option<&str>, last_s: Option<f64>) {
+        match (group, last_s) {
+            (Some(group), Some(at_s)) => self.last_by_group.insert((kind, group.to_owned()), at_s),
+            (Some(group), None) => self.last_by_group.remove(&(kind, group.to_owned())),
+            (None, Some(at_s)) => self.last.insert(kind, at_s),
+            (None, None) => self.last.remove(&kind),
+        };
+    }
+
     /// Whether no node may go now.
     pub fn is_cooling_down(&self, now_s: f64) -> bool {
         !self.by_group

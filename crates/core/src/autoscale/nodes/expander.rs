@@ -4,10 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use rand::{Rng, RngExt as _};
+use rand::Rng;
 use regex::Regex;
 
-use crate::autoscale::schedule::{Node, Pod, Resources};
+use crate::{
+    autoscale::schedule::{Node, Pod, Resources},
+    random::below,
+};
 
 /// A way of choosing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,7 +61,7 @@ impl Expander {
         match self.best(options).as_slice() {
             [] => None,
             [one] => Some(*one),
-            several => Some(several[random.random_range(0..several.len())]),
+            several => Some(several[below(random, several.len() as u64) as usize]),
         }
     }
 }

@@ -6,6 +6,10 @@ use std::collections::BTreeMap;
 
 use super::scale_up::PlanResult;
 
+/// Reason of the event of a pod that a scale-up is for.
+pub const TRIGGERED: &str = "TriggeredScaleUp";
+/// Reason of the event of a pod that no scale-up helps.
+pub const NOT_TRIGGERED: &str = "NotTriggerScaleUp";
 /// Why no node is added when the cluster has all that it may have.
 pub const MAX_NODES_REACHED: &str = "max total nodes in cluster reached";
 

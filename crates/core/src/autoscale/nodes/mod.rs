@@ -50,7 +50,7 @@ pub use limits::{
     Amounts, Left, Limit, Limiter, apply as apply_limits, cluster_limit, exceeded, left, min_limit, node_amounts,
     similar_groups_limit,
 };
-pub use messages::{MAX_NODES_REACHED, Reasons, tells_triggered, tells_unschedulable};
+pub use messages::{MAX_NODES_REACHED, NOT_TRIGGERED, Reasons, TRIGGERED, tells_triggered, tells_unschedulable};
 pub use options::Options;
 pub use pending::{evicted_soon, is_expendable, is_old_enough, still_pending};
 pub use readiness::{is_ready, ready_by_conditions};

@@ -4,16 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use rand::{SeedableRng as _, rngs::StdRng};
-
 use super::{
     Action, Group, Options, World,
-    cluster_state::{ClusterState, FailedScaleUp, GroupSize, RegisteredNode, long_unregistered},
+    backoff::Failure,
+    cluster_state::{ClusterState, FailedScaleUp, GroupSize, RegisteredNode, ScaleUpRequest, long_unregistered},
     delays::{Delays, EventKind},
     drain::{Evicted, is_daemon_set_pod, is_mirror_pod},
     eligibility::TO_BE_DELETED,
     estimate::instance,
-    messages::{tells_triggered, tells_unschedulable},
     pending::{evicted_soon, is_expendable, is_old_enough, still_pending},
     readiness::is_ready,
     scale_down::Found,
@@ -21,7 +19,10 @@ use super::{
     simulation::Simulation,
     unneeded::Unneeded,
 };
-use crate::autoscale::schedule::{NodeState, Pod};
+use crate::{
+    autoscale::schedule::{NodeState, Pod},
+    random::Random,
+};
 
 /// Pods younger than this are waited for, seconds: more of them may be on their way.
 const PODS_SETTLE_S: f64 = 2.0;
@@ -30,7 +31,7 @@ const PODS_SETTLE_S: f64 = 2.0;
 #[derive(Debug)]
 pub struct Autoscaler {
     pub(super) options: Options,
-    random: StdRng,
+    random: Random,
     state: ClusterState,
     pub(super) delays: Delays,
     pub(super) unneeded: Unneeded<Found>,
@@ -41,6 +42,17 @@ pub struct Autoscaler {
     pub(super) evicted: Vec<(f64, Pod)>,
     last_loop_s: Option<f64>,
     interval_s: Option<f64>,
+    /// What was known of groups before the last loop asked for more of their nodes.
+    before: BTreeMap<String, Before>,
+    /// When nodes were added last before that, to any group.
+    added_before_s: Option<f64>,
+}
+
+/// A group's pending scale-up, and when nodes were added to it last.
+#[derive(Debug)]
+struct Before {
+    request: Option<ScaleUpRequest>,
+    added_s: Option<f64>,
 }
 
 /// What a loop works on after the state is known.
@@ -55,7 +67,7 @@ impl Autoscaler {
     /// An autoscaler that has done nothing for a long time.
     pub fn new(options: Options, seed: u64) -> Self {
         Self {
-            random: StdRng::seed_from_u64(seed),
+            random: Random::new(seed, "expander", 0),
             state: ClusterState::new(options.state),
             delays: options.delays(),
             options,
@@ -65,6 +77,8 @@ impl Autoscaler {
             evicted: Vec::new(),
             last_loop_s: None,
             interval_s: None,
+            before: BTreeMap::new(),
+            added_before_s: None,
         }
     }
 
@@ -86,6 +100,21 @@ impl Autoscaler {
     /// Something that scale-down waits after happened, to one group or to an unknown one.
     pub fn record(&mut self, kind: EventKind, group: Option<&str>, at_s: f64) {
         self.delays.record(kind, group, at_s);
+    }
+
+    /// The cloud refused what the last loop asked of a group: that counts as never asked, and the group is left alone for
+    /// a while, longer each time.
+    ///
+    /// Upstream: `core/scaleup/orchestrator/executor.go`, where only an increase that the cloud took is registered.
+    pub fn scale_up_failed(&mut self, group: &str, failure: Failure, now: f64) -> FailedScaleUp {
+        if let Some(Before { request, added_s }) = self.before.remove(group) {
+            self.state.set_request(group, request);
+            self.delays.take_back(EventKind::Add, Some(group), added_s);
+            if self.before.is_empty() {
+                self.delays.take_back(EventKind::Add, None, self.added_before_s);
+            }
+        }
+        self.state.fail(group, failure, now)
     }
 
     /// The least interval of loops that was seen.
@@ -128,6 +157,7 @@ impl Autoscaler {
         if let Some(last) = self.last_loop_s.replace(now).filter(|last| now > *last) {
             self.interval_s = Some(self.interval_s.map_or(now - last, |least| least.min(now - last)));
         }
+        self.before.clear();
         let mut actions = self.settle(world, now);
         if !self.state.is_cluster_healthy() {
             self.unneeded.clear();
@@ -276,6 +306,11 @@ impl Autoscaler {
 
     fn increase(&mut self, increase: Increase, pods: Vec<(String, String)>, now: f64) -> Action {
         let Increase { group, from, to, max } = increase;
+        if self.before.is_empty() {
+            self.added_before_s = self.delays.last(EventKind::Add, None);
+        }
+        let added_s = self.delays.last(EventKind::Add, Some(&group));
+        self.before.insert(group.clone(), Before { request: self.state.request(&group), added_s });
         let delta = i64::from(to) - i64::from(from);
         self.state.register_scale_up(&group, delta, self.options.max_node_provision_s, now);
         self.delays.record(EventKind::Add, Some(&group), now);
@@ -286,17 +321,15 @@ impl Autoscaler {
         let name = |index: &usize| (pending[*index].namespace.clone(), pending[*index].name.clone());
         let mut actions = Vec::new();
         for (index, increase) in plan.increases.iter().enumerate() {
-            let told = index == 0 && tells_triggered(plan.increases.len());
-            let pods = if told { plan.triggered.iter().map(name).collect() } else { Vec::new() };
+            let told = if index == 0 { plan.told_triggered() } else { &[] };
+            let pods = told.iter().map(name).collect();
             actions.push(self.increase(increase.clone(), pods, now));
         }
-        if tells_unschedulable(&plan.result) {
-            let exists = |id: &str| world.groups.iter().any(|group| group.id == id);
-            actions.extend(plan.unschedulable.iter().map(|(index, reasons)| Action::NotTriggered {
-                pod: name(index),
-                message: reasons.message(&plan.result, exists),
-            }));
-        }
+        let exists = |id: &str| world.groups.iter().any(|group| group.id == id);
+        actions.extend(plan.told_unschedulable().iter().map(|(index, reasons)| Action::NotTriggered {
+            pod: name(index),
+            message: reasons.message(&plan.result, exists),
+        }));
         actions
     }
 }

@@ -11,7 +11,7 @@ use super::{
     estimate::{estimate, instance},
     expander::Option as Expansion,
     limits::{Amounts, Left, Limit, Limiter, apply, cluster_limit, exceeded, left, node_amounts, similar_groups_limit},
-    messages::{MAX_NODES_REACHED, Reasons},
+    messages::{MAX_NODES_REACHED, NOT_TRIGGERED, Reasons, TRIGGERED, tells_triggered, tells_unschedulable},
     simulation::{Simulation, has_hard_spread},
 };
 use crate::autoscale::schedule::{FitOptions, Node, NodeState, Pod, Refusal};
@@ -33,6 +33,13 @@ pub struct ScaleUpOptions {
     pub zero_or_max: bool,
     /// Nodes and seconds that an estimate may take at most; none lifts every limit on estimates.
     pub estimate: Option<(Limit, Limit)>,
+}
+
+impl ScaleUpOptions {
+    /// Whether new nodes are shared among similar groups.
+    pub fn balances(&self) -> bool {
+        self.balance_similar && !self.zero_or_max
+    }
 }
 
 impl Default for ScaleUpOptions {
@@ -117,6 +124,24 @@ pub struct Plan {
     pub awaiting: Vec<usize>,
     /// Pods that no group helps, and why.
     pub unschedulable: Vec<(usize, Reasons)>,
+}
+
+impl Plan {
+    /// Indices of the pods that are told that nodes come for them.
+    pub fn told_triggered(&self) -> &[usize] {
+        if tells_triggered(self.increases.len()) { &self.triggered } else { &[] }
+    }
+
+    /// The pods that are told that no nodes come, with why.
+    pub fn told_unschedulable(&self) -> &[(usize, Reasons)] {
+        if tells_unschedulable(&self.result) { &self.unschedulable } else { &[] }
+    }
+
+    /// Reasons of the events that pods get.
+    pub fn reasons_told(&self) -> Vec<&'static str> {
+        let told = [(TRIGGERED, self.told_triggered().len()), (NOT_TRIGGERED, self.told_unschedulable().len())];
+        told.into_iter().filter(|(_, pods)| *pods > 0).map(|(reason, _)| reason).collect()
+    }
 }
 
 /// Chooses one of several options.
@@ -213,7 +238,7 @@ impl<'a> Planner<'a> {
     }
 
     fn similar(&self, view: &GroupView<'_>) -> Vec<&'a GroupView<'a>> {
-        if !self.options.balance_similar || self.options.zero_or_max {
+        if !self.options.balances() {
             return Vec::new();
         }
         let ratios = Ratios::default();

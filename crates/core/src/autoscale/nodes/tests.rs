@@ -125,6 +125,25 @@ fn increases(actions: &[Action]) -> Vec<(&str, u32, u32)> {
 }
 
 #[test]
+fn a_scale_up_that_the_cloud_refuses_counts_as_never_asked_and_its_back_off_doubles() {
+    let mut autoscaler = Autoscaler::new(Options::default(), 1);
+    let busy = world(&[("a", &[3800]), ("b", &[3800])], 2, &[500]);
+    for (at, pause) in [(0.0, 300.0), (300.1, 600.0), (900.2, 1200.0)] {
+        assert_eq!(increases(&autoscaler.run_once(&busy, at)), [("pool", 2, 3)], "at {at} s");
+        let failure = Failure { code: "stockout".into(), message: "none left".into() };
+        autoscaler.scale_up_failed("pool", failure, at);
+        assert_eq!(autoscaler.state().request("pool"), None, "nothing is on its way");
+        assert_eq!(increases(&autoscaler.run_once(&busy, at + pause)), [], "left alone for {pause} s");
+    }
+    let idle = world(&[("a", &[2500]), ("b", &[2500]), ("c", &[])], 3, &[]);
+    let mut fresh = Autoscaler::new(Options { scale_down_unneeded_s: 10.0, ..Options::default() }, 1);
+    fresh.run_once(&busy, 0.0);
+    fresh.scale_up_failed("pool", Failure::default(), 0.0);
+    assert_eq!(fresh.run_once(&idle, 1.0), []);
+    assert_eq!(fresh.run_once(&idle, 12.0).len(), 1, "no node was added");
+}
+
+#[test]
 fn machines_that_do_not_come_are_given_back_and_the_group_is_left_alone() {
     let mut autoscaler = Autoscaler::new(Options::default(), 1);
     let busy = world(&[("a", &[3800]), ("b", &[3800])], 2, &[500]);

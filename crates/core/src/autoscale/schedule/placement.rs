@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rand::{Rng, RngExt as _};
+use rand::Rng;
 
 use super::{
     filters::{Code, FitOptions, Refusal, fits, node_affinity, taints, unschedulable},
@@ -10,6 +10,7 @@ use super::{
     scores::{balanced_allocation, least_allocated, taint_scores},
     spread::topology_spread,
 };
+use crate::random::below;
 
 /// A node with what is on it.
 #[derive(Debug, Clone)]
@@ -131,7 +132,7 @@ pub fn place(pod: &Pod, cluster: &Cluster, random: &mut impl Rng) -> Result<usiz
     let best = scores.iter().copied().max().unwrap_or(0);
     let tied: Vec<usize> =
         candidates.iter().zip(&scores).filter(|(_, score)| **score == best).map(|(i, _)| *i).collect();
-    Ok(if tied.len() == 1 { tied[0] } else { tied[random.random_range(0..tied.len())] })
+    Ok(if tied.len() == 1 { tied[0] } else { tied[below(random, tied.len() as u64) as usize] })
 }
 
 fn refused(answers: &[Result<(), Refusal>]) -> String {
