@@ -98,6 +98,16 @@ resource "azurerm_kubernetes_cluster" "this" {
     duration    = 4
   }
 
+  # Without it new images of the nodes come whenever Azure has them.
+  maintenance_window_node_os {
+    frequency   = "Weekly"
+    interval    = 1
+    day_of_week = "Sunday"
+    start_time  = "01:00"
+    utc_offset  = "+00:00"
+    duration    = 4
+  }
+
   oms_agent {
     log_analytics_workspace_id      = azurerm_log_analytics_workspace.this.id
     msi_auth_for_monitoring_enabled = true

@@ -143,11 +143,7 @@ async fn cancelling_interrupts_k6_and_waits_for_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let (ready, mark) = (dir.path().join("ready"), dir.path().join("interrupted"));
     // Only what the shell does itself: a child that the signal also reaches may take the shell with it.
-    let body = format!(
-        "trap ': >{}; exit 105' INT\n: >{}\nwhile :; do :; done",
-        mark.display(),
-        ready.display()
-    );
+    let body = format!("trap ': >{}; exit 105' INT\n: >{}\nwhile :; do :; done", mark.display(), ready.display());
     let program = fake(dir.path(), &body);
     let cancel = CancellationToken::new();
     let stop = async {

@@ -9,7 +9,7 @@ use crate::{
     failure::{Failure, Kind},
     target::azure::{
         PUBLIC_CLOUD, Place, Settings,
-        arm::Login,
+        arm::{Login, is_known_endpoint},
         prices::{PUBLIC_PRICES, PriceList},
     },
 };
@@ -42,9 +42,14 @@ impl AzureArgs {
             None => known.as_ref().and_then(|place| place.module.clone()),
         };
         let endpoint = text("DEMOCTL_AZURE_ENDPOINT").unwrap_or_else(|| PUBLIC_CLOUD.to_owned());
+        if !is_known_endpoint(&endpoint) {
+            let what = format!("DEMOCTL_AZURE_ENDPOINT is {endpoint}: only Azure's public cloud is supported");
+            return Err(Failure::msg(Kind::Usage, what).hint(format!("leave it unset, which is {PUBLIC_CLOUD}")));
+        }
         let expires = || (chrono::Utc::now() + NEEDED_FOR).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-        let expires_at = known.map_or_else(expires, |place| place.expires_at);
-        Ok(Place { subscription, endpoint, expires_at, module })
+        let draw = || azure_core::Uuid::new_v4().to_string();
+        let (id, expires_at) = known.map_or_else(|| (draw(), expires()), |place| (place.id, place.expires_at));
+        Ok(Place { id, subscription, endpoint, expires_at, module })
     }
 }
 

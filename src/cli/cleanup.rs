@@ -74,14 +74,17 @@ pub(super) async fn remove(environment: &Environment, settings: &Settings, ask: 
         && let Some(group) = begun_in_azure(environment)
     {
         let what = format!("environment {} is damaged, and its ledger says that {group} was begun", environment.name);
-        return Err(Failure::msg(Kind::Infrastructure, what)
-            .hint(format!("az group delete --ids {group}, then remove {}", environment.dir.display())));
+        return Err(Failure::msg(Kind::Infrastructure, what).hint(format!(
+            "{}, then remove {}",
+            group_delete(&group),
+            environment.dir.display()
+        )));
     }
     let infra = Infra::of(environment, request.as_ref(), &settings.context())?;
     let inventory = infra.inventory().await?;
     if !inventory.is_empty() {
         ui::note(&format!("{} would lose\n  {}", environment.name, inventory.join("\n  ")));
-        if !ask.consent("remove all of it?")? {
+        if !ask.consent("remove all of it?", settings.cancel.clone()).await? {
             return Err(Failure::msg(Kind::Cancelled, "nothing was removed"));
         }
     }
@@ -106,9 +109,31 @@ pub(super) async fn remove(environment: &Environment, settings: &Settings, ask: 
     Ok(())
 }
 
+/// The command that removes a resource group, given ARM's id of it.
+fn group_delete(id: &str) -> String {
+    let parts: Vec<&str> = id.split('/').collect();
+    let after = |name: &str| {
+        let at = parts.iter().position(|part| part.eq_ignore_ascii_case(name))?;
+        parts.get(at + 1).copied()
+    };
+    let (subscription, group) = (after("subscriptions"), after("resourceGroups"));
+    format!("az group delete --subscription {} --name {}", subscription.unwrap_or("ID"), group.unwrap_or("NAME"))
+}
+
 /// The resource group of an environment whose cluster stands in Azure, as its ledger has it.
 fn begun_in_azure(environment: &Environment) -> Option<String> {
     let ledger = environment.ledger().ok()?;
     let last = ledger.entries().iter().rfind(|entry| entry.effect == Effect::Cluster)?;
     (last.step != Step::Undone && last.id.starts_with("/subscriptions/")).then(|| last.id.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::group_delete;
+
+    #[test]
+    fn the_command_for_a_group_is_one_that_az_takes() {
+        let told = group_delete("/subscriptions/s-1/resourceGroups/reliability-demo-demo-x");
+        assert_eq!(told, "az group delete --subscription s-1 --name reliability-demo-demo-x");
+    }
 }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use democtl_core::{profile::Profile, render};
 use kube::Client;
+use tokio_util::sync::CancellationToken;
 
 use super::Settings;
 use crate::{
@@ -56,13 +57,16 @@ impl Ask {
     }
 
     /// Whether the answer is yes.
-    pub(super) fn consent(self, question: &str) -> Result<bool, Failure> {
+    pub(super) async fn consent(self, question: &'static str, cancel: CancellationToken) -> Result<bool, Failure> {
         match self {
             Self::Yes => Ok(true),
-            Self::Person => ui::confirm(question)?.ok_or_else(|| {
-                Failure::msg(Kind::Usage, "nobody can be asked: standard input is no terminal")
-                    .hint("give --yes to agree beforehand")
-            }),
+            Self::Person => tokio::select! {
+                answer = ui::confirm(question) => answer?.ok_or_else(|| {
+                    Failure::msg(Kind::Usage, "nobody can be asked: standard input is no terminal")
+                        .hint("give --yes to agree beforehand")
+                }),
+                () = cancel.cancelled() => Err(Failure::msg(Kind::Cancelled, "cancelled at the question: nothing was done")),
+            },
             Self::Never => Err(Failure::msg(Kind::Infrastructure, "the cluster is not as setup leaves it")
                 .hint("democtl setup goes on where it stopped")),
         }
@@ -103,7 +107,8 @@ pub(super) async fn establish(
     let kubeconfig = if running {
         infra.join(&request, &profile).await?
     } else {
-        let prepared = match infra.prepare(&|question| ask.consent(question)).await {
+        let agreed = infra.prepare(&|question| Box::pin(ask.consent(question, settings.cancel.clone()))).await;
+        let prepared = match agreed.and_then(|prepared| unless_cancelled(settings, prepared)) {
             Err(failure) if known.is_none() && ledger.entries().is_empty() => {
                 // Nothing was begun: there is no environment to clean up.
                 let _ = std::fs::remove_dir_all(&environment.dir);
@@ -163,6 +168,14 @@ pub(super) async fn look(environment: &Environment, settings: &Settings) -> Resu
             Failure::msg(Kind::Delivery, format!("{} has no web address yet", environment.name)).hint(hint())
         })?;
     Ok(Subject { client, address, profile, speed: request.speed })
+}
+
+/// The last moment at which a Ctrl-C leaves nothing behind.
+fn unless_cancelled<T>(settings: &Settings, value: T) -> Result<T, Failure> {
+    if settings.cancel.is_cancelled() {
+        return Err(Failure::msg(Kind::Cancelled, "cancelled: nothing was made"));
+    }
+    Ok(value)
 }
 
 async fn until_cancelled<T>(settings: &Settings, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

@@ -34,6 +34,8 @@ struct Status {
     counts: Option<Counts>,
     queue: Option<u64>,
     usd_per_hour: Option<f64>,
+    /// Where that price is from, and of when.
+    prices: Option<String>,
     /// Where the cluster is not as the profile has it; left out when it is.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     drift: Vec<String>,
@@ -80,6 +82,7 @@ async fn status_of(environment: &Environment, settings: &Settings) -> Result<Sta
             counts: None,
             queue: None,
             usd_per_hour: None,
+            prices: None,
             drift: Vec::new(),
             kubeconfig,
         });
@@ -102,6 +105,7 @@ async fn status_of(environment: &Environment, settings: &Settings) -> Result<Sta
         counts: None,
         queue: None,
         usd_per_hour: None,
+        prices: None,
         drift,
         kubeconfig,
     };
@@ -113,6 +117,8 @@ async fn status_of(environment: &Environment, settings: &Settings) -> Result<Sta
         observer.stop().await;
         status.queue = DemoApp::default().status(&subject.address).await.ok().map(|app| app.queue_depth);
         status.usd_per_hour = subject.profile.prices.per_hour(&moment.billed_nodes());
+        let prices = &subject.profile.prices;
+        status.prices = status.usd_per_hour.map(|_| format!("{}, {}", prices.origin, prices.as_of));
         status.counts = Some(moment.now);
         status.address = Some(subject.address);
     }
@@ -138,7 +144,8 @@ fn human(status: &Status) -> String {
     if let Some(usd) = status.usd_per_hour {
         let virtual_nodes = status.target == Target::Local.to_string();
         let note = if virtual_nodes { " (virtual nodes on the local target cost nothing)" } else { "" };
-        let _ = writeln!(text, "  cost   ${usd:.2}/h at list prices{note}");
+        let prices = status.prices.as_deref().unwrap_or("prices of unknown origin");
+        let _ = writeln!(text, "  cost   ${usd:.2}/h by {prices}{note}");
     }
     if let Some(address) = &status.address {
         let _ = writeln!(text, "  web    {address}");

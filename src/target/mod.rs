@@ -152,7 +152,7 @@ impl Infra {
     pub async fn inventory(&self) -> Result<Vec<String>, Failure> {
         match self {
             Self::Local(_) => Ok(Vec::new()),
-            Self::Azure(azure) => Ok(azure.inventory().await?.iter().map(azure::scan::line).collect()),
+            Self::Azure(azure) => azure.inventory().await,
         }
     }
 

@@ -3,7 +3,7 @@
 pub mod progress;
 pub mod timeline;
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 /// What the user's terminal and flags allow; resolved once.
 #[derive(Debug, Clone, Copy)]
@@ -38,18 +38,48 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// Asks a question at the terminal; none: there is no person to ask.
-pub fn confirm(question: &str) -> io::Result<Option<bool>> {
+/// Asks a question at the terminal; none: there is no person to ask. May be dropped before the answer comes.
+pub async fn confirm(question: &str) -> io::Result<Option<bool>> {
     if !io::stdin().is_terminal() {
         return Ok(None);
     }
     write!(io::stderr().lock(), "{question} [y/N] ")?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
+    let answer = read_aside(io::stdin).await?;
     Ok(Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")))
+}
+
+/// Reads a line on a thread of its own. Not one of the runtime's: it would be waited for at the end of the program, and a
+/// person who cancels would have to press Enter as well.
+async fn read_aside<R: io::Read>(open: impl FnOnce() -> R + Send + 'static) -> io::Result<String> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = io::BufReader::new(open()).read_line(&mut line);
+        // Nobody waits any more when it was cancelled.
+        let _ = tell.send(read.map(|_| line));
+    });
+    told.await.map_err(|_| io::Error::other("the terminal cannot be read"))?
 }
 
 /// Writes a line of progress or a hint to standard error.
 pub fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_is_read_and_one_that_does_not_come_is_not_waited_for() -> io::Result<()> {
+        assert_eq!(read_aside(|| io::Cursor::new("yes\nmore\n")).await?, "yes\n");
+        let (reader, mut writer) = io::pipe()?;
+        tokio::select! {
+            biased;
+            answer = read_aside(move || reader) => panic!("nobody answered: {answer:?}"),
+            () = std::future::ready(()) => {}
+        }
+        // The thread is still there and reads on; its answer is for nobody.
+        writer.write_all(b"y\n")
+    }
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use democtl::target::azure::arm::{Arm, Given, Pace, Patience, Token};
+use democtl_core::render::azure::Placement;
 use democtl_fake_azure::{FakeAzure, World};
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
@@ -44,6 +45,24 @@ pub(crate) async fn azure_with(world: World, patience: Patience) -> (FakeAzure, 
     let tokens = Box::new(Given(Token::new("fake-token", None)));
     let arm = Arm::new(&fake.url, tokens, Arc::new(WorldTime(fake.shared())), patience).expect("a usable address");
     (fake, arm)
+}
+
+/// An environment's id.
+pub(crate) const ID: &str = "00000000-0000-4000-8000-00000000000a";
+
+/// An environment in the fake's subscription.
+pub(crate) fn placement(environment: &str) -> Placement<'_> {
+    Placement {
+        environment,
+        id: ID,
+        subscription: SUBSCRIPTION.trim_start_matches("/subscriptions/"),
+        expires_at: "2026-11-26T00:00:00Z",
+    }
+}
+
+/// Its tags, as far as they tell whose something is.
+pub(crate) fn tags(environment: &str) -> Value {
+    json!({ "democtl-environment": environment, "democtl-id": ID })
 }
 
 /// The path of a resource group.

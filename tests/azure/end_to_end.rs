@@ -281,6 +281,35 @@ async fn a_setup_that_was_killed_in_its_apply_goes_on_without_a_second_cluster()
     stage.nothing_is_left();
 }
 
+/// Nothing stands and no state is written yet when cleanup begins, but Terraform is about to make a cluster.
+#[tokio::test(flavor = "multi_thread")]
+async fn cleanup_waits_for_a_terraform_that_outlived_its_democtl() {
+    let reached: [(&str, Reached); 2] = [
+        ("the plan's file", |stage| stage.environment().join("terraform/plan.tfplan").exists()),
+        ("the apply", |stage| stage.environment().join("terraform/apply.jsonl").exists()),
+    ];
+    for (what, condition) in reached {
+        let Some(stage) = Stage::new(World::default()).await else { return };
+        kill_at(&stage, &SETUP, what, condition).await;
+        let cleanup = stage.expect(0, &["cleanup", "--yes"]).await;
+        assert!(terraform_of(&stage).is_none(), "{what}: none works on\n{}", cleanup.stderr);
+        stage.nothing_is_left();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_cloud_is_refused() {
+    let Some(stage) = Stage::new(World::default()).await else { return };
+    let mut other = stage.command(&SETUP);
+    other.env("DEMOCTL_AZURE_ENDPOINT", "https://management.chinacloudapi.cn");
+    let output = tokio::task::spawn_blocking(move || other.output()).await.expect("it is not cancelled");
+    let output = output.expect("the binary starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("only Azure's public cloud is supported"), "{said}");
+    stage.nothing_is_left();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_keeps_everything_and_cleanup_says_so() {
     let Some(stage) = Stage::new(World::default()).await else { return };

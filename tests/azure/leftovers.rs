@@ -5,20 +5,16 @@ use democtl::target::azure::{
     arm::{CONTAINER_SERVICE, RESOURCES},
     scan,
 };
-use democtl_core::profile::Profile;
+use democtl_core::{profile::Profile, render::azure::Placement};
 use democtl_fake_azure::{Fate, Faults, World};
 use serde_json::{Value, json};
 
-use crate::common::{azure, group};
+use crate::common::{azure, group, placement, tags};
 
 const SUBSCRIPTION: &str = "00000000-0000-4000-8000-000000000001";
 
 fn profile(name: &str) -> Profile {
     Profile::load_builtin(name, &[]).expect("built in").unwrap_or_else(|errors| panic!("{}", errors.to_text(100)))
-}
-
-fn tags(environment: &str) -> Value {
-    json!({ "democtl-environment": environment })
 }
 
 fn cluster_body(environment: &str) -> Value {
@@ -44,7 +40,7 @@ async fn what_no_state_knows_is_taken_over() {
     let candidates = adopt::candidates(SUBSCRIPTION, &profile, "m3demo1");
     let addresses: Vec<_> = candidates.iter().map(|candidate| candidate.address.as_str()).collect();
     assert_eq!(addresses.len(), 5, "{addresses:?}");
-    assert_eq!(adopt::strays(&arm, &candidates, "m3demo1", None).await.expect("it can be read"), []);
+    assert_eq!(adopt::strays(&arm, &candidates, &placement("m3demo1"), None).await.expect("it can be read"), []);
 
     let body = json!({ "location": "westeurope", "tags": tags("m3demo1") });
     arm.put(&group("reliability-demo-demo-m3demo1"), RESOURCES, &body).await.expect("it can be made");
@@ -52,7 +48,7 @@ async fn what_no_state_knows_is_taken_over() {
     let state = json!({ "version": 4, "resources": [
         { "mode": "managed", "type": "azurerm_resource_group", "name": "this", "instances": [{}] },
     ] });
-    let strays = adopt::strays(&arm, &candidates, "m3demo1", Some(&state)).await.expect("it can be read");
+    let strays = adopt::strays(&arm, &candidates, &placement("m3demo1"), Some(&state)).await.expect("it can be read");
     insta::assert_snapshot!(adopt::import_blocks(&strays), @r#"
     # Written by democtl: what an apply that was killed has made.
 
@@ -61,8 +57,11 @@ async fn what_no_state_knows_is_taken_over() {
       id = "/subscriptions/00000000-0000-4000-8000-000000000001/resourceGroups/reliability-demo-demo-m3demo1/providers/Microsoft.ContainerService/managedClusters/aks-reliability-demo-demo-m3demo1"
     }
     "#);
-    let of_others = adopt::strays(&arm, &candidates, "another", None).await.expect("it can be read");
+    let of_others = adopt::strays(&arm, &candidates, &placement("another"), None).await.expect("it can be read");
     assert_eq!(of_others, [], "a group of somebody else is not taken over");
+    let same_name = Placement { id: "another", ..placement("m3demo1") };
+    let of_others = adopt::strays(&arm, &candidates, &same_name, None).await.expect("it can be read");
+    assert_eq!(of_others, [], "nor one whose owner chose the same name");
 }
 
 #[tokio::test]
@@ -84,7 +83,7 @@ async fn a_scan_finds_what_is_ours_and_leaves_the_rest_alone() {
     arm.put(&group("neighbour"), RESOURCES, &other).await.expect("it can be made");
     let before = fake.world().ids().len();
 
-    let found = scan::scan(&arm, SUBSCRIPTION, &profile, "m3demo2").await.expect("it can be read");
+    let found = scan::scan(&arm, &profile, &placement("m3demo2")).await.expect("it can be read");
     assert_eq!(
         found.len(),
         before - 1 - 1,
@@ -96,7 +95,7 @@ async fn a_scan_finds_what_is_ours_and_leaves_the_rest_alone() {
     assert!(found.iter().any(|item| item.id.ends_with("pvc-1") && item.usd_per_month.is_none()), "unknown is not $0");
 
     scan::remove(&arm, &found, &|_: &str| {}).await.expect("it can be removed");
-    assert_eq!(scan::scan(&arm, SUBSCRIPTION, &profile, "m3demo2").await.expect("it can be read"), []);
+    assert_eq!(scan::scan(&arm, &profile, &placement("m3demo2")).await.expect("it can be read"), []);
     assert_eq!(fake.world().ids(), [group("neighbour")]);
 }
 
@@ -105,10 +104,45 @@ async fn a_group_that_only_bears_the_name_is_told_and_left() {
     let (fake, arm) = azure(World::default()).await;
     let id = group("reliability-demo-demo-m3demo2");
     arm.put(&id, RESOURCES, &json!({ "location": "westeurope" })).await.expect("it can be made");
-    let found = scan::scan(&arm, SUBSCRIPTION, &profile("m3demo2"), "m3demo2").await.expect("it can be read");
+    let found = scan::scan(&arm, &profile("m3demo2"), &placement("m3demo2")).await.expect("it can be read");
     scan::remove(&arm, &found, &|_: &str| {}).await.expect("there is nothing to remove");
     assert_eq!(fake.world().ids(), [id]);
     assert!(scan::line(&found[0]).contains("it was left alone"), "{}", scan::line(&found[0]));
+}
+
+#[tokio::test]
+async fn the_cluster_of_a_colleague_with_the_same_name_is_told_and_left() {
+    let (fake, arm) = azure(World::default()).await;
+    let body = json!({ "location": "westeurope", "tags": tags("m3demo2") });
+    arm.put(&group("reliability-demo-demo-m3demo2"), RESOURCES, &body).await.expect("it can be made");
+    arm.put(&cluster_id("m3demo2"), CONTAINER_SERVICE, &cluster_body("m3demo2")).await.expect("it can be made");
+    let before = fake.world().ids();
+    let ours = Placement { id: "another", ..placement("m3demo2") };
+    let found = scan::scan(&arm, &profile("m3demo2"), &ours).await.expect("it can be read");
+    assert!(!found.is_empty() && found.iter().all(|item| !item.ours), "{found:#?}");
+    scan::remove(&arm, &found, &|_: &str| {}).await.expect("there is nothing to remove");
+    assert_eq!(fake.world().ids(), before);
+}
+
+/// As Terraform leaves it that was asked to stop while ARM was at work.
+#[tokio::test]
+async fn a_cluster_is_not_made_again_because_terraform_did_not_see_it_end() {
+    let (fake, arm) = azure(World::default()).await;
+    let candidates = adopt::candidates(SUBSCRIPTION, &profile("m3demo2"), "m3demo2");
+    let state = json!({ "version": 4, "resources": [
+        { "mode": "managed", "type": "azurerm_resource_group", "name": "this", "instances": [{}] },
+        { "mode": "managed", "type": "azurerm_kubernetes_cluster", "name": "this", "instances": [{ "status": "tainted" }] },
+    ] });
+    let tainted = || adopt::tainted_in_vain(&arm, &candidates, Some(&state));
+    assert_eq!(tainted().await.expect("it can be read"), Vec::<String>::new(), "it is not there");
+    let body = json!({ "location": "westeurope", "tags": tags("m3demo2") });
+    arm.put(&group("reliability-demo-demo-m3demo2"), RESOURCES, &body).await.expect("it can be made");
+    arm.put(&cluster_id("m3demo2"), CONTAINER_SERVICE, &cluster_body("m3demo2")).await.expect("it can be made");
+    assert_eq!(tainted().await.expect("it can be read"), ["azurerm_kubernetes_cluster.this"]);
+    let mut failed = fake.world().body(&cluster_id("m3demo2")).expect("it was made").clone();
+    failed["properties"]["provisioningState"] = "Failed".into();
+    fake.world().plant(&cluster_id("m3demo2"), failed);
+    assert_eq!(tainted().await.expect("it can be read"), Vec::<String>::new(), "what failed is made again");
 }
 
 /// How many seeds; CI tries more.
@@ -144,9 +178,9 @@ async fn any_schedule_of_faults_leaves_nothing_that_costs() {
         for _ in 0..6 {
             // What hangs in Azure ends some hours later.
             fake.world().give_up_stuck();
-            let Ok(found) = scan::scan(&arm, SUBSCRIPTION, &profile, "m3demo2").await else { continue };
+            let Ok(found) = scan::scan(&arm, &profile, &placement("m3demo2")).await else { continue };
             if scan::remove(&arm, &found, &|_: &str| {}).await.is_ok() {
-                cleaned = scan::scan(&arm, SUBSCRIPTION, &profile, "m3demo2").await.is_ok_and(|left| left.is_empty());
+                cleaned = scan::scan(&arm, &profile, &placement("m3demo2")).await.is_ok_and(|left| left.is_empty());
             }
             if cleaned {
                 break;
@@ -164,7 +198,7 @@ async fn a_cluster_that_failed_is_still_found_and_removed() {
     arm.put(&group("reliability-demo-demo-m3demo2"), RESOURCES, &body).await.expect("it can be made");
     fake.world().faults.order_fate(Fate::Fails { code: "AllocationFailed".into(), message: "no room".into() });
     arm.put(&cluster_id("m3demo2"), CONTAINER_SERVICE, &cluster_body("m3demo2")).await.expect_err("it fails");
-    let found = scan::scan(&arm, SUBSCRIPTION, &profile("m3demo2"), "m3demo2").await.expect("it can be read");
+    let found = scan::scan(&arm, &profile("m3demo2"), &placement("m3demo2")).await.expect("it can be read");
     assert!(found.iter().any(|item| item.id.ends_with("managedClusters/aks-reliability-demo-demo-m3demo2")));
     scan::remove(&arm, &found, &|_: &str| {}).await.expect("it can be removed");
     assert_eq!(fake.world().ids(), Vec::<String>::new());

@@ -15,6 +15,7 @@ fn good() -> Value {
     let profile = profile.unwrap_or_else(|errors| panic!("{}", errors.to_text(100)));
     let place = Placement {
         environment: "m3demo1",
+        id: "00000000-0000-4000-8000-00000000000a",
         subscription: "00000000-0000-4000-8000-000000000001",
         expires_at: "2026-11-26T00:00:00Z",
     };

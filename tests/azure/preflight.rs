@@ -6,7 +6,7 @@ use democtl_fake_azure::{Fault, Permission, World};
 use http::Method;
 use serde_json::json;
 
-use crate::common::{azure, group};
+use crate::common::{SUBSCRIPTION, azure, group, placement, tags};
 
 fn profile(name: &str, sets: &[(&str, &str)]) -> Profile {
     let sets: Vec<(String, String)> = sets.iter().map(|(path, value)| ((*path).into(), (*value).into())).collect();
@@ -18,7 +18,6 @@ type Break = fn(&mut World);
 /// A name, what is broken, the profile with its overrides.
 type Row = (&'static str, Break, &'static str, &'static [(&'static str, &'static str)]);
 
-const SUBSCRIPTION: &str = "00000000-0000-4000-8000-000000000001";
 const GROUP: &str = "reliability-demo-demo-m3demo2";
 
 fn plant_group(world: &mut World, name: &str, tags: &serde_json::Value, state: &str) {
@@ -95,7 +94,7 @@ fn rows() -> Vec<Row> {
         (
             "lock_on_subscription",
             |world| {
-                world.facts.locks.push((format!("/subscriptions/{SUBSCRIPTION}"), "CanNotDelete".into()));
+                world.facts.locks.push((SUBSCRIPTION.into(), "CanNotDelete".into()));
             },
             "m3demo2",
             &[],
@@ -167,9 +166,24 @@ fn rows() -> Vec<Row> {
             &[],
         ),
         (
+            "group_of_a_colleague_with_the_same_name",
+            |world| {
+                let other = json!({ "democtl-environment": "m3demo2", "democtl-id": "another" });
+                plant_group(world, GROUP, &other, "Succeeded");
+            },
+            "m3demo2",
+            &[],
+        ),
+        (
+            "group_without_an_id",
+            |world| plant_group(world, GROUP, &json!({ "democtl-environment": "m3demo2" }), "Succeeded"),
+            "m3demo2",
+            &[],
+        ),
+        (
             "group_going",
             |world| {
-                plant_group(world, GROUP, &json!({ "democtl-environment": "m3demo2" }), "Deleting");
+                plant_group(world, GROUP, &tags("m3demo2"), "Deleting");
             },
             "m3demo2",
             &[],
@@ -211,7 +225,7 @@ async fn every_broken_subscription_is_refused_in_words() {
         break_it(&mut world);
         let (fake, arm) = azure(world).await;
         let before = fake.world().ids();
-        let report = preflight::inspect(&arm, SUBSCRIPTION, &profile(profile_name, sets), profile_name).await;
+        let report = preflight::inspect(&arm, &profile(profile_name, sets), &placement(profile_name)).await;
         assert!(report.refusals().count() > 0, "{name}:\n{}", report.table());
         assert!(report.refusals().all(|check| check.remedy.is_some()), "{name}: each has a remedy");
         assert_eq!(fake.world().ids(), before, "{name}: nothing is made");
@@ -225,7 +239,7 @@ async fn every_broken_subscription_is_refused_in_words() {
 async fn a_subscription_that_is_well_lets_both_profiles_pass() {
     for name in ["m3demo1", "m3demo2"] {
         let (_fake, arm) = azure(World::default()).await;
-        let report = preflight::inspect(&arm, SUBSCRIPTION, &profile(name, &[]), name).await;
+        let report = preflight::inspect(&arm, &profile(name, &[]), &placement(name)).await;
         assert_eq!(report.refusals().count(), 0, "{}", report.table());
         insta::assert_snapshot!(format!("preflight@well_{name}"), report.table());
     }
@@ -236,7 +250,7 @@ async fn m3demo1_with_60_free_is_short_of_12() {
     let mut world = World::default();
     world.facts.usages[1].used = 40;
     let (_fake, arm) = azure(world).await;
-    let report = preflight::inspect(&arm, SUBSCRIPTION, &profile("m3demo1", &[]), "m3demo1").await;
+    let report = preflight::inspect(&arm, &profile("m3demo1", &[]), &placement("m3demo1")).await;
     let [refused] = report.refusals().collect::<Vec<_>>()[..] else { panic!("one: {}", report.table()) };
     let family =
         "Standard DSv5 Family vCPUs: 72 needed at the pools' most nodes, 60 free (40 of 100 in use): 12 missing";
@@ -251,7 +265,7 @@ async fn warnings_do_not_refuse() {
         let mut world = World::default();
         break_it(&mut world);
         let (_fake, arm) = azure(world).await;
-        let report = preflight::inspect(&arm, SUBSCRIPTION, &profile("m3demo2", sets), "m3demo2").await;
+        let report = preflight::inspect(&arm, &profile("m3demo2", sets), &placement("m3demo2")).await;
         assert_eq!(report.refusals().count(), 0, "{}", report.table());
         let warnings = report.checks.iter().filter(|check| check.standing == Standing::Warning).count();
         assert_eq!(warnings, 1, "{}", report.table());
@@ -261,9 +275,9 @@ async fn warnings_do_not_refuse() {
 #[tokio::test]
 async fn an_earlier_try_is_gone_on_with() {
     let mut world = World::default();
-    plant_group(&mut world, GROUP, &json!({ "democtl-environment": "m3demo2" }), "Succeeded");
+    plant_group(&mut world, GROUP, &tags("m3demo2"), "Succeeded");
     let (_fake, arm) = azure(world).await;
-    let report = preflight::inspect(&arm, SUBSCRIPTION, &profile("m3demo2", &[]), "m3demo2").await;
+    let report = preflight::inspect(&arm, &profile("m3demo2", &[]), &placement("m3demo2")).await;
     assert_eq!(report.refusals().count(), 0, "{}", report.table());
     assert!(report.table().contains("setup goes on with it"));
 }

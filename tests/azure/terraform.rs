@@ -133,6 +133,43 @@ async fn a_failed_apply_says_why_and_keeps_what_was_made() {
 }
 
 #[tokio::test]
+async fn what_is_no_longer_tainted_is_kept() {
+    let Some(stage) = Stage::new(true) else { return };
+    stage.terraform.init().await.expect("no provider is needed");
+    stage.terraform.plan(false, &prices()).await.expect("it can be planned");
+    stage.go();
+    stage.terraform.apply().await.expect_err("its provisioner fails");
+    let planned = stage.terraform.plan(false, &prices()).await.expect("it can be planned");
+    assert!(planned.changes, "it would be made again");
+    stage.terraform.untaint("terraform_data.second").await.expect("it is tainted");
+    let planned = stage.terraform.plan(false, &prices()).await.expect("it can be planned");
+    assert!(planned.plan.no_resource_changes, "{:?}", planned.plan);
+}
+
+#[tokio::test]
+async fn a_module_whose_state_lies_elsewhere_is_refused() {
+    let rows = [
+        ("backend \"local\" {}", None),
+        ("", None),
+        ("backend \"local\" { path = \"other.tfstate\" }", Some("a path of its own")),
+        ("backend \"inmem\" {}", Some("a backend of type inmem")),
+    ];
+    for (backend, words) in rows {
+        let Some(stage) = Stage::new(false) else { return };
+        let module = MODULE.replace("backend \"local\" {}", backend);
+        fs::write(stage.dir.path().join("main.tf"), module).expect("the directory is ours");
+        stage.terraform.init().await.expect("no provider is needed");
+        let refused = stage.terraform.require_local_state().err().map(|failure| failure.to_string());
+        match words {
+            None => assert_eq!(refused, None, "{backend}"),
+            Some(words) => {
+                assert!(refused.as_deref().is_some_and(|text| text.contains(words)), "{backend}: {refused:?}")
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_cancelled_apply_is_asked_once_and_saves_its_state() {
     let Some(stage) = Stage::new(false) else { return };
     stage.terraform.init().await.expect("no provider is needed");

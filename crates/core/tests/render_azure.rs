@@ -8,6 +8,7 @@ use serde_json::Value;
 
 const PLACE: Placement<'static> = Placement {
     environment: "m3demo2",
+    id: "00000000-0000-4000-8000-00000000000a",
     subscription: "00000000-0000-4000-8000-000000000001",
     expires_at: "2026-11-26T00:00:00Z",
 };

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use democtl_core::{
     profile::Profile,
-    render::azure::{ENVIRONMENT_TAG, azure_names, tfvars_pools},
+    render::azure::{Placement, azure_names, tfvars_pools},
 };
 use serde_json::Value;
 
@@ -49,12 +49,12 @@ pub fn candidates(subscription: &str, profile: &Profile, environment: &str) -> V
 pub async fn strays(
     arm: &Arm,
     candidates: &[Candidate],
-    environment: &str,
+    placement: &Placement<'_>,
     state: Option<&Value>,
 ) -> Result<Vec<Candidate>, ArmError> {
     let Some(outermost) = candidates.first() else { return Ok(Vec::new()) };
     match arm.get(&outermost.id, outermost.version).await? {
-        Some(group) if group["tags"][ENVIRONMENT_TAG] == environment => {}
+        Some(group) if placement.owns(&group["tags"]) => {}
         _ => return Ok(Vec::new()),
     }
     let mut strays = Vec::new();
@@ -66,13 +66,40 @@ pub async fn strays(
     Ok(strays)
 }
 
+/// Which of them a state holds as tainted though ARM has them whole, or will: a Terraform that was asked to stop while ARM
+/// was at work marks what it did not see end. Left so, the next apply would remove and make it again.
+pub async fn tainted_in_vain(
+    arm: &Arm,
+    candidates: &[Candidate],
+    state: Option<&Value>,
+) -> Result<Vec<String>, ArmError> {
+    let mut whole = Vec::new();
+    for candidate in candidates.iter().filter(|candidate| tainted(state, &candidate.address)) {
+        let Some(found) = arm.get(&candidate.id, candidate.version).await? else { continue };
+        let standing = found["properties"]["provisioningState"].as_str().unwrap_or_default();
+        if !matches!(standing, "Failed" | "Canceled" | "Deleting") {
+            whole.push(candidate.address.clone());
+        }
+    }
+    Ok(whole)
+}
+
 /// Whether a state (version 4) has a resource of that address.
 fn knows(state: Option<&Value>, address: &str) -> bool {
+    instance(state, address).is_some()
+}
+
+fn tainted(state: Option<&Value>, address: &str) -> bool {
+    instance(state, address).is_some_and(|instance| instance["status"] == "tainted")
+}
+
+/// The instance of an address in a state.
+fn instance<'a>(state: Option<&'a Value>, address: &str) -> Option<&'a Value> {
     let resources = state.and_then(|state| state["resources"].as_array()).into_iter().flatten();
-    resources.filter(|resource| resource["mode"] == "managed").any(|resource| {
+    resources.filter(|resource| resource["mode"] == "managed").find_map(|resource| {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let name = format!("{}.{}", text(&resource["type"]), text(&resource["name"]));
-        resource["instances"].as_array().into_iter().flatten().any(|instance| match instance["index_key"].as_str() {
+        resource["instances"].as_array().into_iter().flatten().find(|instance| match instance["index_key"].as_str() {
             Some(key) => address == format!("{name}[\"{key}\"]"),
             None => address == name,
         })
@@ -110,6 +137,7 @@ mod tests {
         ] {
             assert_eq!(knows(Some(&state), address), known, "{address}");
             assert!(!knows(None, address));
+            assert!(!tainted(Some(&state), address));
         }
     }
 }

@@ -25,6 +25,7 @@ use democtl_core::{
     profile::Profile,
     render::azure::{Placement, azure_names, tfvars},
 };
+use futures::future::BoxFuture;
 use prices::PriceList;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -35,6 +36,7 @@ use super::State;
 use crate::{
     environment::{Environment, write_whole},
     failure::{Failure, Kind, OrFail as _},
+    ledger::{Effect, Ledger},
 };
 
 /// ARM of Azure's public cloud.
@@ -49,6 +51,9 @@ const LONGEST_APPLY: Duration = Duration::from_secs(45 * 60);
 /// Where an environment lies; remembered with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
+    /// Drawn once for each environment and written to a tag: what has it is ours, whoever chooses the same name.
+    #[serde(default)]
+    pub id: String,
     /// Subscription id.
     pub subscription: String,
     /// ARM's address.
@@ -71,7 +76,7 @@ pub struct Settings {
 }
 
 /// Asks the user; false: no.
-pub type Consent<'a> = &'a (dyn Fn(&str) -> Result<bool, Failure> + Send + Sync);
+pub type Consent<'a> = &'a (dyn Fn(&'static str) -> BoxFuture<'static, Result<bool, Failure>> + Send + Sync);
 
 /// The AKS cluster of one environment.
 pub struct Azure {
@@ -83,6 +88,8 @@ pub struct Azure {
     progress: Progress,
     /// One client, and so one token, for a whole command.
     arm: OnceLock<Arm>,
+    /// Whether the plan of the removal that lies in the directory changes anything; none: there is no such plan.
+    removal: OnceLock<bool>,
 }
 
 impl std::fmt::Debug for Azure {
@@ -110,7 +117,26 @@ impl Azure {
     /// The azure target of `environment`.
     pub fn new(environment: &Environment, place: Place, profile: Profile, context: super::Context) -> Self {
         let super::Context { azure: settings, cancel, progress } = context;
-        Self { environment: environment.clone(), place, profile, settings, cancel, progress, arm: OnceLock::new() }
+        Self {
+            environment: environment.clone(),
+            place,
+            profile,
+            settings,
+            cancel,
+            progress,
+            arm: OnceLock::new(),
+            removal: OnceLock::new(),
+        }
+    }
+
+    /// Name, id and place, as the tags have them.
+    fn placement(&self) -> Placement<'_> {
+        Placement {
+            environment: &self.environment.name,
+            id: &self.place.id,
+            subscription: &self.place.subscription,
+            expires_at: &self.place.expires_at,
+        }
     }
 
     /// Id of the resource group that holds everything.
@@ -136,8 +162,9 @@ impl Azure {
     }
 
     fn terraform(&self) -> Terraform {
-        // The provider logs in by itself, in the order of its own documentation; both are told the subscription.
-        let variables = vec![("ARM_SUBSCRIPTION_ID".to_owned(), self.place.subscription.clone())];
+        // The provider logs in by itself, as the same identity. In its environment: an argument vector is for all to see.
+        let mut variables = self.settings.login.for_terraform();
+        variables.push(("ARM_SUBSCRIPTION_ID".to_owned(), self.place.subscription.clone()));
         let dir = self.environment.dir.join("terraform");
         Terraform::new(self.settings.terraform.clone(), dir, variables, self.cancel.clone(), self.progress.clone())
             .waiting_for_others(LONGEST_APPLY)
@@ -150,9 +177,9 @@ impl Azure {
         (self.progress)(&format!("terraform {version}; looking at subscription {}", self.place.subscription));
         let arm = self.arm()?;
         // A person waits: a network that is not there is told after seconds, not after minutes.
-        let (quick, name) = (arm.with_attempts(LOOKING_ATTEMPTS), &self.environment.name);
+        let (quick, placement) = (arm.with_attempts(LOOKING_ATTEMPTS), self.placement());
         let report = tokio::select! {
-            report = preflight::inspect(&quick, &self.place.subscription, &self.profile, name) => report,
+            report = preflight::inspect(&quick, &self.profile, &placement) => report,
             () = self.cancel.cancelled() => return Err(Failure::msg(Kind::Cancelled, "cancelled: nothing was made")),
         };
         let refused = report.refusals().count();
@@ -162,11 +189,6 @@ impl Azure {
             return Err(Failure::rendered(Kind::Preflight, summary, text));
         }
         (self.progress)(report.table().trim_end());
-        let placement = Placement {
-            environment: &self.environment.name,
-            subscription: &self.place.subscription,
-            expires_at: &self.place.expires_at,
-        };
         let own = self.place.module.as_deref();
         module::write(terraform.dir(), own, &tfvars(&self.profile, &placement)).or_fail(
             Kind::Infrastructure,
@@ -176,6 +198,7 @@ impl Azure {
             },
         )?;
         terraform.init().await?;
+        terraform.require_local_state()?;
         if own.is_none() {
             self.adopt(&arm, &terraform).await?;
         }
@@ -194,7 +217,13 @@ impl Azure {
         let what = || format!("cannot look for what an earlier try of {} made", self.environment.name);
         let candidates = adopt::candidates(&self.place.subscription, &self.profile, &self.environment.name);
         let state = terraform.state();
-        let strays = adopt::strays(arm, &candidates, &self.environment.name, state.as_ref())
+        let whole =
+            adopt::tainted_in_vain(arm, &candidates, state.as_ref()).await.or_fail(Kind::Infrastructure, what)?;
+        for address in &whole {
+            (self.progress)(&format!("  {address} was under way when terraform was stopped: it is kept"));
+            terraform.untaint(address).await?;
+        }
+        let strays = adopt::strays(arm, &candidates, &self.placement(), state.as_ref())
             .await
             .or_fail(Kind::Infrastructure, what)?;
         if strays.is_empty() {
@@ -211,7 +240,7 @@ impl Azure {
     pub async fn prepare(&self, consent: Consent<'_>) -> Result<Prepared, Failure> {
         let prepared = self.plan().await?;
         (self.progress)(&format!("{}{}", prepared.plan.table(), cost_line(&self.profile, &prepared.prices)));
-        if prepared.changes && !consent("apply this plan?")? {
+        if prepared.changes && !consent("apply this plan?").await? {
             return Err(Failure::msg(Kind::Cancelled, "not applied: nothing was made"));
         }
         Ok(prepared)
@@ -230,8 +259,10 @@ impl Azure {
         let what = || format!("no credentials for the cluster of {}", self.environment.name);
         let path = format!("{}/listClusterUserCredential", self.cluster_id());
         let answer = self.arm()?.post_to_read(&path, CONTAINER_SERVICE).await.or_fail(Kind::Infrastructure, what)?;
-        let encoded = answer["kubeconfigs"][0]["value"].as_str().unwrap_or_default();
-        let text = base64::engine::general_purpose::STANDARD.decode(encoded).or_fail(Kind::Infrastructure, what)?;
+        let text = kubeconfig_in(&answer).ok_or_else(|| {
+            Failure::msg(Kind::Infrastructure, format!("{}: AKS answered without a kubeconfig", what()))
+                .hint("the cluster may still be in the making: democtl setup goes on where it stopped")
+        })?;
         let to = self.environment.kubeconfig();
         if std::fs::read(&to).ok().as_deref() != Some(&text) {
             // A temporary file that becomes the kubeconfig is readable by its owner only.
@@ -270,26 +301,29 @@ impl Azure {
         Ok(drift::of(&self.profile, &pools))
     }
 
-    /// What is there now, one line each with its price.
-    pub async fn inventory(&self) -> Result<Vec<scan::Found>, Failure> {
-        self.scan(&self.arm()?).await
+    /// What is there now, one line each with its price. A Terraform that still works here is waited for first.
+    pub async fn inventory(&self) -> Result<Vec<String>, Failure> {
+        let arm = self.arm()?;
+        let known = match self.plan_removal().await {
+            Ok(known) => known,
+            Err(failure) => self.go_on_without_terraform(failure).map(|()| Vec::new())?,
+        };
+        let found = self.scan(&arm).await?;
+        // What a module of the user's own made may lie where no scan of the subscription looks.
+        let lines = if found.is_empty() { known } else { found.iter().map(scan::line).collect() };
+        Ok(lines)
     }
 
     async fn scan(&self, arm: &Arm) -> Result<Vec<scan::Found>, Failure> {
         let what = || format!("cannot look for what is left of {}", self.environment.name);
-        scan::scan(arm, &self.place.subscription, &self.profile, &self.environment.name)
-            .await
-            .or_fail(Kind::Infrastructure, what)
+        scan::scan(arm, &self.profile, &self.placement()).await.or_fail(Kind::Infrastructure, what)
     }
 
     /// Removes everything, then looks for what is left.
     pub async fn destroy(&self) -> Result<Vec<String>, Failure> {
         let arm = self.arm()?;
         if let Err(failure) = self.destroy_by_terraform().await {
-            if failure.kind() == Kind::Cancelled {
-                return Err(failure);
-            }
-            (self.progress)(&format!("{failure}\n  going on through ARM"));
+            self.go_on_without_terraform(failure)?;
         }
         let found = self.scan(&arm).await?;
         let what =
@@ -301,7 +335,8 @@ impl Azure {
                 failure = failure.hint(format!("left: {}", scan::line(item)));
             }
             return Err(failure.hint(format!(
-                "az group delete --name {}",
+                "az group delete --subscription {} --name {}",
+                self.place.subscription,
                 azure_names(&self.profile, &self.environment.name).resource_group
             )));
         }
@@ -309,17 +344,53 @@ impl Azure {
     }
 
     async fn destroy_by_terraform(&self) -> Result<(), Failure> {
-        let terraform = self.terraform();
-        if !terraform.has_state() {
-            return Ok(());
+        if self.removal.get().is_none() {
+            self.plan_removal().await?;
         }
-        terraform.version()?;
-        terraform.init().await?;
-        if terraform.plan(true, &self.profile.prices).await?.changes {
-            terraform.apply().await?;
+        if self.removal.get() == Some(&true) {
+            self.terraform().apply().await?;
         }
         Ok(())
     }
+
+    /// Plans the removal of all that the state knows; yields its addresses. The state is looked at only when no other
+    /// Terraform works on it: one that outlived its democtl writes nothing until its first resource is made.
+    async fn plan_removal(&self) -> Result<Vec<String>, Failure> {
+        let terraform = self.terraform();
+        if !(self.was_begun() && terraform.has_module()) {
+            return Ok(Vec::new());
+        }
+        terraform.forget_plan();
+        terraform.version()?;
+        (self.progress)("terraform plans the removal; one that still works here is waited for");
+        terraform.init().await?;
+        let planned = terraform.plan(true, &self.profile.prices).await?;
+        let _ = self.removal.set(planned.changes);
+        Ok(planned.plan.changes.into_iter().map(|change| change.address).collect())
+    }
+
+    /// Whether anything was ever about to be made. A ledger that cannot be read says nothing against it.
+    fn was_begun(&self) -> bool {
+        let begun = |ledger: Ledger| ledger.entries().iter().any(|entry| entry.effect == Effect::Cluster);
+        self.terraform().has_state() || self.environment.ledger().map_or(true, begun)
+    }
+
+    /// Tells why Terraform removes nothing; an error where it must not be passed over: the user's word, or a Terraform
+    /// that still makes what a scan would miss.
+    fn go_on_without_terraform(&self, failure: Failure) -> Result<(), Failure> {
+        if failure.kind() == Kind::Cancelled || failure.to_string().contains(terraform::LOCKED) {
+            return Err(failure);
+        }
+        (self.progress)(&format!("{failure}\n  going on through ARM"));
+        Ok(())
+    }
+}
+
+/// The first kubeconfig of an answer of ARM; none: there is none, or it is empty or garbled.
+fn kubeconfig_in(answer: &Value) -> Option<Vec<u8>> {
+    let encoded = answer["kubeconfigs"][0]["value"].as_str()?;
+    let text = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
+    (!text.is_empty()).then_some(text)
 }
 
 /// What the whole cluster costs, with the lines that no plan shows.
@@ -338,4 +409,20 @@ pub fn cost_line(profile: &Profile, prices: &Prices) -> String {
         "  in all {least} at the least nodes, {most} at the most, without logs ({}, {})",
         prices.origin, prices.as_of
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_without_credentials_is_no_kubeconfig() {
+        let with = |value: &str| json!({ "kubeconfigs": [{ "name": "clusterUser", "value": value }] });
+        assert_eq!(kubeconfig_in(&with("YWJj")).as_deref(), Some(&b"abc"[..]));
+        for answer in [json!({}), json!({ "kubeconfigs": [] }), with(""), with("%"), json!({ "kubeconfigs": null })] {
+            assert_eq!(kubeconfig_in(&answer), None, "{answer}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use democtl_core::{
     profile::Profile,
-    render::azure::{ENVIRONMENT_TAG, Names, azure_names},
+    render::azure::{ENVIRONMENT_TAG, ID_TAG, Names, Placement, azure_names},
 };
 use futures::future::join_all;
 use serde::Serialize;
@@ -134,19 +134,19 @@ struct Wanted<'a> {
     arm: &'a Arm,
     subscription: String,
     profile: &'a Profile,
-    environment: &'a str,
+    placement: &'a Placement<'a>,
     names: Names,
 }
 
 /// Looks at everything; never fails: what cannot be read is a line of its own.
-pub async fn inspect(arm: &Arm, subscription: &str, profile: &Profile, environment: &str) -> Report {
-    let names = azure_names(profile, environment);
-    let path = format!("/subscriptions/{subscription}");
-    let wanted = Wanted { arm, subscription: path, profile, environment, names };
+pub async fn inspect(arm: &Arm, profile: &Profile, placement: &Placement<'_>) -> Report {
+    let names = azure_names(profile, placement.environment);
+    let path = format!("/subscriptions/{}", placement.subscription);
+    let wanted = Wanted { arm, subscription: path, profile, placement, names };
     let subscription = match arm.get(&wanted.subscription, SUBSCRIPTIONS).await {
         Ok(Some(found)) => found,
         // Without a subscription there is nothing more to look at.
-        Ok(None) => return Report { checks: vec![no_subscription(subscription)] },
+        Ok(None) => return Report { checks: vec![no_subscription(placement.subscription)] },
         Err(error) => return Report { checks: vec![no_login(&error)] },
     };
     let mut checks = vec![login(&subscription), state(&subscription)];
@@ -453,13 +453,16 @@ impl Wanted<'_> {
         if group["properties"]["provisioningState"] == "Deleting" {
             return Check::refused("names", format!("resource group {name} is being removed"), "wait until it is gone");
         }
-        if owner == Some(self.environment) {
+        if self.placement.owns(&group["tags"]) {
             return Check::ok(
                 "names",
                 format!("resource group {name} is there from an earlier try: setup goes on with it"),
             );
         }
         let whose = match (owner, of_nodes) {
+            (Some(same), _) if same == self.placement.environment => {
+                format!("belongs to another environment {same}: its {ID_TAG} is not that of this one")
+            }
             (Some(other), _) => format!("belongs to environment {other}"),
             (None, true) => "holds nodes of another cluster".to_owned(),
             (None, false) => "was not made by democtl".to_owned(),

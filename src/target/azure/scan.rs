@@ -6,7 +6,7 @@
 use democtl_core::{
     cost::Prices,
     profile::Profile,
-    render::azure::{ENVIRONMENT_TAG, Names, azure_names},
+    render::azure::{ENVIRONMENT_TAG, ID_TAG, Names, Placement, azure_names},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -25,14 +25,15 @@ pub struct Found {
     pub kind: String,
     /// Dollars a month; none: not known.
     pub usd_per_month: Option<f64>,
-    /// Whether it is ours beyond doubt: by tag, or because our cluster manages it.
+    /// Whether it is ours beyond doubt: by its tags' name and id, or because our cluster manages it.
     pub ours: bool,
 }
 
-/// Looks for everything that belongs to `environment`.
-pub async fn scan(arm: &Arm, subscription: &str, profile: &Profile, environment: &str) -> Result<Vec<Found>, ArmError> {
+/// Looks for everything that belongs to the environment of `placement`, or bears its names.
+pub async fn scan(arm: &Arm, profile: &Profile, placement: &Placement<'_>) -> Result<Vec<Found>, ArmError> {
+    let environment = placement.environment;
     let names = azure_names(profile, environment);
-    let base = format!("/subscriptions/{subscription}");
+    let base = format!("/subscriptions/{}", placement.subscription);
     let mut found: Vec<Found> = Vec::new();
     let mut add = |item: &Value, ours: bool| {
         let id = item["id"].as_str().unwrap_or_default();
@@ -43,9 +44,14 @@ pub async fn scan(arm: &Arm, subscription: &str, profile: &Profile, environment:
         }
     };
     let groups = arm.list(&format!("{base}/resourcegroups"), RESOURCES, &[]).await?;
-    let groups: Vec<&Value> = groups.iter().filter(|group| concerns(group, &names, environment)).collect();
-    for group in &groups {
-        let ours = is_ours(group, &names, environment);
+    // The cluster that manages a group is ours unless the group that it lies in is somebody else's.
+    let of_others = groups.iter().any(|group| named(group, &names.resource_group) && !placement.owns(&group["tags"]));
+    let is_ours = |group: &Value| {
+        let tags = &group["tags"];
+        placement.owns(tags) || (managed(group, &names) && tags[ID_TAG].is_null() && !of_others)
+    };
+    for group in groups.iter().filter(|group| concerns(group, &names) || is_ours(group)) {
+        let ours = is_ours(group);
         add(group, ours);
         let name = group["name"].as_str().unwrap_or_default();
         for item in arm.list(&format!("{base}/resourceGroups/{name}/resources"), RESOURCES, &[]).await? {
@@ -54,7 +60,9 @@ pub async fn scan(arm: &Arm, subscription: &str, profile: &Profile, environment:
     }
     let filter = format!("tagName eq '{ENVIRONMENT_TAG}' and tagValue eq '{environment}'");
     for item in arm.list(&format!("{base}/resources"), RESOURCES, &[("$filter", &filter)]).await? {
-        add(&item, true);
+        if placement.owns(&item["tags"]) {
+            add(&item, true);
+        }
     }
     Ok(found)
 }
@@ -63,16 +71,14 @@ fn named(group: &Value, name: &str) -> bool {
     group["name"].as_str().is_some_and(|known| known.eq_ignore_ascii_case(name))
 }
 
-fn concerns(group: &Value, names: &Names, environment: &str) -> bool {
-    named(group, &names.resource_group)
-        || named(group, &names.node_resource_group)
-        || is_ours(group, names, environment)
+fn concerns(group: &Value, names: &Names) -> bool {
+    named(group, &names.resource_group) || named(group, &names.node_resource_group)
 }
 
-fn is_ours(group: &Value, names: &Names, environment: &str) -> bool {
+/// Whether a cluster in the resource group of our name manages it.
+fn managed(group: &Value, names: &Names) -> bool {
     let cluster = format!("/resourcegroups/{}/", names.resource_group.to_lowercase());
-    let managed = group["managedBy"].as_str().is_some_and(|by| by.to_lowercase().contains(&cluster));
-    group["tags"][ENVIRONMENT_TAG] == environment || managed
+    group["managedBy"].as_str().is_some_and(|by| by.to_lowercase().contains(&cluster))
 }
 
 /// Removes every resource group of ours, the one with the cluster first: the nodes' group goes with it. A group that

@@ -12,6 +12,8 @@ use crate::profile::{PoolMode, Profile, SkuTier};
 
 /// Tag that carries the environment's name: what has it, democtl made.
 pub const ENVIRONMENT_TAG: &str = "democtl-environment";
+/// Tag that carries the environment's id: names are chosen by people and may be chosen twice, an id is drawn.
+pub const ID_TAG: &str = "democtl-id";
 /// Tag that carries the time (RFC 3339) after which the environment may be removed.
 pub const EXPIRES_TAG: &str = "expires-at";
 
@@ -26,10 +28,19 @@ const NODE_GROUP_MAX: usize = 80;
 pub struct Placement<'a> {
     /// The environment's name.
     pub environment: &'a str,
+    /// The environment's id, for the tag `democtl-id`; unlike its name nobody else's.
+    pub id: &'a str,
     /// Subscription id.
     pub subscription: &'a str,
     /// RFC 3339, for the tag `expires-at`.
     pub expires_at: &'a str,
+}
+
+impl Placement<'_> {
+    /// Whether tags say that this environment made what bears them: by name and by id.
+    pub fn owns(&self, tags: &Value) -> bool {
+        !self.id.is_empty() && tags[ENVIRONMENT_TAG] == self.environment && tags[ID_TAG] == self.id
+    }
 }
 
 /// Names of an environment's resources.
@@ -77,6 +88,7 @@ pub fn tfvars(profile: &Profile, placement: &Placement<'_>) -> Value {
     let names = azure_names(profile, placement.environment);
     let mut tags = json!(profile.azure.tags);
     tags[ENVIRONMENT_TAG] = json!(placement.environment);
+    tags[ID_TAG] = json!(placement.id);
     tags[EXPIRES_TAG] = json!(placement.expires_at);
     json!({
         "subscription_id": placement.subscription,

@@ -14,7 +14,7 @@ use azure_core::{
 use azure_identity::{
     AzureCliCredential, AzureCliCredentialOptions, AzurePipelinesCredential, AzurePipelinesCredentialOptions,
     ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions, ManagedIdentityCredential,
-    ManagedIdentityCredentialOptions, WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
+    ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
 };
 use futures::future::BoxFuture;
 
@@ -89,6 +89,37 @@ impl Login {
         }
     }
 
+    /// The same login for the azurerm provider, as environment variables of its process; the last may be a secret. A given
+    /// token it cannot take, and the Azure CLI it asks by itself.
+    ///
+    /// <https://registry.terraform.io/providers/hashicorp/azurerm/latest/docs#argument-reference>
+    pub fn for_terraform(&self) -> Vec<(String, String)> {
+        let file = self.federated_token_file.as_ref().map(|file| file.display().to_string());
+        let yes = || Some("true".to_owned());
+        let connection = self.pipeline.as_ref().map(|(connection, _)| connection.clone());
+        let job = self.pipeline.as_ref().map(|(_, token)| token.clone());
+        let own = match self.method() {
+            Method::AccessToken | Method::AzureCli => Vec::new(),
+            Method::ClientSecret => {
+                vec![("ARM_CLIENT_ID", self.client.clone()), ("ARM_CLIENT_SECRET", self.client_secret.clone())]
+            }
+            Method::WorkloadIdentity => vec![
+                ("ARM_CLIENT_ID", self.client.clone()),
+                ("ARM_USE_OIDC", yes()),
+                ("ARM_OIDC_TOKEN_FILE_PATH", file),
+            ],
+            Method::Pipeline => vec![
+                ("ARM_CLIENT_ID", self.client.clone()),
+                ("ARM_USE_OIDC", yes()),
+                ("ARM_OIDC_AZURE_SERVICE_CONNECTION_ID", connection),
+                ("SYSTEM_ACCESSTOKEN", job),
+            ],
+            Method::ManagedIdentity => vec![("ARM_CLIENT_ID", self.client.clone()), ("ARM_USE_MSI", yes())],
+        };
+        let all = std::iter::once(("ARM_TENANT_ID", self.tenant.clone())).chain(own);
+        all.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
+
     /// The source of tokens for the ARM endpoint.
     pub fn source(&self, endpoint: &str) -> Result<Box<dyn TokenSource>, ArmError> {
         let method = self.method();
@@ -121,7 +152,11 @@ impl Login {
                     .map_err(failed)?
             }
             Method::ManagedIdentity => {
-                let with = ManagedIdentityCredentialOptions { client_options: options()?, ..Default::default() };
+                // It is asked of an address of the machine itself, which no proxy can reach.
+                let with = ManagedIdentityCredentialOptions {
+                    client_options: client_options(true)?,
+                    user_assigned_id: self.client.clone().map(UserAssignedId::ClientId),
+                };
                 ManagedIdentityCredential::new(Some(with)).map_err(failed)?
             }
             Method::AzureCli => {
@@ -153,7 +188,12 @@ impl TokenSource for Sdk {
 }
 
 fn options() -> Result<ClientOptions, ArmError> {
-    let http = http_client(false, Patience::default().attempt).map_err(|error| ArmError::Login(error.to_string()))?;
+    client_options(false)
+}
+
+fn client_options(no_proxy: bool) -> Result<ClientOptions, ArmError> {
+    let http =
+        http_client(no_proxy, Patience::default().attempt).map_err(|error| ArmError::Login(error.to_string()))?;
     Ok(ClientOptions { transport: Some(Transport::new(Arc::new(Http(http)))), ..ClientOptions::default() })
 }
 
@@ -202,18 +242,28 @@ mod tests {
             pipeline: Some(("connection".into(), "job".into())),
             managed_identity: true,
         };
+        let names = |login: &Login| {
+            let all = login.for_terraform();
+            all.into_iter().map(|(name, _)| name.trim_start_matches("ARM_").to_owned()).collect::<Vec<_>>().join(" ")
+        };
         let mut login = full.clone();
+        let mut told = vec![names(&login)];
         let mut order = vec![login.method()];
         login.access_token = None;
         order.push(login.method());
+        told.push(names(&login));
         login.client_secret = None;
         order.push(login.method());
+        told.push(names(&login));
         login.federated_token_file = None;
         order.push(login.method());
+        told.push(names(&login));
         login.pipeline = None;
         order.push(login.method());
+        told.push(names(&login));
         login.managed_identity = false;
         order.push(login.method());
+        told.push(names(&login));
         assert_eq!(
             order,
             [
@@ -224,6 +274,18 @@ mod tests {
                 Method::ManagedIdentity,
                 Method::AzureCli
             ]
+        );
+        assert_eq!(
+            told,
+            [
+                "TENANT_ID",
+                "TENANT_ID CLIENT_ID CLIENT_SECRET",
+                "TENANT_ID CLIENT_ID USE_OIDC OIDC_TOKEN_FILE_PATH",
+                "TENANT_ID CLIENT_ID USE_OIDC OIDC_AZURE_SERVICE_CONNECTION_ID SYSTEM_ACCESSTOKEN",
+                "TENANT_ID CLIENT_ID USE_MSI",
+                "TENANT_ID",
+            ],
+            "Terraform logs in as democtl does"
         );
         assert!(!format!("{full:?}").contains("s3cret"));
         let no_tenant = Login { tenant: None, access_token: None, managed_identity: false, ..full };

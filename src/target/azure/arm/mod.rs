@@ -29,6 +29,9 @@ pub const RESOURCES: &str = "2021-04-01";
 /// API version of managed clusters and agent pools.
 pub const CONTAINER_SERVICE: &str = "2025-10-01";
 
+/// Longest time until a connection stands: a network that swallows everything is told after seconds.
+const CONNECT: Duration = Duration::from_secs(5);
+
 /// How patient the client is.
 #[derive(Debug, Clone)]
 pub struct Patience {
@@ -237,7 +240,9 @@ impl Arm {
                     }
                     _ => return Ok(reply),
                 },
-                Err(error) if !last && retry::after_break(call.repeatable, &error) => retry::backoff(attempt),
+                Err(error) if !last && attempt < retry::most(&error) && retry::after_break(call.repeatable, &error) => {
+                    retry::backoff(attempt)
+                }
                 Err(source) => {
                     return Err(ArmError::NoAnswer {
                         method: call.method.to_string(),
@@ -297,14 +302,21 @@ pub(in crate::target::azure) fn is_loopback(url: &Url) -> bool {
     })
 }
 
+/// Whether tokens and Terraform's own requests go to the same cloud: Azure's public one, or a stand-in on this machine.
+pub fn is_known_endpoint(endpoint: &str) -> bool {
+    let public = super::PUBLIC_CLOUD;
+    endpoint.trim_end_matches('/') == public || Url::parse(endpoint).is_ok_and(|url| is_loopback(&url))
+}
+
 /// The HTTP client of all that talks to Azure: no redirects, since a token must not follow one.
 pub(in crate::target::azure) fn http_client(
-    loopback: bool,
+    no_proxy: bool,
     timeout: Duration,
 ) -> Result<reqwest::Client, reqwest::Error> {
     let builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(timeout)
+        .connect_timeout(CONNECT)
         .user_agent(concat!("democtl/", env!("CARGO_PKG_VERSION")));
-    if loopback { builder.no_proxy().build() } else { builder.build() }
+    if no_proxy { builder.no_proxy().build() } else { builder.build() }
 }

@@ -32,6 +32,11 @@ pub(super) fn after_break(repeatable: bool, error: &reqwest::Error) -> bool {
     error.is_connect() || (repeatable && !error.is_builder())
 }
 
+/// Attempts that such a failure is worth: an address that swallows connections takes the whole time of each.
+pub(super) fn most(error: &reqwest::Error) -> u32 {
+    if error.is_connect() && error.is_timeout() { 2 } else { u32::MAX }
+}
+
 /// `Retry-After`, in seconds or as a date; a date is counted from the answer's own `Date`, whatever our clock says.
 pub(super) fn asked(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();

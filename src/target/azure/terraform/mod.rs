@@ -37,6 +37,9 @@ const PLAN_FILE: &str = "plan.tfplan";
 const ERRORED_STATE: &str = "errored.tfstate";
 const STATE: &str = "terraform.tfstate";
 
+/// In the words of every error of a state that another Terraform works on.
+pub const LOCKED: &str = "acquiring the state lock";
+
 /// Where lines of progress go.
 pub type Progress = Arc<dyn Fn(&str) + Send + Sync>;
 
@@ -113,6 +116,32 @@ impl Terraform {
         made || self.dir.join(ERRORED_STATE).exists()
     }
 
+    /// Whether there is a module here: without one Terraform has never made anything.
+    pub fn has_module(&self) -> bool {
+        let files = fs::read_dir(&self.dir).into_iter().flatten().filter_map(Result::ok);
+        files.map(|entry| entry.path()).any(|path| path.extension().is_some_and(|extension| extension == "tf"))
+    }
+
+    /// Makes a plan that lies here unusable, for an apply too that is only just starting.
+    pub fn forget_plan(&self) {
+        let _ = fs::remove_file(self.dir.join(PLAN_FILE));
+    }
+
+    /// Refuses a module whose state lies elsewhere: cleanup could not vouch for it. To be asked after `init`.
+    pub fn require_local_state(&self) -> Result<(), Failure> {
+        // <https://developer.hashicorp.com/terraform/language/backend>: what `init` chose is written here.
+        let text = fs::read_to_string(self.dir.join(".terraform").join(STATE)).unwrap_or_default();
+        let chosen: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        let backend = &chosen["backend"];
+        let what = match backend["type"].as_str() {
+            None | Some("local") if backend["config"]["path"].is_null() => return Ok(()),
+            None | Some("local") => "keeps its state at a path of its own".to_owned(),
+            Some(other) => format!("keeps its state in a backend of type {other}"),
+        };
+        Err(Failure::msg(Kind::Preflight, format!("the module {what}, which cleanup would not look after"))
+            .hint("give it backend \"local\" {} without a path, or none"))
+    }
+
     /// Checks that the program is there and of a version that the module works with; yields the version.
     pub fn version(&self) -> Result<String, Failure> {
         let hint = "install Terraform 1.9 or later: https://developer.hashicorp.com/terraform/install";
@@ -185,6 +214,11 @@ impl Terraform {
         }
     }
 
+    /// Takes the mark off a resource that it is to be made again.
+    pub async fn untaint(&self, address: &str) -> Result<(), Failure> {
+        self.checked("untaint", &["untaint", &self.lock(), address]).await
+    }
+
     fn lock(&self) -> String {
         format!("-lock-timeout={}s", self.lock_timeout.as_secs())
     }
@@ -202,6 +236,9 @@ impl Terraform {
             .stdin_null()
             .env("TF_IN_AUTOMATION", "1")
             .env("CHECKPOINT_DISABLE", "1")
+            // The state lies where cleanup looks, whatever the person's own Terraform is set to.
+            .env_remove("TF_DATA_DIR")
+            .env_remove("TF_WORKSPACE")
             .before_spawn(|command| {
                 command.process_group(0);
                 Ok(())
@@ -226,12 +263,16 @@ impl Terraform {
             .unchecked()
             .start()
             .or_fail(Kind::Infrastructure, what_failed)?;
-        let mut lines = Lines { reader: BufReader::new(file), partial: String::new() };
+        let mut lines = Lines { reader: BufReader::new(file), partial: Vec::new() };
         let mut finished = Finished { code: None, errors: Vec::new(), drift: Vec::new(), stderr: String::new() };
-        let mut asked = false;
+        let (mut asked, mut readable) = (false, true);
         loop {
             let ended = handle.try_wait().or_fail(Kind::Infrastructure, what_failed)?.map(|output| output.status);
-            self.take(&mut lines, &mut finished).or_fail(Kind::Infrastructure, what_failed)?;
+            // Terraform is waited for even when its stream cannot be read: it may be making things that cost money.
+            if readable && let Err(error) = self.take(&mut lines, &mut finished) {
+                readable = false;
+                (self.progress)(&format!("  what terraform says cannot be read any more ({error}); it is waited for"));
+            }
             if let Some(status) = ended {
                 finished.code = status.code();
                 break;
@@ -300,7 +341,7 @@ fn hint(diagnostic: &Diagnostic) -> Option<String> {
         () if has("SkuNotAvailable") || has("AllocationFailed") || has("AvailabilityZoneNotSupported") => {
             "the region has no room for this VM size now: try later, another size, or other zones".into()
         }
-        () if has("state lock") || has("acquiring the state") => {
+        () if has("state lock") || has(LOCKED) => {
             let who = line("Who:").unwrap_or_else(|| "another terraform".into());
             let since = line("Created:").map(|since| format!(" since {since}")).unwrap_or_default();
             format!("{who} holds the state{since}; wait for it to end")
@@ -337,7 +378,7 @@ fn words(finished: &Finished) -> String {
 /// Whole lines of a file that grows.
 struct Lines {
     reader: BufReader<fs::File>,
-    partial: String,
+    partial: Vec<u8>,
 }
 
 impl Lines {
@@ -345,8 +386,12 @@ impl Lines {
         // A reader at the end of a file does not see what is added unless it is told to look.
         let at = self.reader.stream_position()?;
         self.reader.seek(SeekFrom::Start(at))?;
-        self.reader.read_line(&mut self.partial)?;
-        if self.partial.ends_with('\n') { Ok(Some(std::mem::take(&mut self.partial))) } else { Ok(None) }
+        self.reader.read_until(b'\n', &mut self.partial)?;
+        if !self.partial.ends_with(b"\n") {
+            return Ok(None);
+        }
+        // A provider may pass on what is no UTF-8.
+        Ok(Some(String::from_utf8_lossy(&std::mem::take(&mut self.partial)).into_owned()))
     }
 }
 
@@ -411,12 +456,15 @@ mod tests {
         let dir = tempfile::tempdir()?;
         let path = dir.path().join("out");
         let mut writer = fs::File::create(&path)?;
-        let mut lines = Lines { reader: BufReader::new(fs::File::open(&path)?), partial: String::new() };
+        let mut lines = Lines { reader: BufReader::new(fs::File::open(&path)?), partial: Vec::new() };
         writer.write_all(b"one\ntw")?;
         assert_eq!(lines.next()?.as_deref(), Some("one\n"));
         assert_eq!(lines.next()?, None);
         writer.write_all(b"o\n")?;
         assert_eq!(lines.next()?.as_deref(), Some("two\n"));
+        writer.write_all(b"caf\xe9\nlast\n")?;
+        assert_eq!(lines.next()?.as_deref(), Some("caf\u{fffd}\n"), "bytes that are no text do not end it");
+        assert_eq!(lines.next()?.as_deref(), Some("last\n"));
         Ok(())
     }
 }
