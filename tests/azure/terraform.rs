@@ -163,7 +163,7 @@ async fn a_module_whose_state_lies_elsewhere_is_refused() {
         match words {
             None => assert_eq!(refused, None, "{backend}"),
             Some(words) => {
-                assert!(refused.as_deref().is_some_and(|text| text.contains(words)), "{backend}: {refused:?}")
+                assert!(refused.as_deref().is_some_and(|text| text.contains(words)), "{backend}: {refused:?}");
             }
         }
     }

@@ -110,9 +110,10 @@ mod tests {
         let mut found = BTreeSet::new();
         for entry in fs::read_dir(dir.join(below)).expect("it is there").filter_map(Result::ok) {
             let path = below.join(entry.file_name());
-            match entry.file_type().expect("it is there").is_dir() {
-                true => found.extend(files(dir, &path)),
-                false => assert!(found.insert(path.display().to_string())),
+            if entry.file_type().expect("it is there").is_dir() {
+                found.extend(files(dir, &path));
+            } else {
+                assert!(found.insert(path.display().to_string()));
             }
         }
         found
