@@ -30,6 +30,9 @@ pub(super) struct Established {
     pub(super) lock: Lock,
 }
 
+/// How long the API of a cluster that is there may take to answer, in real time.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
+
 /// How long the delivery may take, in real time at any speed.
 fn default_patience(target: Target) -> Duration {
     match target {
@@ -127,6 +130,7 @@ pub(super) async fn establish(
         kubeconfig
     };
     let client = delivery::connect(&kubeconfig).await?;
+    until_cancelled(settings, delivery::wait_until_ready(&client, ANSWERS_WITHIN)).await?;
     if !delivered {
         ledger.begin(Effect::Delivery, &id)?;
         until_cancelled(settings, deliver(&client, environment, &profile)).await?;

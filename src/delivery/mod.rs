@@ -3,7 +3,7 @@
 pub mod apply;
 pub mod health;
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use kube::{
     Client, Config,
@@ -29,6 +29,20 @@ pub async fn connect(kubeconfig: &Path) -> Result<Client, Failure> {
 pub async fn ready(client: &Client) -> bool {
     let request = http_get("/readyz");
     client.request_text(request).await.is_ok()
+}
+
+/// Waits until the API server answers: that of a managed cluster may take a moment after the cluster was made.
+pub async fn wait_until_ready(client: &Client, deadline: Duration) -> Result<(), Failure> {
+    let ready = async {
+        while !ready(client).await {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(deadline, ready).await.map_err(|_| {
+        let seconds = deadline.as_secs();
+        Failure::msg(Kind::Infrastructure, format!("the cluster's API did not answer within {seconds} s"))
+            .hint("democtl setup goes on where it stopped")
+    })
 }
 
 /// A bare GET of a path.
