@@ -82,6 +82,7 @@ pub(super) async fn answer(
     let entry = server.api.read(target)?;
     let definition = &target.definition;
     let old = scale_of(definition, &entry.value);
+    let is_patch = *request.method() == Method::PATCH;
     let wanted = match *request.method() {
         Method::GET => return Ok(answer_json(StatusCode::OK, &old)),
         Method::PUT => read(request).await?,
@@ -112,7 +113,9 @@ pub(super) async fn answer(
     for part in spec.trim_start_matches('.').split('.').rev() {
         patch = json!({ part: patch });
     }
-    if let Some(version) = wanted["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty()) {
+    // A patch that asks for no version of its own holds for whatever a controller has written meanwhile.
+    let version = wanted["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty());
+    if let Some(version) = version.filter(|version| !(is_patch && old["metadata"]["resourceVersion"] == **version)) {
         patch["metadata"]["resourceVersion"] = json!(version);
     }
     let written = write::patch(&server.api, target, PatchType::Merge, &patch, options)?;
