@@ -22,7 +22,9 @@ pub(crate) struct Addresses {
     next_port: u16,
 }
 
-/// Namespaces that every cluster has.
+/// Namespaces that every cluster has; and those of them that cannot be deleted.
+/// <https://github.com/kubernetes/kubernetes/tree/v1.33.0/staging/src/k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle>
+pub(crate) const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 const NAMESPACES_OF_OLD: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
 /// Creates what every cluster has, unless a journal brought it.
