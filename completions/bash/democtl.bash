@@ -28,6 +28,9 @@ _democtl() {
             democtl,demo)
                 cmd="democtl__subcmd__demo"
                 ;;
+            democtl,doctor)
+                cmd="democtl__subcmd__doctor"
+                ;;
             democtl,explain)
                 cmd="democtl__subcmd__explain"
                 ;;
@@ -36,6 +39,9 @@ _democtl() {
                 ;;
             democtl,help)
                 cmd="democtl__subcmd__help"
+                ;;
+            democtl,kube-token)
+                cmd="democtl__subcmd__kube__subcmd__token"
                 ;;
             democtl,kubeconfig)
                 cmd="democtl__subcmd__kubeconfig"
@@ -76,6 +82,9 @@ _democtl() {
             democtl__subcmd__help,demo)
                 cmd="democtl__subcmd__help__subcmd__demo"
                 ;;
+            democtl__subcmd__help,doctor)
+                cmd="democtl__subcmd__help__subcmd__doctor"
+                ;;
             democtl__subcmd__help,explain)
                 cmd="democtl__subcmd__help__subcmd__explain"
                 ;;
@@ -84,6 +93,9 @@ _democtl() {
                 ;;
             democtl__subcmd__help,help)
                 cmd="democtl__subcmd__help__subcmd__help"
+                ;;
+            democtl__subcmd__help,kube-token)
+                cmd="democtl__subcmd__help__subcmd__kube__subcmd__token"
                 ;;
             democtl__subcmd__help,kubeconfig)
                 cmd="democtl__subcmd__help__subcmd__kubeconfig"
@@ -152,7 +164,7 @@ _democtl() {
 
     case "${cmd}" in
         democtl)
-            opts="-h -V --home --output --help --version demo setup run-tests forecast explain status watch cleanup plan render profile kubeconfig completions app local-cluster help"
+            opts="-h -V --home --output --help --version demo setup run-tests forecast explain status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -297,6 +309,36 @@ _democtl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        democtl__subcmd__doctor)
+            opts="-h -V --target --subscription --home --output --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --target)
+                    COMPREPLY=($(compgen -W "local azure" -- "${cur}"))
+                    return 0
+                    ;;
+                --subscription)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         democtl__subcmd__explain)
             opts="-n -h -V --name --set --at --forecast --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -386,7 +428,7 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__help)
-            opts="demo setup run-tests forecast explain status watch cleanup plan render profile kubeconfig completions app local-cluster help"
+            opts="demo setup run-tests forecast explain status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -455,6 +497,20 @@ _democtl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        democtl__subcmd__help__subcmd__doctor)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         democtl__subcmd__help__subcmd__explain)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -484,6 +540,20 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        democtl__subcmd__help__subcmd__kube__subcmd__token)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -658,6 +728,36 @@ _democtl() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        democtl__subcmd__kube__subcmd__token)
+            opts="-h -V --server-id --tenant-id --home --output --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --server-id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tenant-id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

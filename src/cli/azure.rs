@@ -41,11 +41,7 @@ impl AzureArgs {
             Some(module) => Some(std::path::absolute(module)?),
             None => known.as_ref().and_then(|place| place.module.clone()),
         };
-        let endpoint = text("DEMOCTL_AZURE_ENDPOINT").unwrap_or_else(|| PUBLIC_CLOUD.to_owned());
-        if !is_known_endpoint(&endpoint) {
-            let what = format!("DEMOCTL_AZURE_ENDPOINT is {endpoint}: only Azure's public cloud is supported");
-            return Err(Failure::msg(Kind::Usage, what).hint(format!("leave it unset, which is {PUBLIC_CLOUD}")));
-        }
+        let endpoint = endpoint()?;
         let expires = || (chrono::Utc::now() + NEEDED_FOR).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         let draw = || azure_core::Uuid::new_v4().to_string();
         let (id, expires_at) = known.map_or_else(|| (draw(), expires()), |place| (place.id, place.expires_at));
@@ -53,9 +49,20 @@ impl AzureArgs {
     }
 }
 
+/// Where Resource Manager is.
+pub(super) fn endpoint() -> Result<String, Failure> {
+    let endpoint = text("DEMOCTL_AZURE_ENDPOINT").unwrap_or_else(|| PUBLIC_CLOUD.to_owned());
+    if !is_known_endpoint(&endpoint) {
+        let what = format!("DEMOCTL_AZURE_ENDPOINT is {endpoint}: only Azure's public cloud is supported");
+        return Err(Failure::msg(Kind::Usage, what).hint(format!("leave it unset, which is {PUBLIC_CLOUD}")));
+    }
+    Ok(endpoint)
+}
+
 /// The login, from the variables that Azure's own tools read.
 pub(super) fn settings(home: &Home) -> Settings {
     let pipeline = text("AZURESUBSCRIPTION_SERVICE_CONNECTION_ID").zip(text("SYSTEM_ACCESSTOKEN"));
+    let workflow = text("ACTIONS_ID_TOKEN_REQUEST_URL").zip(text("ACTIONS_ID_TOKEN_REQUEST_TOKEN"));
     let either = |ours: &str, terraforms: &str| text(ours).or_else(|| text(terraforms));
     let login = Login {
         access_token: text("AZURE_ACCESS_TOKEN"),
@@ -64,6 +71,7 @@ pub(super) fn settings(home: &Home) -> Settings {
         client_secret: either("AZURE_CLIENT_SECRET", "ARM_CLIENT_SECRET"),
         federated_token_file: either("AZURE_FEDERATED_TOKEN_FILE", "ARM_OIDC_TOKEN_FILE_PATH").map(PathBuf::from),
         pipeline,
+        workflow,
         managed_identity: text("ARM_USE_MSI").is_some_and(|value| value == "true"),
     };
     let endpoint = text("DEMOCTL_PRICES_ENDPOINT").unwrap_or_else(|| PUBLIC_PRICES.to_owned());

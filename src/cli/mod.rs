@@ -5,8 +5,10 @@ mod azure;
 mod cleanup;
 mod completions;
 mod demo;
+mod doctor;
 mod explain;
 mod forecast;
+mod kube_token;
 mod kubeconfig;
 mod local_cluster;
 mod plan;
@@ -87,6 +89,8 @@ enum Command {
     Cleanup(cleanup::CleanupArgs),
     /// What setup would make, and what it costs
     Plan(plan::PlanArgs),
+    /// Whether this machine is ready: tools, login, home directory, leftovers
+    Doctor(doctor::DoctorArgs),
     /// Write the Kubernetes manifests of a profile
     Render(render::RenderArgs),
     /// List, show and check profiles
@@ -94,6 +98,8 @@ enum Command {
     Profile(profile::ProfileCommand),
     /// The path of an environment's kubeconfig
     Kubeconfig(kubeconfig::KubeconfigArgs),
+    /// A token for an AKS cluster with Entra ID, as kubectl's credential plugin (the kubeconfig of an environment asks for it)
+    KubeToken(kube_token::KubeTokenArgs),
     /// Shell completions
     Completions(completions::CompletionsArgs),
     /// Run a role of the demo app (what the pods run)
@@ -117,6 +123,8 @@ pub struct Settings {
     pub cancel: CancellationToken,
     /// How to reach Azure.
     pub azure: crate::target::azure::Settings,
+    /// What a client of the Kubernetes API asks its credential plugin for (`KUBERNETES_EXEC_INFO`).
+    pub exec_info: Option<String>,
 }
 
 impl Settings {
@@ -134,7 +142,8 @@ impl Settings {
         let style = Style::detect(std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()));
         let home = Home::new(home);
         let azure = azure::settings(&home);
-        Ok(Self { home, output: args.output, style, cancel: CancellationToken::new(), azure })
+        let exec_info = std::env::var("KUBERNETES_EXEC_INFO").ok().filter(|value| !value.is_empty());
+        Ok(Self { home, output: args.output, style, cancel: CancellationToken::new(), azure, exec_info })
     }
 
     /// What reaching a target takes.
@@ -189,6 +198,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Profile(command) => profile::run(command, &settings),
         Command::Kubeconfig(args) => kubeconfig::run(&args, &settings),
         Command::Completions(args) => completions::run(&args, &mut Cli::command()),
+        Command::KubeToken(args) => block_on(&settings, kube_token::run(args, &settings)),
+        Command::Doctor(args) => block_on(&settings, doctor::run(args, &settings)),
         Command::Demo(args) => block_on(&settings, demo::run(args, &settings)),
         Command::Setup(args) => block_on(&settings, setup::run(args, &settings)),
         Command::RunTests(args) => block_on(&settings, run_tests::run(args, &settings)),

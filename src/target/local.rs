@@ -217,6 +217,21 @@ fn is_ours(pid: u32, dir: &Path) -> bool {
         .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|pair| pair == wanted.as_bytes()))
 }
 
+/// Every live process of any local cluster that can be seen, with the cluster's directory.
+pub fn processes() -> Vec<(u32, PathBuf)> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let mark = format!("{CLUSTER_DIR_VARIABLE}=");
+    let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let of = |pid: u32| {
+        let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
+        let dir = environ.split(|byte| *byte == 0).find_map(|pair| pair.strip_prefix(mark.as_bytes()))?;
+        let dir = PathBuf::from(std::ffi::OsStr::from_bytes(dir));
+        is_ours(pid, &dir).then_some((pid, dir))
+    };
+    pids.filter_map(of).collect()
+}
+
 /// Every live process that belongs to the cluster in `dir`.
 fn processes_of(dir: &Path) -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };

@@ -21,12 +21,20 @@ const DEADLINE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct LocalClusters {
     root: PathBuf,
+    /// Whether users log in by Entra ID, as AKS's kubeconfigs ask for kubelogin.
+    entra: bool,
     standing: BTreeMap<String, (PathBuf, Child)>,
 }
 
 impl LocalClusters {
     pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root, standing: BTreeMap::new() }
+        Self { root, entra: false, standing: BTreeMap::new() }
+    }
+
+    /// The same, whose kubeconfigs have no credentials in them. The cluster takes the token in its `pki` directory.
+    pub(crate) fn with_entra(mut self) -> Self {
+        self.entra = true;
+        self
     }
 }
 
@@ -100,7 +108,7 @@ impl Backing for LocalClusters {
             if let Ok(text) = fs::read_to_string(dir.join("kubeconfig"))
                 && text.ends_with('\n')
             {
-                return Ok(text);
+                return Ok(if self.entra { through_kubelogin(&text) } else { text });
             }
             if let Ok(Some(status)) = child.try_wait() {
                 return Err(format!("{status}: {}", fs::read_to_string(dir.join("log")).unwrap_or_default()));
@@ -109,6 +117,19 @@ impl Backing for LocalClusters {
         }
         Err("the cluster does not answer".to_owned())
     }
+}
+
+/// As AKS writes it: <https://learn.microsoft.com/azure/aks/enable-authentication-microsoft-entra-id>.
+fn through_kubelogin(text: &str) -> String {
+    let mut config: serde_yaml_ng::Value = serde_yaml_ng::from_str(text).expect("the cluster wrote it");
+    let exec = serde_json::json!({ "exec": {
+        "apiVersion": "client.authentication.k8s.io/v1beta1", "command": "kubelogin", "env": null,
+        "args": ["get-token", "--environment", "AzurePublicCloud", "--server-id", democtl::target::azure::entra::AKS_SERVER,
+                 "--client-id", "80faf920-1908-4b52-b5ef-a8e7bedfc67a", "--tenant-id", "the-tenant", "--login", "devicecode"],
+        "installHint": "kubelogin is not installed", "provideClusterInfo": false,
+    } });
+    config["users"][0]["user"] = serde_yaml_ng::to_value(exec).expect("plain data");
+    serde_yaml_ng::to_string(&config).expect("plain data")
 }
 
 impl Drop for LocalClusters {

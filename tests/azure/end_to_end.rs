@@ -16,10 +16,10 @@ use crate::{
     common::{found, tls},
 };
 
-const SUBSCRIPTION: &str = "00000000-0000-4000-8000-000000000001";
+pub(crate) const SUBSCRIPTION: &str = "00000000-0000-4000-8000-000000000001";
 
 /// What nobody may see.
-const TOKEN: &str = "t0ken-of-this-test";
+pub(crate) const TOKEN: &str = "t0ken-of-this-test";
 
 const PROFILE: &str = r#"suite = "tiny"
 
@@ -50,20 +50,20 @@ thresholds = ["http_req_failed: rate<0.02"]
 journey = [{ name = "list", get = "/api/customers" }, { think = "100ms" }]
 "#;
 
-struct Stage {
-    root: tempfile::TempDir,
-    fake: FakeAzure,
+pub(crate) struct Stage {
+    pub(crate) root: tempfile::TempDir,
+    pub(crate) fake: FakeAzure,
     programs: Vec<PathBuf>,
 }
 
-struct Outcome {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Outcome {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Stage {
-    async fn new(world: World) -> Option<Self> {
+    pub(crate) async fn new(world: World) -> Option<Self> {
         let programs = vec![found("terraform")?, found("curl")?];
         tls();
         let root = tempfile::tempdir().expect("a temporary directory can be made");
@@ -87,7 +87,7 @@ impl Stage {
         Some(Self { root, fake, programs })
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let dirs = self.programs.iter().filter_map(|program| program.parent()).map(Path::to_owned);
         let search = dirs.chain([PathBuf::from("/usr/bin"), PathBuf::from("/bin")]);
         let mut command = Command::new(env!("CARGO_BIN_EXE_democtl"));
@@ -110,7 +110,7 @@ impl Stage {
     }
 
     /// Runs to the end beside the fake.
-    async fn run(&self, arguments: &[&str]) -> Outcome {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Outcome {
         let mut command = self.command(arguments);
         let output = tokio::task::spawn_blocking(move || command.output()).await.expect("it is not cancelled");
         let output = output.expect("the binary starts");
@@ -118,17 +118,17 @@ impl Stage {
         Outcome { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
 
-    async fn expect(&self, code: i32, arguments: &[&str]) -> Outcome {
+    pub(crate) async fn expect(&self, code: i32, arguments: &[&str]) -> Outcome {
         let outcome = self.run(arguments).await;
         assert_eq!(outcome.code, Some(code), "{arguments:?}\n{}\n{}", outcome.stdout, outcome.stderr);
         outcome
     }
 
-    async fn setup(&self) -> Outcome {
+    pub(crate) async fn setup(&self) -> Outcome {
         self.expect(0, &["setup", "--profile", "./tiny.toml", "--target", "azure", "--yes"]).await
     }
 
-    fn environment(&self) -> PathBuf {
+    pub(crate) fn environment(&self) -> PathBuf {
         self.root.path().join("home/environments/tiny")
     }
 
@@ -136,7 +136,7 @@ impl Stage {
         self.environment().join("terraform/terraform.tfstate")
     }
 
-    fn nothing_is_left(&self) {
+    pub(crate) fn nothing_is_left(&self) {
         assert_eq!(self.fake.world().billed(), [], "what costs money");
         assert_eq!(self.fake.world().ids(), Vec::<String>::new());
         assert!(!self.environment().exists());
@@ -152,7 +152,7 @@ impl Stage {
 }
 
 /// Files below `dir` that hold `text`.
-fn files_with(dir: &Path, text: &str) -> Vec<PathBuf> {
+pub(crate) fn files_with(dir: &Path, text: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {
         let path = entry.path();
@@ -188,6 +188,7 @@ async fn an_environment_is_set_up_tested_told_and_removed() {
     let tests = stage.expect(0, &["run-tests", "--output", "json"]).await;
     let summary: Value = serde_json::from_str(&tests.stdout).expect("it is JSON");
     assert_eq!((&summary["target"], &summary["verdict"]), (&Value::from("azure"), &Value::from("pass")));
+    assert_eq!(summary["cost"]["prices"], "list", "priced as the plan was");
     assert!(summary["tests"][0]["requests"].as_u64().is_some_and(|requests| requests > 0), "{summary}");
     let status = stage.expect(0, &["status", "--output", "json"]).await;
     let told: Value = serde_json::from_str(&status.stdout).expect("it is JSON");

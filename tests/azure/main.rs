@@ -2,10 +2,12 @@
 
 mod arm;
 mod backing;
+mod commands;
 mod common;
 mod end_to_end;
 mod leftovers;
 mod module;
 mod preflight;
 mod prices;
+mod rate;
 mod terraform;

@@ -2,6 +2,7 @@
 
 mod bad_usage;
 mod cancelled;
+mod doctor;
 mod environment;
 mod explain;
 mod forecast;
@@ -12,3 +13,4 @@ mod killed;
 mod lifecycle;
 mod taken;
 mod verdicts;
+mod workflows;

@@ -100,6 +100,8 @@ pub struct Causes {
     unschedulable: Option<EventId>,
     provisioning: BTreeMap<String, EventId>,
     scaled_down: Option<EventId>,
+    /// Machines that were asked for and do not come.
+    refused: Option<EventId>,
 }
 
 impl Causes {
@@ -121,17 +123,30 @@ impl Causes {
             Fact::Pods { workload, .. } => self.replicas.get(workload).copied(),
             Fact::FailedScheduling { workload, .. } => {
                 self.unschedulable = Some(id);
-                self.replicas.get(workload).copied()
+                // Without machines, pods go on waiting because there are none.
+                self.refused.or_else(|| self.replicas.get(workload).copied())
             }
             Fact::Nodes { node, change, .. } => match change.as_str() {
                 "provisioning" => {
                     self.provisioning.insert(node.clone(), id);
                     self.unschedulable
                 }
-                "ready" => self.provisioning.values().last().copied(),
+                "failed" => {
+                    self.refused = Some(id);
+                    self.provisioning.remove(node).or(self.unschedulable)
+                }
+                "ready" => {
+                    self.refused = None;
+                    self.provisioning.values().last().copied()
+                }
                 "draining" | "removed" => self.scaled_down,
                 _ => None,
             },
+            Fact::Cloud { failed: true, .. } => {
+                let cause = self.provisioning.values().last().copied().or(self.unschedulable);
+                self.refused = Some(id);
+                cause
+            }
             _ => None,
         }
     }
@@ -159,6 +174,18 @@ mod tests {
             reason: String::new(),
         };
         assert_eq!(causes.of(4, &node("provisioning")), Some(3));
-        assert_eq!(causes.of(5, &node("ready")), Some(4));
+        assert_eq!(causes.of(5, &node("failed")), Some(4));
+        assert_eq!(causes.of(6, &pending), Some(5), "they wait on because the machine did not come");
+        assert_eq!(causes.of(7, &node("provisioning")), Some(6));
+        let refusal = Fact::Cloud {
+            object: "pool n".into(),
+            state: "QuotaExceeded".into(),
+            message: String::new(),
+            failed: true,
+        };
+        assert_eq!(causes.of(8, &refusal), Some(7));
+        assert_eq!(causes.of(9, &pending), Some(8));
+        assert_eq!(causes.of(10, &node("ready")), Some(7));
+        assert_eq!(causes.of(11, &pending), Some(2));
     }
 }

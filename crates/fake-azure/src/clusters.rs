@@ -7,7 +7,7 @@ use crate::{
     operations::Told,
     wire::Answer,
     wire::Request,
-    world::{Resource, World, kind_of},
+    world::{Resource, World, kind_of, moment},
 };
 
 type Accepted = Result<Told, Answer>;
@@ -191,12 +191,13 @@ impl World {
         let body = json!({
             "id": id, "name": format!("aks-{name}-vmss"), "type": "Microsoft.Compute/virtualMachineScaleSets",
             "location": self.facts.location, "sku": { "name": vm_size(pool), "capacity": count(pool) },
-            "properties": { "provisioningState": "Succeeded" },
+            "tags": { "aks-managed-poolName": name },
+            "properties": { "provisioningState": "Succeeded", "timeCreated": moment(self.now).to_rfc3339() },
         });
         self.plant(&id, body);
     }
 
-    fn node_group(&self, cluster: &str) -> String {
+    pub(crate) fn node_group(&self, cluster: &str) -> String {
         let body = self.body(cluster);
         let name = body.and_then(|body| body["properties"]["nodeResourceGroup"].as_str()).unwrap_or("MC");
         format!("/subscriptions/{}/resourceGroups/{name}", self.facts.subscription)

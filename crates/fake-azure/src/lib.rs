@@ -6,6 +6,7 @@
 //! <https://learn.microsoft.com/rest/api/aks/managed-clusters?view=rest-aks-2025-10-01> and
 //! <https://learn.microsoft.com/azure/azure-resource-manager/management/async-operations>.
 
+mod activity;
 mod backing;
 mod clusters;
 mod faults;
@@ -17,6 +18,7 @@ mod subscription;
 mod wire;
 mod world;
 
+pub use activity::Activity;
 pub use backing::Backing;
 pub use faults::{Fate, Fault, Faults};
 pub use prices::Price;

@@ -34,6 +34,9 @@ impl World {
             ["resourcegroups", _, "providers", _, .., "listclusterusercredential"] => {
                 self.user_credential(id.rsplit_once('/').map_or("", |(cluster, _)| cluster))
             }
+            ["resourcegroups", _, "providers", _, "virtualmachinescalesets", _, "virtualmachines"] => {
+                self.machines(request)
+            }
             ["resourcegroups", _, "providers", _, rest @ ..] if rest.len() % 2 == 1 => {
                 let prefix = format!("{}/", id.to_lowercase());
                 let depth = id.split('/').count() + 1;

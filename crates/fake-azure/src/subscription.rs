@@ -190,6 +190,9 @@ impl World {
             }
             ["providers", "microsoft.authorization", "locks"] if get => self.locks(),
             ["providers", "microsoft.authorization", "roleassignments"] if get => Answer::ok(json!({ "value": [] })),
+            ["providers", "microsoft.insights", "eventtypes", "management", "values"] if get => {
+                self.activity_log(request)
+            }
             ["providers", "microsoft.compute", "skus"] if get => self.skus(request),
             ["providers", "microsoft.compute", "locations", _, "usages"] if get => self.usages(),
             ["providers", "microsoft.containerservice", "locations", _, "kubernetesversions"] if get => self.versions(),

@@ -6,6 +6,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use crate::{
+    activity::Activity,
     backing::Clusters,
     faults::{Fault, Faults},
     operations::Operation,
@@ -88,6 +89,8 @@ pub struct World {
     pub faults: Faults,
     /// Tokens that are taken, and the world time at which each expires.
     pub tokens: BTreeMap<String, Duration>,
+    /// Operations that failed, as the activity log has them.
+    pub activity: Vec<Activity>,
     /// Every request so far.
     pub log: Vec<Logged>,
     pub(crate) resources: BTreeMap<String, Resource>,
@@ -105,6 +108,7 @@ impl Default for World {
             style: Style::default(),
             faults: Faults::default(),
             tokens: BTreeMap::from([("fake-token".to_owned(), Duration::MAX)]),
+            activity: Vec::new(),
             log: Vec::new(),
             resources: BTreeMap::new(),
             operations: Vec::new(),
@@ -224,9 +228,7 @@ impl World {
     /// World time as an HTTP date; the world begins with the year 2026.
     #[expect(clippy::unused_self, reason = "the epoch belongs to the world")]
     fn date(&self, at: Duration) -> String {
-        let epoch = 1_767_225_600 + i64::try_from(at.as_secs()).unwrap_or(0);
-        let date = chrono::DateTime::from_timestamp(epoch, 0).unwrap_or_default();
-        date.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+        moment(at).format("%a, %d %b %Y %H:%M:%S GMT").to_string()
     }
 
     fn serve(&mut self, request: &Request) -> Answer {
@@ -287,6 +289,12 @@ impl World {
             _ => Some(Answer::not_found(&request.path)),
         }
     }
+}
+
+/// A moment of world time.
+pub(crate) fn moment(at: Duration) -> chrono::DateTime<chrono::Utc> {
+    let epoch = 1_767_225_600 + i64::try_from(at.as_secs()).unwrap_or(0);
+    chrono::DateTime::from_timestamp(epoch, 0).unwrap_or_default()
 }
 
 /// `microsoft.x/type` or `microsoft.x/type/subtype` of an id; `resourcegroups` for a group.

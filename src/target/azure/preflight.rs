@@ -76,15 +76,15 @@ pub struct Check {
 }
 
 impl Check {
-    fn ok(what: &str, found: impl Into<String>) -> Self {
+    pub(crate) fn ok(what: &str, found: impl Into<String>) -> Self {
         Self { what: what.to_owned(), standing: Standing::Ok, found: found.into(), remedy: None }
     }
 
-    fn warning(what: &str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn warning(what: &str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { standing: Standing::Warning, remedy: Some(remedy.into()), ..Self::ok(what, found) }
     }
 
-    fn refused(what: &str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn refused(what: &str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { standing: Standing::Refused, remedy: Some(remedy.into()), ..Self::ok(what, found) }
     }
 
@@ -143,13 +143,11 @@ pub async fn inspect(arm: &Arm, profile: &Profile, placement: &Placement<'_>) ->
     let names = azure_names(profile, placement.environment);
     let path = format!("/subscriptions/{}", placement.subscription);
     let wanted = Wanted { arm, subscription: path, profile, placement, names };
-    let subscription = match arm.get(&wanted.subscription, SUBSCRIPTIONS).await {
-        Ok(Some(found)) => found,
+    let mut checks = match account(arm, placement.subscription).await {
+        Ok(checks) => checks.to_vec(),
         // Without a subscription there is nothing more to look at.
-        Ok(None) => return Report { checks: vec![no_subscription(placement.subscription)] },
-        Err(error) => return Report { checks: vec![no_login(&error)] },
+        Err(check) => return Report { checks: vec![check] },
     };
-    let mut checks = vec![login(&subscription), state(&subscription)];
     let (providers, permissions, locks, sizes, version, leftovers) = tokio::join!(
         wanted.providers(),
         wanted.permissions(),
@@ -165,6 +163,15 @@ pub async fn inspect(arm: &Arm, profile: &Profile, placement: &Placement<'_>) ->
     checks.push(version);
     checks.extend(leftovers);
     Report { checks }
+}
+
+/// Whether the login sees the subscription, and how that stands; else why not.
+pub async fn account(arm: &Arm, subscription: &str) -> Result<[Check; 2], Check> {
+    match arm.get(&format!("/subscriptions/{subscription}"), SUBSCRIPTIONS).await {
+        Ok(Some(found)) => Ok([login(&found), state(&found)]),
+        Ok(None) => Err(no_subscription(subscription)),
+        Err(error) => Err(no_login(&error)),
+    }
 }
 
 fn no_subscription(id: &str) -> Check {

@@ -331,7 +331,9 @@ impl Scene<'_> {
             Cause::Stabilization => format!("{full}; {metric} asked for {}, a window held it", seen.asked),
             Cause::MetricsMissing => format!("{full}; the autoscaler had no metrics to decide by"),
             Cause::PodsPending => {
-                format!("{full}; {} pods Pending, no machine on its way: {}", seen.most_pending, scheduler())
+                let refused = nodes::refusal(self.recording.events, seen.last_s);
+                let refused = refused.map_or_else(String::new, |why| format!("; no machine came: {why}"));
+                format!("{full}; {} pods Pending, no machine on its way: {}{refused}", seen.most_pending, scheduler())
             }
             Cause::NodeDelay => {
                 format!("{full}; {} pods Pending until a machine comes: {}", seen.most_pending, scheduler())

@@ -51,6 +51,8 @@ pub struct Azure {
     pub sku_tier: SkuTier,
     /// Kubernetes minor version, such as `1.33`; none: AKS's default.
     pub kubernetes_version: Option<String>,
+    /// Networks that may reach the API server; empty: every address.
+    pub authorized_ip_ranges: Vec<String>,
     /// Tags of all resources, the four of the facts included.
     pub tags: BTreeMap<String, String>,
 }

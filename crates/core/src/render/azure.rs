@@ -111,6 +111,7 @@ pub fn tfvars(profile: &Profile, placement: &Placement<'_>) -> Value {
             "expander": settings.expander,
             "max_node_provisioning_time": minutes(settings.max_node_provision_time),
         })),
+        "authorized_ip_ranges": profile.azure.authorized_ip_ranges,
         "tags": tags,
     })
 }

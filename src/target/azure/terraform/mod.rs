@@ -25,9 +25,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Failure, Kind, OrFail as _};
 
-/// The oldest Terraform that the module works with, and the first that it was not made for.
-const OLDEST: (u32, u32) = (1, 9);
-const TOO_NEW: u32 = 2;
+/// The oldest Terraform that the module works with.
+pub const OLDEST: (u32, u32) = (1, 9);
+/// The first major version that the module was not made for.
+pub const TOO_NEW: u32 = 2;
 
 /// How often a running Terraform is looked at.
 const LOOK: Duration = Duration::from_millis(25);
