@@ -1,6 +1,7 @@
 //! The azure target against a fake of Azure: the ARM client, preflight, Terraform's driver, cleanup.
 
 mod arm;
+mod azurerm;
 mod backing;
 mod common;
 mod end_to_end;
@@ -8,4 +9,5 @@ mod leftovers;
 mod module;
 mod preflight;
 mod prices;
+mod schema;
 mod terraform;
