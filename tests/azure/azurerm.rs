@@ -213,6 +213,7 @@ fn login(tenant: &str, tls: &OverTls, dir: &Path) -> Vec<(&'static str, String)>
 struct Life {
     dir: tempfile::TempDir,
     fake: FakeAzure,
+    tools: Tools,
     terraform: Terraform,
 }
 
@@ -230,16 +231,30 @@ impl Life {
         let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let silent: Progress = Arc::new(|_: &str| {});
         let at = dir.path().to_owned();
-        let terraform = Terraform::new(tools.terraform, at, variables, CancellationToken::new(), silent);
+        let terraform = Terraform::new(tools.terraform.clone(), at, variables, CancellationToken::new(), silent);
         terraform.init().await.unwrap_or_else(|failure| panic!("{failure}"));
-        Some(Self { dir, fake, terraform })
+        Some(Self { dir, fake, tools, terraform })
     }
 
     async fn plan(&self, destroy: bool) -> (Plan, bool) {
         let planned = self.terraform.plan(destroy, &Prices::committed()).await;
         let planned = planned.unwrap_or_else(|failure| panic!("{failure}\n{}", self.asked()));
-        assert_eq!(planned.drift, Vec::<String>::new(), "nobody else changes anything");
+        assert_eq!(planned.drift, Vec::<String>::new(), "nobody else changes anything: {}", self.drift());
         (planned.plan, planned.changes)
+    }
+
+    /// What the plan says that others have changed.
+    fn drift(&self) -> String {
+        let plan: Value = serde_json::from_str(&self.tools.run(self.dir.path(), &["show", "-json", "plan.tfplan"]))
+            .expect("it is JSON");
+        let drift = plan["resource_drift"].as_array().into_iter().flatten();
+        let one = |one: &Value| {
+            let (before, after) = (&one["change"]["before"], &one["change"]["after"]);
+            let names = after.as_object().into_iter().flatten().filter(|(name, value)| before[*name] != **value);
+            let all: Vec<String> = names.map(|(name, value)| format!("{name}: {} -> {value}", before[name])).collect();
+            format!("{}: {}", one["address"], all.join(", "))
+        };
+        drift.map(one).collect::<Vec<_>>().join("\n")
     }
 
     async fn apply(&self) {
