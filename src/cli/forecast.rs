@@ -1,4 +1,5 @@
-//! `democtl forecast`: the suite, or days of traffic, in virtual time; exit 99 when a threshold fails.
+//! `democtl forecast`: the suite, or days of traffic, in virtual time; exit 99 when a threshold fails. Beside a recorded
+//! run it compares and judges nothing.
 
 use std::num::NonZero;
 
@@ -9,12 +10,14 @@ use democtl_core::{
     verdict::Verdict,
 };
 
-use super::{SetArgs, Settings};
+use super::{SetArgs, Settings, runs};
 use crate::{
     environment::Request,
     failure::{Failure, Kind},
     report::{
+        against::{self, Against},
         forecast::{self, ForecastSummary, Seeds},
+        recorded::{self, Recorded},
         summary::RunSummary,
     },
     target::Target,
@@ -22,11 +25,14 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(super) struct ForecastArgs {
-    /// A built-in profile's name or a file's path
-    #[arg(default_value = "m3demo2", env = "DEMOCTL_PROFILE", value_name = "PROFILE")]
-    profile: String,
+    /// A built-in profile's name or a file's path [default: m3demo2; with --against the run's own]
+    #[arg(env = "DEMOCTL_PROFILE", value_name = "PROFILE")]
+    profile: Option<String>,
     #[command(flatten)]
     sets: SetArgs,
+    /// Put the forecast beside a recorded run, with its seed and speed: a run's directory or id; exit 0 whatever differs
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["test", "seed", "seeds", "speed", "any_phase", "fault", "day", "month"])]
+    against: Option<String>,
     /// Only this test; may be repeated
     #[arg(long, value_name = "NAME")]
     test: Vec<String>,
@@ -62,7 +68,11 @@ fn parse_share(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn run(args: ForecastArgs, settings: &Settings) -> Result<(), Failure> {
-    let (_, profile) = Request::resolve(&args.profile, args.sets.set, Target::Local, args.speed, args.seed)?;
+    if let Some(run) = &args.against {
+        return beside(run, args.profile.as_deref(), args.sets.set, settings);
+    }
+    let name = args.profile.as_deref().unwrap_or("m3demo2");
+    let (_, profile) = Request::resolve(name, args.sets.set, Target::Local, args.speed, args.seed)?;
     let options = Options {
         tests: args.test,
         seed: args.seed,
@@ -88,6 +98,32 @@ pub(super) fn run(args: ForecastArgs, settings: &Settings) -> Result<(), Failure
     let summary = ForecastSummary { run: first, seeds, events };
     settings.result(&summary, || forecast::human(&summary, settings.style))?;
     judge(&summary, args.probability)
+}
+
+/// A recorded run and its forecast side by side.
+fn beside(run: &str, profile: Option<&str>, sets: Vec<(String, String)>, settings: &Settings) -> Result<(), Failure> {
+    let dir = runs::require(Some(run), None, settings)?;
+    let recorded = Recorded::read(&dir)?;
+    let request = recorded::request(&dir)?;
+    let profile = match profile {
+        Some(name) => Request::resolve(name, sets, Target::Local, request.speed, request.seed)?.1,
+        None => Request { sets: [request.sets.clone(), sets].concat(), ..request.clone() }.profile()?,
+    };
+    if recorded.tests.is_empty() {
+        return Err(Failure::msg(Kind::Usage, format!("no test of the run {} has ended", dir.display()))
+            .hint("democtl explain tells how far it came"));
+    }
+    let options = Options {
+        tests: recorded.tests.iter().map(|test| test.name.clone()).collect(),
+        seed: request.seed,
+        speed: request.speed,
+        settle: recorded.settled(),
+        ..Options::default()
+    };
+    let forecast = sim::forecast(&profile, &options).map_err(|error| refused(&error, &profile))?;
+    let sim = Recorded { profile, events: forecast.events.clone(), tests: forecast.tests.clone() };
+    let against = Against::new(dir.display().to_string(), &recorded, sim, &options, &forecast);
+    settings.result(&against, || against::human(&against, settings.style))
 }
 
 fn one(profile: &Profile, options: &Options) -> Result<(RunSummary, Vec<democtl_core::event::Event>), Failure> {

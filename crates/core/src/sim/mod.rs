@@ -23,6 +23,7 @@ mod sources;
 use std::{collections::BTreeSet, time::Duration};
 
 use agenda::{Agenda, Happening, Nanos, nanos};
+pub(crate) use app::BATCH_HANDLING;
 use app::Store;
 use book::Book;
 use cluster::{Phase, Pod, Workload, daemons};
@@ -31,8 +32,10 @@ use fluid::Flow;
 pub use fluid::{TrafficForecast, TrafficStep, traffic};
 use load::Load;
 use machines::{Machine, PoolState, Scanner};
-use monitoring::{Monitoring, SYNC};
+use monitoring::Monitoring;
+pub(crate) use monitoring::SYNC;
 use route::Counter;
+pub(crate) use route::{Backend, HANDLING, NETWORK};
 pub use scaling::TriggerFailure;
 
 use crate::{
@@ -40,6 +43,7 @@ use crate::{
     event::{Event, Fact},
     profile::{Profile, Role, Web},
     random::Random,
+    render::{self, Boots, NodePool},
     suite::Test,
     timeline::Moment,
     verdict::{TestResult, Verdict},
@@ -170,6 +174,8 @@ struct World<'a> {
     machines: Vec<Machine>,
     machine_numbers: u32,
     pools: Vec<PoolState>,
+    /// The same pools' nodes.
+    shapes: Vec<NodePool>,
     daemons: Vec<schedule::Pod>,
     budgets: Vec<(usize, Selector)>,
     scanner: Option<Scanner>,
@@ -180,7 +186,7 @@ struct World<'a> {
     /// Choice of endpoints.
     random: Random,
     /// Boot times of machines.
-    boots: Random,
+    boots: Boots,
     /// The scheduler's choice among equals.
     placement: Random,
     image_pull: Duration,
@@ -261,6 +267,7 @@ impl<'a> World<'a> {
             machines: Vec::new(),
             machine_numbers: 0,
             pools: profile.pools.iter().map(|_| PoolState::default()).collect(),
+            shapes: render::node_pools(profile),
             daemons: daemons(),
             budgets,
             scanner: profile.autoscaler.as_ref().map(|settings| Scanner::new(settings, seed)),
@@ -269,7 +276,7 @@ impl<'a> World<'a> {
             load: None,
             counters: Vec::new(),
             random: Random::new(seed, "endpoints", 0),
-            boots: Random::new(seed, "machines", 0),
+            boots: Boots::new(seed),
             placement: Random::new(seed, "placement", 0),
             image_pull: profile.local.image_pull,
             short_until: 0,
@@ -410,6 +417,7 @@ impl<'a> World<'a> {
 
     fn begin(&mut self) {
         self.origin = Some(self.now);
+        self.tell_autoscalers();
         self.tell(Fact::RunStarted {
             environment: "forecast".to_owned(),
             profile: self.profile.name.clone(),
