@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 
 use democtl_core::{
+    event::Event,
+    explain::Recording,
     fidelity::{Counted, CurvePair, Fidelity, Pair, TestPair, Verdicts, compare},
+    profile::Profile,
     sim::{Forecast, Options},
     timeline::Moment,
 };
@@ -32,8 +35,10 @@ pub struct Against {
     pub forecast: String,
     /// Durations were divided by this.
     pub speed: f64,
-    /// Seed of every draw.
+    /// The run's seed, and the first of the forecast's.
     pub seed: u64,
+    /// How many seeds were forecast.
+    pub seeds: usize,
     /// Figures and curves.
     #[serde(flatten)]
     pub fidelity: Fidelity,
@@ -41,25 +46,31 @@ pub struct Against {
     pub cost: CostPair,
     /// What a reader must know besides.
     pub notes: Vec<String>,
+    /// The timeline of the first seed's forecast.
+    pub events: Vec<Event>,
 }
 
 impl Against {
-    /// Puts a forecast beside the recorded run.
-    pub fn new(run: String, recorded: &Recorded, sim: Recorded, options: &Options, forecast: &Forecast) -> Self {
+    /// Puts forecasts of a profile by several seeds beside the recorded run.
+    pub fn new(run: String, recorded: &Recorded, profile: &Profile, options: &Options, forecasts: &[Forecast]) -> Self {
         let measured = Cost::of(&recorded.profile, &Moment::of(&recorded.events));
-        let foreseen = Cost::of(&sim.profile, &forecast.after);
+        let foreseen: Vec<Cost> = forecasts.iter().map(|forecast| Cost::of(profile, &forecast.after)).collect();
+        let mut recordings = Vec::new();
+        for Forecast { events, tests, .. } in forecasts {
+            recordings.push(Recording { profile, events, tests });
+        }
+        let pair = |of: fn(&Cost) -> f64| Pair::new(of(&measured), foreseen.iter().map(of));
         Self {
             run,
             profile: recorded.profile.name.clone(),
+            forecast: profile.name.clone(),
             speed: options.speed,
             seed: options.seed,
-            fidelity: compare(&recorded.recording(), &sim.recording()),
-            cost: CostPair {
-                run_usd: Pair::new(measured.run_usd, foreseen.run_usd),
-                monthly_usd: Pair::new(measured.monthly_usd, foreseen.monthly_usd),
-            },
-            notes: forecast.notes.clone(),
-            forecast: sim.profile.name,
+            seeds: forecasts.len(),
+            fidelity: compare(&recorded.recording(), &recordings),
+            cost: CostPair { run_usd: pair(|cost| cost.run_usd), monthly_usd: pair(|cost| cost.monthly_usd) },
+            notes: forecasts.first().map(|forecast| forecast.notes.clone()).unwrap_or_default(),
+            events: forecasts.first().map(|forecast| forecast.events.clone()).unwrap_or_default(),
         }
     }
 }
@@ -77,7 +88,9 @@ fn difference(pair: &Pair) -> String {
 fn row(text: &mut String, name: &str, pair: &Pair, digits: usize, unit: &str) {
     let value = |value: f64| format!("{value:.digits$}{unit}");
     let (measured, forecast) = (value(pair.measured), value(pair.forecast));
-    let _ = writeln!(text, "    {name:20} {measured:>12} {forecast:>12} {:>10}", difference(pair));
+    let (least, most) = pair.range;
+    let range = if most > least { format!("  ({} to {})", value(least), value(most)) } else { String::new() };
+    let _ = writeln!(text, "    {name:20} {measured:>12} {forecast:>12} {:>10}{range}", difference(pair));
 }
 
 fn test(text: &mut String, test: &TestPair, style: Style) {
@@ -112,12 +125,13 @@ fn curve(text: &mut String, curve: &CurvePair) {
 pub fn human(against: &Against, style: Style) -> String {
     let fidelity = &against.fidelity;
     let mut text = format!(
-        "forecast of {} against {} (profile {}, speed {}, seed {})\n  suite: {}\n",
+        "forecast of {} against {} (profile {}, speed {}, seed {}{})\n  suite: {}\n",
         style.paint("1", &against.forecast),
         against.run,
         against.profile,
         against.speed,
         against.seed,
+        if against.seeds > 1 { format!("; medians of {} seeds", against.seeds) } else { String::new() },
         verdicts(&fidelity.verdict, style)
     );
     let _ = writeln!(text, "    {:20} {:>12} {:>12} {:>10}", "", "measured", "forecast", "difference");

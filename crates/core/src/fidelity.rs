@@ -5,12 +5,15 @@
 //! says how many decisions it came too early or too late. A step that only one curve takes counts for as long as it
 //! stands.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::{
+    event::{Event, Fact},
     explain::{Recording, track::Track},
     sim::SYNC,
-    verdict::{TestResult, Verdict},
+    verdict::{Figures, TestResult, Verdict},
 };
 
 /// A figure on both sides.
@@ -18,34 +21,49 @@ use crate::{
 pub struct Pair {
     /// Of the run.
     pub measured: f64,
-    /// Of the forecast.
+    /// Of the forecast: the median of its seeds.
     pub forecast: f64,
     /// By how much the forecast is above it, as a share of it; none where it was 0 and the forecast is not.
     pub difference: Option<f64>,
+    /// Least and greatest of the seeds.
+    pub range: (f64, f64),
 }
 
 impl Pair {
-    /// Both sides of a figure.
-    pub fn new(measured: f64, forecast: f64) -> Self {
+    /// Both sides of a figure; there is at least one forecast.
+    pub fn new(measured: f64, forecasts: impl IntoIterator<Item = f64>) -> Self {
+        let mut sorted: Vec<f64> = forecasts.into_iter().collect();
+        sorted.sort_by(f64::total_cmp);
+        let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
+        let last = sorted.len().saturating_sub(1);
+        let forecast = f64::midpoint(at(last / 2), at(sorted.len() / 2));
         let difference = if measured.abs() > 0.0 {
             Some(forecast / measured - 1.0)
         } else {
             (forecast.abs() <= 0.0).then_some(0.0)
         };
-        Self { measured, forecast, difference }
+        Self { measured, forecast, difference, range: (at(0), at(last)) }
     }
 }
 
 /// A verdict on both sides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Verdicts {
     /// Of the run.
     pub measured: Verdict,
-    /// Of the forecast.
+    /// Of the forecast: that of most seeds.
     pub forecast: Verdict,
+    /// Share of the seeds that pass.
+    pub passed: f64,
 }
 
 impl Verdicts {
+    fn new(measured: Verdict, forecasts: &[Verdict]) -> Self {
+        let passed = forecasts.iter().filter(|verdict| **verdict == Verdict::Pass).count();
+        let passed = passed as f64 / forecasts.len().max(1) as f64;
+        Self { measured, forecast: if passed > 0.5 { Verdict::Pass } else { Verdict::Fail }, passed }
+    }
+
     /// Whether both are the same.
     pub fn agree(&self) -> bool {
         self.measured == self.forecast
@@ -72,16 +90,17 @@ pub struct TestPair {
 }
 
 impl TestPair {
-    fn new(measured: &TestResult, forecast: &TestResult) -> Self {
-        let (run, sim) = (&measured.total, &forecast.total);
+    fn new(measured: &TestResult, forecasts: &[&TestResult]) -> Self {
+        let pair = |of: fn(&Figures) -> f64| Pair::new(of(&measured.total), forecasts.iter().map(|test| of(&test.total)));
+        let verdicts: Vec<Verdict> = forecasts.iter().map(|test| test.verdict).collect();
         Self {
             name: measured.name.clone(),
-            verdict: Verdicts { measured: measured.verdict, forecast: forecast.verdict },
-            requests: Pair::new(run.requests as f64, sim.requests as f64),
-            failed: Pair::new(run.failed as f64, sim.failed as f64),
-            p50_ms: Pair::new(run.p50_ms, sim.p50_ms),
-            p95_ms: Pair::new(run.p95_ms, sim.p95_ms),
-            p99_ms: Pair::new(run.p99_ms, sim.p99_ms),
+            verdict: Verdicts::new(measured.verdict, &verdicts),
+            requests: pair(|total| total.requests as f64),
+            failed: pair(|total| total.failed as f64),
+            p50_ms: pair(|total| total.p50_ms),
+            p95_ms: pair(|total| total.p95_ms),
+            p99_ms: pair(|total| total.p99_ms),
         }
     }
 }
@@ -132,17 +151,21 @@ pub struct Fidelity {
     pub curves: Vec<CurvePair>,
 }
 
-/// Puts a forecast beside the run that it forecasts. Time counts from the beginning of each.
-pub fn compare(measured: &Recording<'_>, forecast: &Recording<'_>) -> Fidelity {
+/// Puts forecasts that differ by their seeds beside the run that they forecast. Time counts from the beginning of each.
+pub fn compare(measured: &Recording<'_>, forecasts: &[Recording<'_>]) -> Fidelity {
     let pair = |run: &TestResult| {
-        let same = forecast.tests.iter().find(|test| test.name == run.name)?;
-        Some(TestPair::new(run, same))
+        let same = |forecast: &Recording<'_>| forecast.tests.iter().position(|test| test.name == run.name);
+        let tests: Option<Vec<&TestResult>> =
+            forecasts.iter().map(|forecast| Some(&forecast.tests[same(forecast)?])).collect();
+        Some(TestPair::new(run, &tests?))
     };
-    let (run, sim) = (Track::of(measured), Track::of(forecast));
-    let end_s = run.length_s().max(sim.length_s());
+    let run = Track::of(measured);
+    let sims: Vec<Track<'_>> = forecasts.iter().map(Track::of).collect();
+    let end_s = sims.iter().map(Track::length_s).fold(run.length_s(), f64::max);
     let both = |subject: &str, counted: Counted| {
         let curve = |track: &Track<'_>| Curve::of(track, subject, counted, end_s);
-        Curve::pair(&curve(&run), &curve(&sim), subject, counted, end_s)
+        let middle = Curve::median(&sims.iter().map(curve).collect::<Vec<_>>());
+        Curve::pair(&curve(&run), &middle, subject, counted, end_s)
     };
     let mut curves = Vec::new();
     for workload in &measured.profile.workloads {
@@ -150,15 +173,24 @@ pub fn compare(measured: &Recording<'_>, forecast: &Recording<'_>) -> Fidelity {
         curves.push(both(&workload.name, Counted::Ready));
     }
     curves.push(both("nodes", Counted::Nodes));
-    let verdict = |tests: &[TestResult]| {
-        let failed = tests.iter().any(|test| test.verdict == Verdict::Fail);
+    let verdict = |recording: &Recording<'_>| {
+        let failed = recording.tests.iter().any(|test| test.verdict == Verdict::Fail);
         if failed { Verdict::Fail } else { Verdict::Pass }
     };
     Fidelity {
-        verdict: Verdicts { measured: verdict(measured.tests), forecast: verdict(forecast.tests) },
+        verdict: Verdicts::new(verdict(measured), &forecasts.iter().map(verdict).collect::<Vec<_>>()),
         tests: measured.tests.iter().filter_map(pair).collect(),
         curves,
     }
+}
+
+/// How long before a recorded run's beginning its autoscalers had last synced: where in its round the run found them.
+pub fn sync_phase(events: &[Event]) -> Option<Duration> {
+    let begun_s = events.iter().find(|event| matches!(event.fact, Fact::RunStarted { .. }))?.at_s;
+    let is_first = |event: &&Event| event.at_s > begun_s && matches!(event.fact, Fact::Sync { .. });
+    let after_s = events.iter().find(is_first)?.at_s - begun_s;
+    let period_s = SYNC.as_secs_f64();
+    Some(Duration::from_secs_f64(period_s - after_s % period_s))
 }
 
 /// A count over time: what it was since each moment, the first at 0.
@@ -185,6 +217,21 @@ impl Curve {
             }
         }
         Self(curve)
+    }
+
+    /// At each moment the median of several.
+    fn median(curves: &[Self]) -> Self {
+        let mut moments: Vec<f64> = curves.iter().flat_map(|curve| &curve.0).map(|(at_s, _)| *at_s).collect();
+        moments.sort_by(f64::total_cmp);
+        moments.dedup();
+        let middle = |at_s: f64| {
+            let mut values: Vec<f64> = curves.iter().map(|curve| curve.at(at_s)).collect();
+            values.sort_by(f64::total_cmp);
+            (at_s, values[values.len() / 2])
+        };
+        let mut steps: Vec<(f64, f64)> = moments.into_iter().map(middle).collect();
+        steps.dedup_by(|next, before| next.1.total_cmp(&before.1).is_eq());
+        Self(steps)
     }
 
     fn at(&self, at_s: f64) -> f64 {
@@ -216,8 +263,8 @@ impl Curve {
         CurvePair {
             subject: subject.to_owned(),
             counted,
-            mean: Pair::new(mean(measured), mean(forecast)),
-            greatest: Pair::new(measured.greatest(), forecast.greatest()),
+            mean: Pair::new(mean(measured), [mean(forecast)]),
+            greatest: Pair::new(measured.greatest(), [forecast.greatest()]),
             measured_steps,
             forecast_steps,
             area_s,
@@ -262,8 +309,35 @@ mod tests {
 
     #[test]
     fn a_difference_is_a_share_of_what_was_measured() {
-        assert_eq!(Pair::new(0.0, 0.0).difference, Some(0.0));
-        assert_eq!(Pair::new(0.0, 1.0).difference, None);
-        assert_eq!(Pair::new(200.0, 150.0).difference, Some(-0.25));
+        assert_eq!(Pair::new(0.0, [0.0]).difference, Some(0.0));
+        assert_eq!(Pair::new(0.0, [1.0]).difference, None);
+        assert_eq!(Pair::new(200.0, [150.0]).difference, Some(-0.25));
+        let seeds = Pair::new(200.0, [400.0, 100.0, 150.0, 200.0]);
+        assert_eq!((seeds.forecast, seeds.difference, seeds.range), (175.0, Some(-0.125), (100.0, 400.0)));
+    }
+
+    #[test]
+    fn the_median_of_curves_takes_a_step_when_most_of_them_have() {
+        let late = |at_s: f64| Curve(vec![(0.0, 2.0), (at_s, 10.0)]);
+        assert_eq!(Curve::median(&[late(50.0), late(20.0), late(30.0)]), late(30.0));
+        let alone = Curve(vec![(0.0, 2.0), (5.0, 3.0), (9.0, 2.0)]);
+        assert_eq!(Curve::median(&[alone, Curve(vec![(0.0, 2.0)]), Curve(vec![(0.0, 2.0)])]).0, [(0.0, 2.0)]);
+    }
+
+    #[test]
+    fn a_run_finds_its_autoscalers_somewhere_in_their_round() {
+        let event = |at_s: f64, fact: Fact| Event { id: 1, at_s, time: String::new(), cause: None, fact };
+        let sync = || Fact::Sync {
+            workload: "web".into(),
+            replicas: 2,
+            desired: 2,
+            metrics: Vec::new(),
+            conditions: Vec::new(),
+        };
+        let begin = || Fact::RunStarted { environment: String::new(), profile: String::new(), speed: 15.0 };
+        // The first one is what the observer found when it began to look; the next two syncs changed nothing.
+        let events = [event(1.0, sync()), event(2.0, begin()), event(42.0, sync())];
+        assert_eq!(sync_phase(&events), Some(Duration::from_secs(5)));
+        assert_eq!(sync_phase(&events[..2]), None);
     }
 }

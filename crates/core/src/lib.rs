@@ -9,6 +9,7 @@ pub mod calibrate;
 pub mod capacity;
 pub mod catalog;
 pub mod cost;
+pub mod draws;
 pub mod event;
 pub mod explain;
 pub mod fidelity;

@@ -8,8 +8,9 @@ use std::{
 
 use democtl_core::{
     autoscale::nodes::Group,
+    draws::Boots,
     profile::Resources,
-    render::{Boots, NodePool, POOL_LABEL},
+    render::{NodePool, POOL_LABEL},
 };
 use serde_json::{Value, json};
 
@@ -115,7 +116,7 @@ impl Cloud {
                 .map(|_| {
                     let number = state.number(&pool.name);
                     state.booting.entry(pool.name.clone()).or_default().insert(pool.machine(number));
-                    (number, state.boots.delay(least, most))
+                    (number, state.boots.next(least, most))
                 })
                 .collect()
         };

@@ -1,13 +1,12 @@
 //! Node pools as plain data, for what makes nodes itself: the local cluster and the forecast.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     autoscale::schedule::{self, Node, Taint},
     profile::{PoolMode, Profile, Resources},
-    random::Random,
 };
 
 /// The label that AKS gives to the nodes of a pool.
@@ -125,23 +124,6 @@ fn base36(mut number: u32) -> String {
     digits.iter().map(|digit| char::from(*digit)).collect()
 }
 
-/// How long machines take from being asked for to a ready node: one draw each, the same of a seed wherever it is drawn.
-#[derive(Debug, Clone)]
-pub struct Boots(Random);
-
-impl Boots {
-    /// The draws of a seed.
-    pub fn new(seed: u64) -> Self {
-        Self(Random::new(seed, "machines", 0))
-    }
-
-    /// The next machine's, between both ends.
-    pub fn delay(&mut self, least: Duration, most: Duration) -> Duration {
-        let nanos = |duration: Duration| duration.as_nanos() as u64;
-        Duration::from_nanos(self.0.between(nanos(least), nanos(most.max(least))))
-    }
-}
-
 /// The profile's pools, in its order.
 pub fn node_pools(profile: &Profile) -> Vec<NodePool> {
     profile
@@ -179,18 +161,5 @@ mod tests {
         let labels = pool.node_labels(4);
         assert_eq!(labels["topology.kubernetes.io/zone"], format!("{}-2", profile.azure.location));
         assert_eq!(labels["kubernetes.io/hostname"], pool.machine(4));
-    }
-
-    #[test]
-    fn boots_of_a_seed_are_the_same_and_within_their_range() {
-        let (least, most) = (Duration::from_secs(120), Duration::from_secs(300));
-        let draw = |seed| {
-            let mut boots = Boots::new(seed);
-            [(); 20].map(|()| boots.delay(least, most))
-        };
-        assert_eq!(draw(1), draw(1));
-        assert_ne!(draw(1), draw(2));
-        assert!(draw(3).iter().all(|delay| (least..=most).contains(delay)));
-        assert_eq!(Boots::new(1).delay(most, least), most, "a range that ends before it begins is its beginning");
     }
 }

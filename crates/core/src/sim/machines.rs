@@ -321,7 +321,7 @@ impl World<'_> {
         self.pools[pool].target = to;
         let (least, most) = (self.profile.local.vm_delay_min, self.profile.local.vm_delay_max);
         for _ in from..to {
-            let delay = self.boots.delay(least, most);
+            let delay = self.boots.next(least, most);
             let at = self.now + self.real(delay);
             let number = self.pools[pool].number();
             self.pools[pool].booting.insert(number);

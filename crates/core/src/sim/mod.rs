@@ -40,10 +40,11 @@ pub use scaling::TriggerFailure;
 
 use crate::{
     autoscale::schedule::{self, Cluster, Selector},
+    draws::Boots,
     event::{Event, Fact},
     profile::{Profile, Role, Web},
     random::Random,
-    render::{self, Boots, NodePool},
+    render::{self, NodePool},
     suite::Test,
     timeline::Moment,
     verdict::{TestResult, Verdict},
@@ -65,11 +66,21 @@ pub struct Options {
     /// The autoscaler's syncs stand in no relation to the run's beginning. A fresh environment, which is the other case,
     /// is ready when a sync has raised its workloads to their least replicas, and the run begins then.
     pub any_phase: bool,
+    /// So long before the run's beginning the last sync was, where that is known.
+    pub phase: Option<Duration>,
+    /// Seed of what a real run draws as well, users' pauses and machines' boots, where it is another one.
+    pub run_seed: Option<u64>,
+}
+
+impl Options {
+    fn run_seed(&self) -> u64 {
+        self.run_seed.unwrap_or(self.seed)
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tests: Vec::new(), seed: 1, speed: 1.0, settle: true, faults: Vec::new(), any_phase: false }
+        Self { tests: Vec::new(), seed: 1, speed: 1.0, settle: true, faults: Vec::new(), any_phase: false, phase: None, run_seed: None }
     }
 }
 
@@ -276,7 +287,7 @@ impl<'a> World<'a> {
             load: None,
             counters: Vec::new(),
             random: Random::new(seed, "endpoints", 0),
-            boots: Boots::new(seed),
+            boots: Boots::new(options.run_seed()),
             placement: Random::new(seed, "placement", 0),
             image_pull: profile.local.image_pull,
             short_until: 0,
@@ -334,6 +345,9 @@ impl<'a> World<'a> {
 
     /// When the run begins.
     fn first_moment(&self) -> Nanos {
+        if let Some(phase) = self.options.phase {
+            return self.first_sync + self.real(WARM_UP) + self.real(phase);
+        }
         let mut random = Random::new(self.options.seed, "launch", 0);
         let launch = random.between(LAUNCH.0, LAUNCH.1);
         if self.options.any_phase {
