@@ -126,8 +126,9 @@ fn beside(run: &str, args: &ForecastArgs, settings: &Settings) -> Result<(), Fai
         ..Options::default()
     };
     let count = args.seeds.map_or(1, NonZero::get);
-    let forecasts =
-        seeds(&options, 0..count, |options| sim::forecast(&profile, options).map_err(|error| refused(&error, &profile)))?;
+    let forecasts = seeds(&options, 0..count, |options| {
+        sim::forecast(&profile, options).map_err(|error| refused(&error, &profile))
+    })?;
     let against = Against::new(dir.display().to_string(), &recorded, &profile, &options, &forecasts);
     settings.result(&against, || against::human(&against, settings.style))
 }

@@ -131,7 +131,7 @@ pub fn human(against: &Against, style: Style) -> String {
         against.profile,
         against.speed,
         against.seed,
-        if against.seeds > 1 { format!("; medians of {} seeds", against.seeds) } else { String::new() },
+        if against.seeds > 1 { format!("; means of {} seeds", against.seeds) } else { String::new() },
         verdicts(&fidelity.verdict, style)
     );
     let _ = writeln!(text, "    {:20} {:>12} {:>12} {:>10}", "", "measured", "forecast", "difference");

@@ -23,10 +23,7 @@ pub struct Calibration {
 fn line(fit: &Fit) -> String {
     let fitted = fit.fitted.as_deref().unwrap_or("-");
     let difference = fit.difference.map_or_else(String::new, |share| format!("{:+.1} %", 100.0 * share));
-    format!(
-        "  {:32} {:>10} {fitted:>10} {difference:>9} {:>8}  {}",
-        fit.path, fit.assumed, fit.samples, fit.basis
-    )
+    format!("  {:32} {:>10} {fitted:>10} {difference:>9} {:>8}  {}", fit.path, fit.assumed, fit.samples, fit.basis)
 }
 
 /// For people: a table, then the profile's text where it is not written elsewhere.

@@ -3,7 +3,11 @@
 use std::{fs, io::ErrorKind, path::Path};
 
 use democtl_core::{
-    event::{Event, Fact}, explain::Recording, profile::Profile, verdict::TestResult};
+    event::{Event, Fact},
+    explain::Recording,
+    profile::Profile,
+    verdict::TestResult,
+};
 
 use crate::{
     environment::{REQUEST_FILE, Request},

@@ -7,11 +7,7 @@ use democtl_core::{
     render::NodePool,
     units::{Bytes, Millicores},
 };
-use democtl_local::{
-    ServeError,
-    config::Config,
-    server::serve_until,
-};
+use democtl_local::{ServeError, config::Config, server::serve_until};
 use kube::{
     Client,
     config::{KubeConfigOptions, Kubeconfig},

@@ -70,7 +70,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("democtl")
     parser.add_argument("runs", type=pathlib.Path)
-    parser.add_argument("--seeds", type=int, default=9)
+    parser.add_argument("--seeds", type=int, default=15)
     args = parser.parse_args()
     runs = sorted(path.parent for path in args.runs.glob("*/run") if not path.parent.name.endswith(".partial"))
     if not runs:

@@ -21,7 +21,7 @@ use crate::{
 pub struct Pair {
     /// Of the run.
     pub measured: f64,
-    /// Of the forecast: the median of its seeds.
+    /// Of the forecast: the mean of its seeds.
     pub forecast: f64,
     /// By how much the forecast is above it, as a share of it; none where it was 0 and the forecast is not.
     pub difference: Option<f64>,
@@ -36,12 +36,9 @@ impl Pair {
         sorted.sort_by(f64::total_cmp);
         let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
         let last = sorted.len().saturating_sub(1);
-        let forecast = f64::midpoint(at(last / 2), at(sorted.len() / 2));
-        let difference = if measured.abs() > 0.0 {
-            Some(forecast / measured - 1.0)
-        } else {
-            (forecast.abs() <= 0.0).then_some(0.0)
-        };
+        let forecast = sorted.iter().sum::<f64>() / sorted.len() as f64;
+        let difference =
+            if measured.abs() > 0.0 { Some(forecast / measured - 1.0) } else { (forecast.abs() <= 0.0).then_some(0.0) };
         Self { measured, forecast, difference, range: (at(0), at(last)) }
     }
 }
@@ -91,7 +88,8 @@ pub struct TestPair {
 
 impl TestPair {
     fn new(measured: &TestResult, forecasts: &[&TestResult]) -> Self {
-        let pair = |of: fn(&Figures) -> f64| Pair::new(of(&measured.total), forecasts.iter().map(|test| of(&test.total)));
+        let pair =
+            |of: fn(&Figures) -> f64| Pair::new(of(&measured.total), forecasts.iter().map(|test| of(&test.total)));
         let verdicts: Vec<Verdict> = forecasts.iter().map(|test| test.verdict).collect();
         Self {
             name: measured.name.clone(),
@@ -313,7 +311,7 @@ mod tests {
         assert_eq!(Pair::new(0.0, [1.0]).difference, None);
         assert_eq!(Pair::new(200.0, [150.0]).difference, Some(-0.25));
         let seeds = Pair::new(200.0, [400.0, 100.0, 150.0, 200.0]);
-        assert_eq!((seeds.forecast, seeds.difference, seeds.range), (175.0, Some(-0.125), (100.0, 400.0)));
+        assert_eq!((seeds.forecast, seeds.difference, seeds.range), (212.5, Some(0.0625), (100.0, 400.0)));
     }
 
     #[test]

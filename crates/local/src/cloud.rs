@@ -66,8 +66,7 @@ impl Cloud {
                 .filter(|node| node["metadata"]["labels"][POOL_LABEL] == pool.name)
                 .filter_map(|node| node["metadata"]["name"].as_str())
                 .collect();
-            let greatest =
-                here.iter().filter_map(|name| NodePool::number_of(name)).max();
+            let greatest = here.iter().filter_map(|name| NodePool::number_of(name)).max();
             let count = (here.len() as u32).max(pool.count);
             {
                 let mut state = self.lock();

@@ -80,7 +80,16 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tests: Vec::new(), seed: 1, speed: 1.0, settle: true, faults: Vec::new(), any_phase: false, phase: None, run_seed: None }
+        Self {
+            tests: Vec::new(),
+            seed: 1,
+            speed: 1.0,
+            settle: true,
+            faults: Vec::new(),
+            any_phase: false,
+            phase: None,
+            run_seed: None,
+        }
     }
 }
 

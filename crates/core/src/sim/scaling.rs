@@ -17,8 +17,8 @@ use super::{
 use crate::{
     autoscale::{
         hpa::{
-            Behavior, Condition, Config, Container, ContainerUsage, CurrentMetric, Input, Metric, Observed, Pod as Seen,
-            PodMetric, Scale, State, Status, Target, default_behavior, reconcile,
+            Behavior, Condition, Config, Container, ContainerUsage, CurrentMetric, Input, Metric, Observed,
+            Pod as Seen, PodMetric, Scale, State, Status, Target, default_behavior, reconcile,
         },
         keda::{self, Cron, Observation, Source, Trigger},
     },

@@ -81,7 +81,9 @@ mod tests {
     fn lesser_and_equal_pods_cannot_take_the_room_and_greater_ones_can() {
         let first = Pod { nominated_node: Some("one".into()), ..pod("first", 800, 100) };
         let mut cluster = one_node(Vec::new());
-        for (other, takes) in [(pod("greater", 800, 200), true), (pod("equal", 800, 100), false), (pod("lesser", 300, 0), false)] {
+        for (other, takes) in
+            [(pod("greater", 800, 200), true), (pod("equal", 800, 100), false), (pod("lesser", 300, 0), false)]
+        {
             let mut nominated = Nominated::new([&first, &other]);
             nominated.before(&mut cluster, &other);
             assert_eq!(fits(&cluster, &other), takes, "{}", other.name);
