@@ -110,7 +110,7 @@ impl Stage {
         self.variables.extend(variables);
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let dirs = self.programs.iter().filter_map(|program| program.parent()).map(Path::to_owned);
         let search = dirs.chain([PathBuf::from("/usr/bin"), PathBuf::from("/bin")]);
         let mut command = Command::new(env!("CARGO_BIN_EXE_democtl"));
@@ -132,7 +132,7 @@ impl Stage {
     }
 
     /// Runs to the end beside the fake.
-    async fn run(&self, arguments: &[&str]) -> Outcome {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Outcome {
         let mut command = self.command(arguments);
         let output = tokio::task::spawn_blocking(move || command.output()).await.expect("it is not cancelled");
         let output = output.expect("the binary starts");
@@ -164,10 +164,10 @@ impl Stage {
         assert!(!self.environment().exists());
     }
 
-    async fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+    pub(crate) async fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         let begun = Instant::now();
         while !condition(self) {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{what} did not happen");
+            assert!(begun.elapsed() < Duration::from_secs(300), "{what} did not happen");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -384,16 +384,22 @@ async fn killed_at_each_line_of_the_ledger_everything_goes_on() {
     stage.nothing_is_left();
 }
 
-/// The terraform that works in this stage's directory.
-fn terraform_of(stage: &Stage) -> Option<Pid> {
-    let entries = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
+/// The processes of terraform and its providers that work in this stage's directory, with their names.
+pub(crate) fn terraforms_of(stage: &Stage) -> Vec<(Pid, String)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let ours = |pid: &i32| {
-        let cwd = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        cwd.starts_with(stage.root.path()) && name.trim() == "terraform"
+    let ours = |pid: i32| {
+        let cwd = fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned();
+        let ours = cwd.starts_with(stage.root.path()) && name.starts_with("terraform");
+        ours.then_some((Pid::from_raw(pid)?, name))
     };
-    pids.into_iter().find(ours).and_then(Pid::from_raw)
+    pids.filter_map(ours).collect()
+}
+
+/// The terraform itself.
+fn terraform_of(stage: &Stage) -> Option<Pid> {
+    terraforms_of(stage).into_iter().find(|(_, name)| name == "terraform").map(|(pid, _)| pid)
 }
 
 #[tokio::test(flavor = "multi_thread")]
