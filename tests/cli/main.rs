@@ -12,5 +12,6 @@ mod help;
 mod killed;
 mod lifecycle;
 mod recorded;
+mod rules;
 mod taken;
 mod verdicts;

@@ -24,7 +24,7 @@ fn container_start(recording: &Recording<'_>, track: &Track<'_>) -> Fit {
     let mut took = Vec::new();
     // When pods got a node that are not ready yet.
     let mut starting: Vec<f64> = Vec::new();
-    let changes = track.pods.get(&web.name).map(|steps| steps.all()).unwrap_or_default();
+    let changes = track.changes(&web.name);
     for pair in changes.windows(2) {
         let [(_, before), (at_s, now)] = pair else { continue };
         if now.ready < before.ready {
