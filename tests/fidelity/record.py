@@ -42,7 +42,7 @@ def record(democtl, profile, sets, seed, out):
             ran = command("run-tests", "--output", "json")
             if ran.returncode not in (0, 99):
                 raise SystemExit(f"run-tests on {profile} {options} failed:\n{ran.stderr}")
-            (run,) = pathlib.Path(home).glob("**/runs/*")
+            (run,) = pathlib.Path(home).glob("environments/*/runs/*")
             partial = out.with_name(out.name + ".partial")
             shutil.rmtree(partial, ignore_errors=True)
             shutil.copytree(run, partial / "run")
