@@ -22,7 +22,7 @@ const WHOLE: f64 = 0.95;
 /// Fewer requests than this say nothing.
 const LEAST: u64 = 20;
 /// CPU that is told now was used within so many profile seconds: metrics-server's last round and the one before.
-const CPU_WINDOW_S: f64 = 30.0;
+pub(super) const CPU_WINDOW_S: f64 = 30.0;
 
 pub(super) fn fits(recording: &Recording<'_>, track: &Track<'_>) -> Vec<Fit> {
     let web = recording.profile.workloads.iter().find_map(|workload| match &workload.role {
@@ -126,7 +126,11 @@ impl Scene<'_> {
         for (at_s, cpus) in readings {
             let from_s = at_s - CPU_WINDOW_S;
             let inside = self.track.tests.iter().find(|span| span.from_s <= from_s && at_s <= span.until_s);
-            let Some(span) = inside.filter(|_| self.stood_still(from_s - CPU_WINDOW_S, at_s)) else { continue };
+            let Some(span) =
+                inside.filter(|_| self.track.stands_still(&self.workload.name, from_s - CPU_WINDOW_S, at_s))
+            else {
+                continue;
+            };
             let answered = executed(span, from_s, at_s, self.track.speed);
             if answered > 0.0 {
                 cpu_s += cpus * CPU_WINDOW_S / self.track.speed;
@@ -139,11 +143,6 @@ impl Scene<'_> {
         }
         let basis = format!("CPU over {requests:.0} requests while the pods stood still");
         Seen { value: Some(Duration::from_secs_f64(cpu_s / requests)), samples, basis }
-    }
-
-    fn stood_still(&self, from_s: f64, until_s: f64) -> bool {
-        let changes = self.track.changes(&self.workload.name);
-        !changes.iter().any(|(at_s, _)| *at_s > from_s.max(self.track.begun_s) && *at_s <= until_s)
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Fit, Seen, web::cpu_readings};
+use super::{
+    Fit, Seen,
+    web::{CPU_WINDOW_S, cpu_readings},
+};
 use crate::{
     event::Fact,
     explain::{Recording, track::Track},
@@ -53,8 +56,7 @@ fn batch(recording: &Recording<'_>, track: &Track<'_>, workload: &Workload, work
     for pair in samples(recording).windows(2) {
         let [from, until] = pair else { continue };
         let ready = track.pods(&workload.name, from.at_s).ready;
-        let changes = track.changes(&workload.name);
-        let still = !changes.iter().any(|(at_s, _)| *at_s > from.at_s && *at_s <= until.at_s);
+        let still = track.stands_still(&workload.name, from.at_s, until.at_s);
         let enough = BACKLOG * f64::from(ready) * f64::from(worker.batch);
         if ready > 0 && still && from.queue.min(until.queue) as f64 > enough {
             messages += until.processed.saturating_sub(from.processed) as f64;
@@ -70,21 +72,41 @@ fn batch(recording: &Recording<'_>, track: &Track<'_>, workload: &Workload, work
     Seen { value: Some(time.saturating_sub(BATCH_HANDLING)), samples: batches as u64, basis }
 }
 
-/// CPU over messages, over the whole run.
+/// CPU over messages, while the pods stood still.
 fn cpu(recording: &Recording<'_>, track: &Track<'_>, workload: &Workload) -> Seen {
     let readings = cpu_readings(recording, track, &workload.name);
-    let samples = samples(recording);
-    let (Some(first), Some(last)) = (samples.first(), samples.last()) else {
-        return Seen::nothing("the recording has no samples of the queue");
-    };
     if readings.is_empty() {
         return Seen::nothing("the recording has no CPU of its pods");
     }
-    let stored = last.processed.saturating_sub(first.processed);
-    let cpu_s: f64 = readings.windows(2).map(|pair| pair[1].1 * (pair[1].0 - pair[0].0) / track.speed).sum();
-    if stored == 0 {
-        return Seen::nothing("no message was stored");
+    let processed = samples(recording);
+    let (mut cpu_s, mut messages, mut count) = (0.0, 0.0, 0);
+    for (at_s, cpus) in readings {
+        let from_s = at_s - CPU_WINDOW_S;
+        let stored = stored_by(&processed, at_s) - stored_by(&processed, from_s);
+        if stored > 0.0 && track.stands_still(&workload.name, from_s - CPU_WINDOW_S, at_s) {
+            cpu_s += cpus * CPU_WINDOW_S / track.speed;
+            messages += stored;
+            count += 1;
+        }
     }
-    let basis = format!("CPU of the whole run over {stored} messages");
-    Seen { value: Some(Duration::from_secs_f64(cpu_s / stored as f64)), samples: readings.len() as u64, basis }
+    if count == 0 {
+        return Seen::nothing("nothing was stored while the number of pods was steady");
+    }
+    let basis = format!("CPU over {messages:.0} messages while the pods stood still");
+    Seen { value: Some(Duration::from_secs_f64(cpu_s / messages)), samples: count, basis }
+}
+
+/// Messages stored until a moment, by the samples around it.
+fn stored_by(samples: &[Sample], at_s: f64) -> f64 {
+    let after = samples.partition_point(|sample| sample.at_s <= at_s);
+    let value = |index: usize| samples.get(index).map_or(0.0, |sample| sample.processed as f64);
+    match (after.checked_sub(1), samples.get(after)) {
+        (None, _) => value(0),
+        (Some(before), None) => value(before),
+        (Some(before), Some(next)) => {
+            let from = &samples[before];
+            let share = (at_s - from.at_s) / (next.at_s - from.at_s);
+            value(before) + share * (value(after) - value(before))
+        }
+    }
 }

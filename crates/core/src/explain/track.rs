@@ -149,6 +149,12 @@ impl<'a> Track<'a> {
         self.pods.get(workload).map_or(&[], Steps::all)
     }
 
+    /// Whether its pods have been the same since a moment, or since the run began.
+    pub(crate) fn stands_still(&self, workload: &str, since_s: f64, at_s: f64) -> bool {
+        let since_s = since_s.max(self.begun_s);
+        !self.changes(workload).iter().any(|(changed_s, _)| *changed_s > since_s && *changed_s <= at_s)
+    }
+
     /// When its ready pods last became more.
     pub(crate) fn risen_s(&self, workload: &str, at_s: f64) -> Option<f64> {
         let changes = self.pods.get(workload)?.all().windows(2).rev();
