@@ -41,16 +41,22 @@ impl AzureArgs {
             Some(module) => Some(std::path::absolute(module)?),
             None => known.as_ref().and_then(|place| place.module.clone()),
         };
-        let endpoint = text("DEMOCTL_AZURE_ENDPOINT").unwrap_or_else(|| PUBLIC_CLOUD.to_owned());
-        if !is_known_endpoint(&endpoint) {
-            let what = format!("DEMOCTL_AZURE_ENDPOINT is {endpoint}: only Azure's public cloud is supported");
-            return Err(Failure::msg(Kind::Usage, what).hint(format!("leave it unset, which is {PUBLIC_CLOUD}")));
-        }
+        let endpoint = endpoint()?;
         let expires = || (chrono::Utc::now() + NEEDED_FOR).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         let draw = || azure_core::Uuid::new_v4().to_string();
         let (id, expires_at) = known.map_or_else(|| (draw(), expires()), |place| (place.id, place.expires_at));
         Ok(Place { id, subscription, endpoint, expires_at, module })
     }
+}
+
+/// Where Resource Manager is.
+pub(super) fn endpoint() -> Result<String, Failure> {
+    let endpoint = text("DEMOCTL_AZURE_ENDPOINT").unwrap_or_else(|| PUBLIC_CLOUD.to_owned());
+    if !is_known_endpoint(&endpoint) {
+        let what = format!("DEMOCTL_AZURE_ENDPOINT is {endpoint}: only Azure's public cloud is supported");
+        return Err(Failure::msg(Kind::Usage, what).hint(format!("leave it unset, which is {PUBLIC_CLOUD}")));
+    }
+    Ok(endpoint)
 }
 
 /// The login, from the variables that Azure's own tools read.
@@ -68,7 +74,7 @@ pub(super) fn settings(home: &Home) -> Settings {
     };
     let endpoint = text("DEMOCTL_PRICES_ENDPOINT").unwrap_or_else(|| PUBLIC_PRICES.to_owned());
     let prices = PriceList { endpoint, cache: home.cache() };
-    Settings { login, terraform: PathBuf::from("terraform"), prices }
+    Settings { login, terraform: PathBuf::from("terraform"), prices, register: false }
 }
 
 fn text(name: &str) -> Option<String> {

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod health;
+pub mod withdraw;
 
 use std::{path::Path, time::Duration};
 

@@ -50,20 +50,20 @@ thresholds = ["http_req_failed: rate<0.02"]
 journey = [{ name = "list", get = "/api/customers" }, { think = "100ms" }]
 "#;
 
-struct Stage {
-    root: tempfile::TempDir,
-    fake: FakeAzure,
+pub(crate) struct Stage {
+    pub(crate) root: tempfile::TempDir,
+    pub(crate) fake: FakeAzure,
     programs: Vec<PathBuf>,
 }
 
-struct Outcome {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Outcome {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Stage {
-    async fn new(world: World) -> Option<Self> {
+    pub(crate) async fn new(world: World) -> Option<Self> {
         let programs = vec![found("terraform")?, found("curl")?];
         tls();
         let root = tempfile::tempdir().expect("a temporary directory can be made");
@@ -87,7 +87,7 @@ impl Stage {
         Some(Self { root, fake, programs })
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let dirs = self.programs.iter().filter_map(|program| program.parent()).map(Path::to_owned);
         let search = dirs.chain([PathBuf::from("/usr/bin"), PathBuf::from("/bin")]);
         let mut command = Command::new(env!("CARGO_BIN_EXE_democtl"));
@@ -110,7 +110,7 @@ impl Stage {
     }
 
     /// Runs to the end beside the fake.
-    async fn run(&self, arguments: &[&str]) -> Outcome {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Outcome {
         let mut command = self.command(arguments);
         let output = tokio::task::spawn_blocking(move || command.output()).await.expect("it is not cancelled");
         let output = output.expect("the binary starts");
@@ -118,17 +118,17 @@ impl Stage {
         Outcome { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
 
-    async fn expect(&self, code: i32, arguments: &[&str]) -> Outcome {
+    pub(crate) async fn expect(&self, code: i32, arguments: &[&str]) -> Outcome {
         let outcome = self.run(arguments).await;
         assert_eq!(outcome.code, Some(code), "{arguments:?}\n{}\n{}", outcome.stdout, outcome.stderr);
         outcome
     }
 
-    async fn setup(&self) -> Outcome {
+    pub(crate) async fn setup(&self) -> Outcome {
         self.expect(0, &["setup", "--profile", "./tiny.toml", "--target", "azure", "--yes"]).await
     }
 
-    fn environment(&self) -> PathBuf {
+    pub(crate) fn environment(&self) -> PathBuf {
         self.root.path().join("home/environments/tiny")
     }
 
@@ -136,9 +136,10 @@ impl Stage {
         self.environment().join("terraform/terraform.tfstate")
     }
 
-    fn nothing_is_left(&self) {
+    pub(crate) fn nothing_is_left(&self) {
         assert_eq!(self.fake.world().billed(), [], "what costs money");
         assert_eq!(self.fake.world().ids(), Vec::<String>::new());
+        assert_eq!(self.fake.world().soft_deleted(), Vec::<String>::new(), "what Azure keeps");
         assert!(!self.environment().exists());
     }
 
@@ -212,6 +213,57 @@ async fn an_environment_is_set_up_tested_told_and_removed() {
     let refused = stage.expect(2, &["cleanup"]).await;
     assert!(refused.stderr.contains("tiny would lose") && refused.stderr.contains("a month"), "{}", refused.stderr);
     assert_eq!(clusters(&stage), 1, "nobody agreed");
+    let cleanup = stage.expect(0, &["cleanup", "--yes"]).await;
+    let withdrawn = "no application, load balancer or disk is left in the cluster";
+    assert!(cleanup.stderr.contains(withdrawn), "{}", cleanup.stderr);
+    stage.nothing_is_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_does_not_answer_is_removed_nevertheless() {
+    let Some(stage) = Stage::new(World::default()).await else { return };
+    stage.setup().await;
+    let file = stage.environment().join("kubeconfig");
+    let text = fs::read_to_string(&file).expect("setup wrote it");
+    let away = |line: &str| if line.contains("server:") { "    server: https://127.0.0.1:1".to_owned() } else { line.to_owned() };
+    fs::write(&file, text.lines().map(away).collect::<Vec<_>>().join("\n") + "\n").expect("the directory is ours");
+    let cleanup = stage.expect(0, &["cleanup", "--yes"]).await;
+    assert!(cleanup.stderr.contains("the cluster's API did not answer within"), "{}", cleanup.stderr);
+    stage.nothing_is_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_is_registered_only_when_that_was_agreed_to() {
+    let mut world = World::default();
+    world.facts.providers.insert("Microsoft.Compute".into(), "NotRegistered".into());
+    let Some(stage) = Stage::new(world).await else { return };
+    let refused = stage.expect(3, &SETUP).await;
+    assert!(refused.stderr.contains("not registered: Microsoft.Compute"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("democtl setup --register, or az provider register"), "{}", refused.stderr);
+    assert_eq!(stage.fake.world().facts.providers["Microsoft.Compute"], "NotRegistered", "--yes agrees to a plan only");
+    stage.nothing_is_left();
+    let done = stage.expect(0, &[&SETUP[..], &["--register"]].concat()).await;
+    assert!(done.stderr.contains("registering Microsoft.Compute"), "{}", done.stderr);
+    stage.expect(0, &["cleanup", "--yes"]).await;
+    stage.nothing_is_left();
+}
+
+/// A person let the cluster's identity into a registry; the state goes, the cluster goes, the role must go too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_of_the_clusters_identity_goes_with_it() {
+    let Some(stage) = Stage::new(World::default()).await else { return };
+    stage.setup().await;
+    let registry = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/registry");
+    let role = format!("{registry}/providers/Microsoft.Authorization/roleAssignments/pull");
+    {
+        let mut world = stage.fake.world();
+        let id = world.ids().into_iter().find(|id| id.contains("managedClusters/") && !id.contains("agentPools"));
+        let cluster = world.body(&id.expect("setup made it")).expect("setup made it").clone();
+        let principal = cluster["properties"]["identityProfile"]["kubeletidentity"]["objectId"].clone();
+        world.plant(&role, serde_json::json!({ "id": role, "properties": { "principalId": principal } }));
+    }
+    let refused = stage.expect(2, &["cleanup"]).await;
+    assert!(refused.stderr.contains("roleAssignments/pull (a role of the cluster's identity)"), "{}", refused.stderr);
     stage.expect(0, &["cleanup", "--yes"]).await;
     stage.nothing_is_left();
 }
@@ -316,8 +368,11 @@ async fn a_lock_keeps_everything_and_cleanup_says_so() {
     stage.setup().await;
     let group = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/reliability-demo-demo-tiny");
     stage.fake.world().facts.locks.push((group, "CanNotDelete".into()));
+    let before = stage.fake.world().ids();
     let stuck = stage.expect(4, &["cleanup", "--yes"]).await;
-    assert!(stuck.stderr.contains("ScopeLocked") && stuck.stderr.contains("a month"), "{}", stuck.stderr);
+    assert!(stuck.stderr.contains("put there by ann@example.com on 2026-01-01"), "{}", stuck.stderr);
+    assert!(stuck.stderr.contains("az lock delete --ids") && stuck.stderr.contains("a month"), "{}", stuck.stderr);
+    assert_eq!(stage.fake.world().ids(), before, "half an environment is no use to anybody");
     assert!(stage.environment().exists(), "what stays is not forgotten");
     stage.fake.world().facts.locks.clear();
     stage.expect(0, &["cleanup", "--yes"]).await;

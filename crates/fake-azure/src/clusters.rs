@@ -133,6 +133,15 @@ impl World {
             if properties["nodeResourceGroup"].is_null() {
                 properties["nodeResourceGroup"] = json!(format!("MC_{group}_{name}_{}", self.facts.location));
             }
+            let principal = |last: u8| {
+                let sum = id.to_lowercase().bytes().fold(u64::from(last), |sum, byte| {
+                    sum.wrapping_mul(1_099_511_628_211).wrapping_add(u64::from(byte))
+                });
+                format!("00000000-0000-4000-8000-{:012x}", sum & 0xffff_ffff_ffff)
+            };
+            properties["identityProfile"] = json!({ "kubeletidentity": { "objectId": principal(1) } });
+            body["identity"]["principalId"] = json!(principal(2));
+            let properties = &mut body["properties"];
             properties["powerState"] = json!({ "code": "Running" });
             properties["fqdn"] = json!(format!("{name}-dns.hcp.{}.azmk8s.io", self.facts.location));
         }

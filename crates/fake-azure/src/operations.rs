@@ -79,6 +79,7 @@ impl World {
 
     /// Ends every operation whose time has come.
     pub(crate) fn settle(&mut self) {
+        self.settle_registrations();
         let due: Vec<usize> = (0..self.operations.len())
             .filter(|index| {
                 let operation = &self.operations[*index];

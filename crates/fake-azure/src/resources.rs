@@ -40,6 +40,7 @@ impl World {
                 self.list(request, |id| id.to_lowercase().starts_with(&prefix) && id.split('/').count() == depth)
             }
             ["resourcegroups", _, "providers", ..] => self.one(request, &id),
+            ["providers", "microsoft.authorization", "roleassignments", _] => self.one(request, &id),
             _ => Answer::not_found(&request.path),
         }
     }
@@ -173,7 +174,9 @@ impl World {
         body["properties"]["provisioningState"] = json!(if new { "Creating" } else { "Updating" });
         self.decorate(&kind, id, &mut body);
         let seen_from = if new { self.now + self.faults.unseen_for } else { self.now };
-        self.resources.insert(key, Resource { id: id.to_owned(), body: body.clone(), seen_from });
+        // One that was removed lately comes back.
+        self.kept_workspaces.remove(&key);
+        self.resources.insert(key, Resource { id: id.to_owned(), body: body.clone(), seen_from, forced: false });
         let status = if new { StatusCode::CREATED } else { StatusCode::OK };
         self.begin(request, id, Effect::Make, told, Answer::new(status, body))
     }
@@ -192,7 +195,8 @@ impl World {
         if let Some(refused) = self.not_permitted(&action, &id) {
             return refused;
         }
-        let locked = self.facts.locks.iter().find(|(scope, _)| key.starts_with(&scope.to_lowercase()));
+        let holds = |scope: &str| key.starts_with(scope) || scope.starts_with(&format!("{key}/"));
+        let locked = self.facts.locks.iter().find(|(scope, _)| holds(&scope.to_lowercase()));
         if let Some((scope, _)) = locked {
             return Answer::error(
                 StatusCode::CONFLICT,
@@ -207,11 +211,19 @@ impl World {
             let answer = if told == Told::Location { Answer::empty(StatusCode::ACCEPTED) } else { in_progress(&id) };
             return answer;
         }
+        if kind_of(&id) == "microsoft.authorization/roleassignments" {
+            self.resources.remove(&key);
+            return Answer::empty(StatusCode::OK);
+        }
+        if kind_of(&id) == WORKSPACE && request.query("force") == "true" {
+            // Marked for `removed`, which has no request any more.
+            self.force(&key);
+        }
         self.set_state(&key, "Deleting");
         self.begin(request, &id, Effect::Remove, told, Answer::empty(StatusCode::ACCEPTED))
     }
 
-    fn not_permitted(&self, action: &str, scope: &str) -> Option<Answer> {
+    pub(crate) fn not_permitted(&self, action: &str, scope: &str) -> Option<Answer> {
         (!self.facts.permits(action)).then(|| {
             Answer::error(
                 StatusCode::FORBIDDEN,
@@ -219,6 +231,12 @@ impl World {
                 format!("The client does not have authorization to perform action '{action}' over scope '{scope}'."),
             )
         })
+    }
+
+    fn force(&mut self, key: &str) {
+        if let Some(resource) = self.resources.get_mut(key) {
+            resource.forced = true;
+        }
     }
 
     /// A removal has ended: the resource and everything in it are gone.
@@ -232,14 +250,19 @@ impl World {
                 self.cluster_removed(&resource);
             } else if kind_of(&id) == "microsoft.containerservice/managedclusters/agentpools" {
                 self.pool_removed(&id);
+            } else if kind_of(&id) == WORKSPACE && !resource.forced {
+                self.kept_workspaces.insert(id, resource.body);
             }
         }
     }
 }
 
-/// Lists of all resources leave out groups and parts of resources, such as agent pools.
+const WORKSPACE: &str = "microsoft.operationalinsights/workspaces";
+
+/// Lists of all resources leave out groups, parts of resources such as agent pools, and who may do what.
 fn is_listed(id: &str) -> bool {
-    kind_of(id).matches('/').count() == 1
+    let kind = kind_of(id);
+    kind.matches('/').count() == 1 && !kind.starts_with("microsoft.authorization/")
 }
 
 pub(crate) fn in_progress(id: &str) -> Answer {

@@ -6,9 +6,14 @@
 pub mod adopt;
 pub mod arm;
 mod drift;
+pub mod expired;
+pub mod locks;
 mod module;
 pub mod preflight;
 pub mod prices;
+pub mod providers;
+mod removal;
+pub mod roles;
 pub mod scan;
 pub mod terraform;
 
@@ -18,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use arm::{Arm, ArmError, CONTAINER_SERVICE, Login, Patience, RealTime};
+use arm::{Arm, CONTAINER_SERVICE, Login, Patience, RealTime};
 use base64::Engine as _;
 use democtl_core::{
     cost::{NodeCount, Prices},
@@ -36,7 +41,6 @@ use super::State;
 use crate::{
     environment::{Environment, write_whole},
     failure::{Failure, Kind, OrFail as _},
-    ledger::{Effect, Ledger},
 };
 
 /// ARM of Azure's public cloud.
@@ -73,10 +77,30 @@ pub struct Settings {
     pub terraform: PathBuf,
     /// Where prices come from.
     pub prices: PriceList,
+    /// Register the resource providers that a subscription lacks, without asking.
+    pub register: bool,
+}
+
+impl Settings {
+    /// A client of Resource Manager at `endpoint`, logged in.
+    pub fn connect(&self, endpoint: &str) -> Result<Arm, Failure> {
+        let what = || format!("cannot talk to Azure at {endpoint}");
+        let tokens = self.login.source(endpoint).or_fail(Kind::Preflight, what)?;
+        Arm::new(endpoint, tokens, Arc::new(RealTime::default()), Patience::default()).or_fail(Kind::Preflight, what)
+    }
+}
+
+/// What the user is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Whether the plan that was shown may be applied.
+    Apply,
+    /// Whether resource providers may be registered: it costs nothing, stays after cleanup, and no plan shows it.
+    Register,
 }
 
 /// Asks the user; false: no.
-pub type Consent<'a> = &'a (dyn Fn(&'static str) -> BoxFuture<'static, Result<bool, Failure>> + Send + Sync);
+pub type Consent<'a> = &'a (dyn Fn(Question) -> BoxFuture<'static, Result<bool, Failure>> + Send + Sync);
 
 /// The AKS cluster of one environment.
 pub struct Azure {
@@ -154,10 +178,7 @@ impl Azure {
         if let Some(arm) = self.arm.get() {
             return Ok(arm.clone());
         }
-        let what = || format!("cannot talk to Azure at {}", self.place.endpoint);
-        let tokens = self.settings.login.source(&self.place.endpoint).or_fail(Kind::Preflight, what)?;
-        let arm = Arm::new(&self.place.endpoint, tokens, Arc::new(RealTime::default()), Patience::default())
-            .or_fail(Kind::Preflight, what)?;
+        let arm = self.settings.connect(&self.place.endpoint)?;
         Ok(self.arm.get_or_init(|| arm).clone())
     }
 
@@ -172,16 +193,24 @@ impl Azure {
 
     /// Preflight and plan; makes nothing.
     pub async fn plan(&self) -> Result<Prepared, Failure> {
-        let terraform = self.terraform();
-        let version = terraform.version()?;
+        let report = self.look().await?;
+        self.plan_after(report).await
+    }
+
+    /// Preflight.
+    async fn look(&self) -> Result<preflight::Report, Failure> {
+        let version = self.terraform().version()?;
         (self.progress)(&format!("terraform {version}; looking at subscription {}", self.place.subscription));
-        let arm = self.arm()?;
         // A person waits: a network that is not there is told after seconds, not after minutes.
-        let (quick, placement) = (arm.with_attempts(LOOKING_ATTEMPTS), self.placement());
-        let report = tokio::select! {
-            report = preflight::inspect(&quick, &self.profile, &placement) => report,
-            () = self.cancel.cancelled() => return Err(Failure::msg(Kind::Cancelled, "cancelled: nothing was made")),
-        };
+        let (quick, placement) = (self.arm()?.with_attempts(LOOKING_ATTEMPTS), self.placement());
+        tokio::select! {
+            report = preflight::inspect(&quick, &self.profile, &placement) => Ok(report),
+            () = self.cancel.cancelled() => Err(Failure::msg(Kind::Cancelled, "cancelled: nothing was made")),
+        }
+    }
+
+    async fn plan_after(&self, report: preflight::Report) -> Result<Prepared, Failure> {
+        let (terraform, arm, placement) = (self.terraform(), self.arm()?, self.placement());
         let refused = report.refusals().count();
         if refused > 0 {
             let summary = format!("the subscription is not ready: {refused} of {} checks refuse", report.checks.len());
@@ -238,12 +267,33 @@ impl Azure {
 
     /// Preflight, plan, and the user's word.
     pub async fn prepare(&self, consent: Consent<'_>) -> Result<Prepared, Failure> {
-        let prepared = self.plan().await?;
+        let mut report = self.look().await?;
+        if !report.unregistered.is_empty() {
+            (self.progress)(report.table().trim_end());
+            if self.settings.register || consent(Question::Register).await? {
+                self.register(&report.unregistered).await?;
+                report = self.look().await?;
+            }
+        }
+        let prepared = self.plan_after(report).await?;
         (self.progress)(&format!("{}{}", prepared.plan.table(), cost_line(&self.profile, &prepared.prices)));
-        if prepared.changes && !consent("apply this plan?").await? {
+        if prepared.changes && !consent(Question::Apply).await? {
             return Err(Failure::msg(Kind::Cancelled, "not applied: nothing was made"));
         }
         Ok(prepared)
+    }
+
+    async fn register(&self, providers: &[&str]) -> Result<(), Failure> {
+        let arm = self.arm()?;
+        (self.progress)(&format!("  registering {}; Azure takes some minutes", providers.join(", ")));
+        let what = || "the resource providers could not be registered".to_owned();
+        tokio::select! {
+            done = providers::register(&arm, &self.place.subscription, providers) => done.or_fail(Kind::Preflight, what),
+            () = self.cancel.cancelled() => {
+                Err(Failure::msg(Kind::Cancelled, "cancelled while resource providers are being registered")
+                    .hint("Azure goes on with it; nothing else was made"))
+            }
+        }
     }
 
     /// Applies the plan; yields the kubeconfig's path.
@@ -299,90 +349,6 @@ impl Azure {
         let path = format!("{}/agentPools", self.cluster_id());
         let pools = self.arm()?.list(&path, CONTAINER_SERVICE, &[]).await.or_fail(Kind::Infrastructure, what)?;
         Ok(drift::of(&self.profile, &pools))
-    }
-
-    /// What is there now, one line each with its price. A Terraform that still works here is waited for first.
-    pub async fn inventory(&self) -> Result<Vec<String>, Failure> {
-        let arm = self.arm()?;
-        let known = match self.plan_removal().await {
-            Ok(known) => known,
-            Err(failure) => self.go_on_without_terraform(failure).map(|()| Vec::new())?,
-        };
-        let found = self.scan(&arm).await?;
-        // What a module of the user's own made may lie where no scan of the subscription looks.
-        let lines = if found.is_empty() { known } else { found.iter().map(scan::line).collect() };
-        Ok(lines)
-    }
-
-    async fn scan(&self, arm: &Arm) -> Result<Vec<scan::Found>, Failure> {
-        let what = || format!("cannot look for what is left of {}", self.environment.name);
-        scan::scan(arm, &self.profile, &self.placement()).await.or_fail(Kind::Infrastructure, what)
-    }
-
-    /// Removes everything, then looks for what is left.
-    pub async fn destroy(&self) -> Result<Vec<String>, Failure> {
-        let arm = self.arm()?;
-        if let Err(failure) = self.destroy_by_terraform().await {
-            self.go_on_without_terraform(failure)?;
-        }
-        let found = self.scan(&arm).await?;
-        let what =
-            |error: &ArmError| format!("not everything could be removed ({})", error.code().unwrap_or("no code"));
-        if let Err(error) = scan::remove(&arm, &found, self.progress.as_ref()).await {
-            let what = what(&error);
-            let mut failure = Failure::new(Kind::Infrastructure, anyhow::Error::from(error).context(what));
-            for item in self.scan(&arm).await?.iter().filter(|item| item.usd_per_month != Some(0.0)) {
-                failure = failure.hint(format!("left: {}", scan::line(item)));
-            }
-            return Err(failure.hint(format!(
-                "az group delete --subscription {} --name {}",
-                self.place.subscription,
-                azure_names(&self.profile, &self.environment.name).resource_group
-            )));
-        }
-        Ok(self.scan(&arm).await?.iter().map(scan::line).collect())
-    }
-
-    async fn destroy_by_terraform(&self) -> Result<(), Failure> {
-        if self.removal.get().is_none() {
-            self.plan_removal().await?;
-        }
-        if self.removal.get() == Some(&true) {
-            self.terraform().apply().await?;
-        }
-        Ok(())
-    }
-
-    /// Plans the removal of all that the state knows; yields its addresses. The state is looked at only when no other
-    /// Terraform works on it: one that outlived its democtl writes nothing until its first resource is made.
-    async fn plan_removal(&self) -> Result<Vec<String>, Failure> {
-        let terraform = self.terraform();
-        if !(self.was_begun() && terraform.has_module()) {
-            return Ok(Vec::new());
-        }
-        terraform.forget_plan();
-        terraform.version()?;
-        (self.progress)("terraform plans the removal; one that still works here is waited for");
-        terraform.init().await?;
-        let planned = terraform.plan(true, &self.profile.prices).await?;
-        let _ = self.removal.set(planned.changes);
-        Ok(planned.plan.changes.into_iter().map(|change| change.address).collect())
-    }
-
-    /// Whether anything was ever about to be made. A ledger that cannot be read says nothing against it.
-    fn was_begun(&self) -> bool {
-        let begun = |ledger: Ledger| ledger.entries().iter().any(|entry| entry.effect == Effect::Cluster);
-        self.terraform().has_state() || self.environment.ledger().map_or(true, begun)
-    }
-
-    /// Tells why Terraform removes nothing; an error where it must not be passed over: the user's word, or a Terraform
-    /// that still makes what a scan would miss.
-    fn go_on_without_terraform(&self, failure: Failure) -> Result<(), Failure> {
-        if failure.kind() == Kind::Cancelled || failure.to_string().contains(terraform::LOCKED) {
-            return Err(failure);
-        }
-        (self.progress)(&format!("{failure}\n  going on through ARM"));
-        Ok(())
     }
 }
 

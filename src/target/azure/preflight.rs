@@ -6,30 +6,22 @@ use democtl_core::{
     profile::Profile,
     render::azure::{ENVIRONMENT_TAG, ID_TAG, Names, Placement, azure_names},
 };
-use futures::future::join_all;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::arm::{Arm, ArmError, CONTAINER_SERVICE, RESOURCES};
+use super::{
+    arm::{Arm, ArmError, CONTAINER_SERVICE, RESOURCES, WORKSPACES},
+    locks,
+    providers::{self, PROVIDERS},
+};
 
 const SUBSCRIPTIONS: &str = "2022-12-01";
 const AUTHORIZATION: &str = "2022-04-01";
-const LOCKS: &str = "2020-05-01";
 const SKUS: &str = "2021-07-01";
 const COMPUTE: &str = "2024-07-01";
-const WORKSPACES: &str = "2023-09-01";
 
 /// Where quota is asked for.
 const QUOTA_PAGE: &str = "https://portal.azure.com/#view/Microsoft_Azure_Capacity/QuotaMenuBlade/~/myQuotas";
-
-/// Namespaces whose resources the module makes, or that AKS makes for it.
-pub const PROVIDERS: [&str; 5] = [
-    "Microsoft.ContainerService",
-    "Microsoft.Compute",
-    "Microsoft.Network",
-    "Microsoft.ManagedIdentity",
-    "Microsoft.OperationalInsights",
-];
 
 /// What setup, status and cleanup do; the custom role of `docs/azure.md` holds exactly these.
 pub const ACTIONS: [&str; 15] = [
@@ -102,9 +94,16 @@ impl Check {
 pub struct Report {
     /// Its lines.
     pub checks: Vec<Check>,
+    /// Resource providers that setup could register.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unregistered: Vec<&'static str>,
 }
 
 impl Report {
+    fn of(checks: Vec<Check>) -> Self {
+        Self { checks, unregistered: Vec::new() }
+    }
+
     /// Lines that keep setup from going on.
     pub fn refusals(&self) -> impl Iterator<Item = &Check> {
         self.checks.iter().filter(|check| check.standing == Standing::Refused)
@@ -146,11 +145,11 @@ pub async fn inspect(arm: &Arm, profile: &Profile, placement: &Placement<'_>) ->
     let subscription = match arm.get(&wanted.subscription, SUBSCRIPTIONS).await {
         Ok(Some(found)) => found,
         // Without a subscription there is nothing more to look at.
-        Ok(None) => return Report { checks: vec![no_subscription(placement.subscription)] },
-        Err(error) => return Report { checks: vec![no_login(&error)] },
+        Ok(None) => return Report::of(vec![no_subscription(placement.subscription)]),
+        Err(error) => return Report::of(vec![no_login(&error)]),
     };
     let mut checks = vec![login(&subscription), state(&subscription)];
-    let (providers, permissions, locks, sizes, version, leftovers) = tokio::join!(
+    let ((providers, unregistered), permissions, locks, sizes, version, leftovers) = tokio::join!(
         wanted.providers(),
         wanted.permissions(),
         wanted.locks(),
@@ -164,7 +163,7 @@ pub async fn inspect(arm: &Arm, profile: &Profile, placement: &Placement<'_>) ->
     checks.extend(sizes);
     checks.push(version);
     checks.extend(leftovers);
-    Report { checks }
+    Report { checks, unregistered }
 }
 
 fn no_subscription(id: &str) -> Check {
@@ -219,22 +218,18 @@ impl Wanted<'_> {
         format!("{}/{below}", self.subscription)
     }
 
-    async fn providers(&self) -> Check {
-        let asked = PROVIDERS
-            .map(|name| async move { (name, self.arm.get(&self.path(&format!("providers/{name}")), RESOURCES).await) });
-        let mut missing = Vec::new();
-        for (name, answer) in join_all(asked).await {
-            match answer {
-                Err(error) => return Check::unreadable("providers", &error),
-                Ok(body) if body.as_ref().is_some_and(|body| body["registrationState"] == "Registered") => {}
-                Ok(_) => missing.push(name),
-            }
-        }
+    /// The line, and the providers that are not registered.
+    async fn providers(&self) -> (Check, Vec<&'static str>) {
+        let missing = match providers::missing(self.arm, self.placement.subscription, &PROVIDERS).await {
+            Ok(missing) => missing,
+            Err(error) => return (Check::unreadable("providers", &error), Vec::new()),
+        };
         if missing.is_empty() {
-            return Check::ok("providers", format!("{} registered", PROVIDERS.len()));
+            return (Check::ok("providers", format!("{} registered", PROVIDERS.len())), missing);
         }
         let commands: Vec<_> = missing.iter().map(|name| format!("az provider register --wait -n {name}")).collect();
-        Check::refused("providers", format!("not registered: {}", missing.join(", ")), commands.join(" && "))
+        let remedy = format!("democtl setup --register, or {}", commands.join(" && "));
+        (Check::refused("providers", format!("not registered: {}", missing.join(", ")), remedy), missing)
     }
 
     async fn permissions(&self) -> Check {
@@ -255,24 +250,16 @@ impl Wanted<'_> {
     }
 
     async fn locks(&self) -> Check {
-        let path = self.path("providers/Microsoft.Authorization/locks");
-        let locks = match self.arm.list(&path, LOCKS, &[]).await {
+        let groups = [self.names.resource_group.as_str(), &self.names.node_resource_group];
+        let locks = match locks::on(self.arm, self.placement.subscription, &groups).await {
             Ok(locks) => locks,
             // Reading locks is a permission of its own that setup does not need.
             Err(error) => return Check::warning("locks", format!("not known: {error}"), "az lock list"),
         };
-        let ours = format!("/resourcegroups/{}/", self.names.resource_group.to_lowercase());
-        let concerns = |id: &str| !id.to_lowercase().contains("/resourcegroups/") || id.to_lowercase().contains(&ours);
-        match locks.iter().find(|lock| concerns(lock["id"].as_str().unwrap_or_default())) {
+        match locks.first() {
             None => Check::ok("locks", "none that would keep cleanup from its work"),
             Some(lock) => {
-                let text = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
-                let found = format!(
-                    "{} {}: cleanup could not remove anything",
-                    text(&lock["properties"]["level"]),
-                    text(&lock["id"])
-                );
-                Check::refused("locks", found, format!("az lock delete --ids {}", text(&lock["id"])))
+                Check::refused("locks", format!("{}: cleanup could not remove anything", lock.line()), lock.remedy())
             }
         }
     }

@@ -29,6 +29,9 @@ pub const RESOURCES: &str = "2021-04-01";
 /// API version of managed clusters and agent pools.
 pub const CONTAINER_SERVICE: &str = "2025-10-01";
 
+/// API version of Log Analytics workspaces.
+pub const WORKSPACES: &str = "2023-09-01";
+
 /// Longest time until a connection stands: a network that swallows everything is told after seconds.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -176,7 +179,17 @@ impl Arm {
 
     /// Removes a resource and waits until it is gone; one that is not there is as wanted.
     pub async fn delete(&self, path: &str, version: &str) -> Result<(), ArmError> {
-        operation::delete(self, path, version).await
+        operation::delete(self, path, version, &[]).await
+    }
+
+    /// The same with a query, such as `force=true`.
+    pub async fn delete_with(&self, path: &str, version: &str, query: &[(&str, &str)]) -> Result<(), ArmError> {
+        operation::delete(self, path, version, query).await
+    }
+
+    /// Waits until a resource is as wanted.
+    pub async fn until(&self, path: &str, version: &str, done: impl Fn(&Value) -> bool) -> Result<(), ArmError> {
+        operation::until(self, path, version, done).await
     }
 
     fn url(&self, path: &str, version: &str, query: &[(&str, &str)]) -> Url {
