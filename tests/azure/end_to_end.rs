@@ -19,7 +19,7 @@ use crate::{
 const SUBSCRIPTION: &str = "00000000-0000-4000-8000-000000000001";
 
 /// What nobody may see.
-const TOKEN: &str = "t0ken-of-this-test";
+pub(crate) const TOKEN: &str = "t0ken-of-this-test";
 
 const PROFILE: &str = r#"suite = "tiny"
 
@@ -54,6 +54,8 @@ pub(crate) struct Stage {
     pub(crate) root: tempfile::TempDir,
     pub(crate) fake: FakeAzure,
     programs: Vec<PathBuf>,
+    /// Further variables of every command.
+    variables: Vec<(&'static str, String)>,
 }
 
 pub(crate) struct Outcome {
@@ -84,7 +86,12 @@ impl Stage {
         world.tokens.insert(TOKEN.to_owned(), Duration::MAX);
         let fake = FakeAzure::start(world).await.expect("loopback has a free port");
         fake.back(LocalClusters::new(path("clusters")));
-        Some(Self { root, fake, programs })
+        Some(Self { root, fake, programs, variables: Vec::new() })
+    }
+
+    /// Further variables of every command, over those that are there.
+    pub(crate) fn set(&mut self, variables: Vec<(&'static str, String)>) {
+        self.variables.extend(variables);
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
@@ -103,6 +110,7 @@ impl Stage {
             .env("DEMOCTL_TERRAFORM_MODULE", self.root.path().join("stub"))
             .env("AZURE_SUBSCRIPTION_ID", SUBSCRIPTION)
             .env("AZURE_ACCESS_TOKEN", TOKEN)
+            .envs(self.variables.iter().map(|(name, value)| (*name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -132,7 +140,7 @@ impl Stage {
         self.root.path().join("home/environments/tiny")
     }
 
-    fn state_file(&self) -> PathBuf {
+    pub(crate) fn state_file(&self) -> PathBuf {
         self.environment().join("terraform/terraform.tfstate")
     }
 
@@ -143,7 +151,7 @@ impl Stage {
         assert!(!self.environment().exists());
     }
 
-    async fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+    pub(crate) async fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         let begun = Instant::now();
         while !condition(self) {
             assert!(begun.elapsed() < Duration::from_secs(60), "{what} did not happen");
@@ -153,7 +161,7 @@ impl Stage {
 }
 
 /// Files below `dir` that hold `text`.
-fn files_with(dir: &Path, text: &str) -> Vec<PathBuf> {
+pub(crate) fn files_with(dir: &Path, text: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {
         let path = entry.path();
@@ -260,12 +268,13 @@ async fn a_role_of_the_clusters_identity_goes_with_it() {
         let id = world.ids().into_iter().find(|id| id.contains("managedClusters/") && !id.contains("agentPools"));
         let cluster = world.body(&id.expect("setup made it")).expect("setup made it").clone();
         let principal = cluster["properties"]["identityProfile"]["kubeletidentity"]["objectId"].clone();
+        world.plant(&registry, serde_json::json!({ "id": registry, "name": "registry", "tags": {} }));
         world.plant(&role, serde_json::json!({ "id": role, "properties": { "principalId": principal } }));
     }
     let refused = stage.expect(2, &["cleanup"]).await;
     assert!(refused.stderr.contains("roleAssignments/pull (a role of the cluster's identity)"), "{}", refused.stderr);
     stage.expect(0, &["cleanup", "--yes"]).await;
-    stage.nothing_is_left();
+    assert_eq!(stage.fake.world().ids(), [registry], "nothing of ours, and all of others");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -392,7 +401,7 @@ async fn kill_at(stage: &Stage, arguments: &[&str], what: &str, condition: impl 
     kill(&mut child);
 }
 
-const SETUP: [&str; 6] = ["setup", "--profile", "./tiny.toml", "--target", "azure", "--yes"];
+pub(crate) const SETUP: [&str; 6] = ["setup", "--profile", "./tiny.toml", "--target", "azure", "--yes"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_each_line_of_the_ledger_everything_goes_on() {
@@ -418,7 +427,7 @@ async fn killed_at_each_line_of_the_ledger_everything_goes_on() {
 }
 
 /// The terraform that works in this stage's directory.
-fn terraform_of(stage: &Stage) -> Option<Pid> {
+pub(crate) fn terraform_of(stage: &Stage) -> Option<Pid> {
     let entries = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let ours = |pid: &i32| {

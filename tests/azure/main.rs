@@ -10,4 +10,6 @@ mod module;
 mod preflight;
 mod prices;
 mod removal;
+mod schedules;
+mod state;
 mod terraform;

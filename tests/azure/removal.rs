@@ -112,7 +112,11 @@ async fn providers_are_registered_and_awaited() {
     assert_eq!(missing, ["Microsoft.Compute", "Microsoft.Network"]);
     let begun = fake.world().now();
     providers::register(&arm, subscription(), &missing).await.expect("it may");
-    assert!(fake.world().now() - begun >= fake.world().style.register, "it was waited for");
+    let (now, takes) = {
+        let world = fake.world();
+        (world.now(), world.style.register)
+    };
+    assert!(now - begun >= takes, "it was waited for");
     let missing = providers::missing(&arm, subscription(), &providers::PROVIDERS).await.expect("it can be read");
     assert_eq!(missing, Vec::<&str>::new());
     let posts = fake.world().log.iter().filter(|logged| logged.method == Method::POST).count();

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     operations::{Effect, Told},
     prices::parse_filter,
+    storage::is_made_at_once,
     wire::{Answer, Request},
     world::{Resource, World, kind_of},
 };
@@ -30,6 +31,9 @@ impl World {
             ["resourcegroups", group, "resources"] => {
                 let prefix = format!("{}/providers/", self.group_id(group));
                 self.list(request, |id| is_listed(id) && id.to_lowercase().starts_with(&prefix))
+            }
+            ["resourcegroups", .., "providers", "microsoft.authorization", "permissions"] => {
+                self.permissions_at(id.rsplitn(4, '/').nth(3).unwrap_or_default())
             }
             ["resourcegroups", _, "providers", _, .., "listclusterusercredential"] => {
                 self.user_credential(id.rsplit_once('/').map_or("", |(cluster, _)| cluster))
@@ -122,6 +126,7 @@ impl World {
                 Some(resource) if resource.seen_from <= self.now => Answer::ok(resource.body.clone()),
                 _ => Answer::not_found(id),
             },
+            Method::PUT if is_made_at_once(&kind_of(id)) => self.put_at_once(request, id),
             Method::PUT => self.put(request, id),
             Method::DELETE => self.delete(request, id, Told::AsyncOperation),
             _ => Answer::empty(StatusCode::METHOD_NOT_ALLOWED),
@@ -252,6 +257,8 @@ impl World {
                 self.pool_removed(&id);
             } else if kind_of(&id) == WORKSPACE && !resource.forced {
                 self.kept_workspaces.insert(id, resource.body);
+            } else if kind_of(&id) == "microsoft.storage/storageaccounts" {
+                self.account_removed(id.rsplit('/').next().unwrap_or_default());
             }
         }
     }

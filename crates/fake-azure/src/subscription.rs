@@ -100,6 +100,7 @@ impl Default for Facts {
             "Microsoft.Network",
             "Microsoft.OperationalInsights",
             "Microsoft.OperationsManagement",
+            "Microsoft.Storage",
         ];
         let sku = |name: &str, vcpus| Sku {
             name: name.into(),
@@ -222,8 +223,7 @@ impl World {
     }
 
     fn permissions(&self) -> Answer {
-        let one = |role: &Permission| json!({ "actions": role.actions, "notActions": role.not_actions, "dataActions": [], "notDataActions": [] });
-        Answer::ok(json!({ "value": self.facts.permissions.iter().map(one).collect::<Vec<_>>() }))
+        Answer::ok(json!({ "value": self.facts.permissions.iter().map(permission_json).collect::<Vec<_>>() }))
     }
 
     fn check_access(&self, request: &Request) -> Answer {
@@ -316,6 +316,10 @@ impl World {
         }
         Answer::ok(body)
     }
+}
+
+pub(crate) fn permission_json(role: &Permission) -> Value {
+    json!({ "actions": role.actions, "notActions": role.not_actions, "dataActions": [], "notDataActions": [] })
 }
 
 fn sku_json(sku: &Sku, location: &str) -> Value {

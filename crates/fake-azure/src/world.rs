@@ -10,6 +10,7 @@ use crate::{
     faults::{Fault, Faults},
     operations::Operation,
     prices::{self, Price},
+    storage::Blob,
     subscription::Facts,
     wire::{Answer, Request},
 };
@@ -25,6 +26,8 @@ pub struct Style {
     pub make: Duration,
     /// How long removing takes.
     pub remove: Duration,
+    /// After how long Azure itself gives up what hangs; none: only when it is told to.
+    pub gives_up: Option<Duration>,
     /// How long registering a resource provider takes.
     pub register: Duration,
     /// Items on one page of a list.
@@ -38,6 +41,7 @@ impl Default for Style {
             retry_after: Duration::from_secs(10),
             make: Duration::from_secs(240),
             remove: Duration::from_secs(180),
+            gives_up: None,
             register: Duration::from_secs(60),
             page: 2,
         }
@@ -93,11 +97,15 @@ pub struct World {
     pub faults: Faults,
     /// Tokens that are taken, and the world time at which each expires.
     pub tokens: BTreeMap<String, Duration>,
+    /// How often a lease was not to be had.
+    pub refused_leases: u32,
     /// Every request so far.
     pub log: Vec<Logged>,
     pub(crate) resources: BTreeMap<String, Resource>,
     /// Workspaces that were removed without force, by lower-case id: Azure keeps them for two weeks.
     pub(crate) kept_workspaces: BTreeMap<String, Value>,
+    /// Blobs by `account/container/name`.
+    pub(crate) blobs: BTreeMap<String, Blob>,
     /// Providers that are being registered, and when that ends.
     pub(crate) registering: BTreeMap<String, Duration>,
     pub(crate) operations: Vec<Operation>,
@@ -114,9 +122,11 @@ impl Default for World {
             style: Style::default(),
             faults: Faults::default(),
             tokens: BTreeMap::from([("fake-token".to_owned(), Duration::MAX)]),
+            refused_leases: 0,
             log: Vec::new(),
             resources: BTreeMap::new(),
             kept_workspaces: BTreeMap::new(),
+            blobs: BTreeMap::new(),
             registering: BTreeMap::new(),
             operations: Vec::new(),
             now: Duration::ZERO,

@@ -12,9 +12,11 @@ mod module;
 pub mod preflight;
 pub mod prices;
 pub mod providers;
+mod remote;
 mod removal;
 pub mod roles;
 pub mod scan;
+pub mod state;
 pub mod terraform;
 
 use std::{
@@ -34,6 +36,7 @@ use futures::future::BoxFuture;
 use prices::PriceList;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use state::StateKind;
 use terraform::{Plan, Progress, Terraform};
 use tokio_util::sync::CancellationToken;
 
@@ -66,6 +69,9 @@ pub struct Place {
     pub expires_at: String,
     /// A Terraform module of the user's own.
     pub module: Option<PathBuf>,
+    /// Where Terraform's state lies.
+    #[serde(default)]
+    pub state: StateKind,
 }
 
 /// What the user's flags and environment say; resolved by the command line, never remembered.
@@ -182,7 +188,7 @@ impl Azure {
         Ok(self.arm.get_or_init(|| arm).clone())
     }
 
-    fn terraform(&self) -> Terraform {
+    fn terraform_here(&self) -> Terraform {
         // The provider logs in by itself, as the same identity. In its environment: an argument vector is for all to see.
         let mut variables = self.settings.login.for_terraform();
         variables.push(("ARM_SUBSCRIPTION_ID".to_owned(), self.place.subscription.clone()));
@@ -199,7 +205,10 @@ impl Azure {
 
     /// Preflight.
     async fn look(&self) -> Result<preflight::Report, Failure> {
-        let version = self.terraform().version()?;
+        if self.place.state == StateKind::Azurerm {
+            self.blobs()?;
+        }
+        let version = self.terraform_here().version()?;
         (self.progress)(&format!("terraform {version}; looking at subscription {}", self.place.subscription));
         // A person waits: a network that is not there is told after seconds, not after minutes.
         let (quick, placement) = (self.arm()?.with_attempts(LOOKING_ATTEMPTS), self.placement());
@@ -210,7 +219,8 @@ impl Azure {
     }
 
     async fn plan_after(&self, report: preflight::Report) -> Result<Prepared, Failure> {
-        let (terraform, arm, placement) = (self.terraform(), self.arm()?, self.placement());
+        let (arm, placement) = (self.arm()?, self.placement());
+        let dir = self.terraform_here().dir().to_owned();
         let refused = report.refusals().count();
         if refused > 0 {
             let summary = format!("the subscription is not ready: {refused} of {} checks refuse", report.checks.len());
@@ -219,15 +229,25 @@ impl Azure {
         }
         (self.progress)(report.table().trim_end());
         let own = self.place.module.as_deref();
-        module::write(terraform.dir(), own, &tfvars(&self.profile, &placement)).or_fail(
+        module::write(&dir, own, &tfvars(&self.profile, &placement)).or_fail(
             Kind::Infrastructure,
             || match own {
                 Some(own) => format!("cannot use the module {}", own.display()),
-                None => format!("cannot write into {}", terraform.dir().display()),
+                None => format!("cannot write into {}", dir.display()),
             },
         )?;
+        if self.place.state == StateKind::Azurerm {
+            let account = self.account();
+            let what = || format!("cannot look for the storage account {}", account.name);
+            // One that is not there yet is made once the plan was agreed to: until then there is no state to plan by.
+            if account.exists(&arm).await.or_fail(Kind::Infrastructure, what)? {
+                self.use_state(&account)?;
+            }
+        }
+        let terraform = self.terraform()?;
         terraform.init().await?;
-        terraform.require_local_state()?;
+        terraform.require_known_state()?;
+        self.look_at_lock(&terraform).await?;
         if own.is_none() {
             self.adopt(&arm, &terraform).await?;
         }
@@ -299,9 +319,25 @@ impl Azure {
     /// Applies the plan; yields the kubeconfig's path.
     pub async fn make(&self, prepared: &Prepared) -> Result<PathBuf, Failure> {
         if prepared.changes {
-            self.terraform().apply().await?;
+            self.apply(prepared).await?;
         }
         self.join().await
+    }
+
+    /// Applies what was agreed to. A state that moves to Azure only now is planned by once more: a plan is for its state.
+    async fn apply(&self, prepared: &Prepared) -> Result<(), Failure> {
+        let mut terraform = self.terraform()?;
+        if self.place.state == StateKind::Azurerm && !terraform.dir().join(state::OVERRIDE).exists() {
+            terraform = self.make_state().await?;
+            terraform.init().await?;
+            terraform.require_known_state()?;
+            let planned = terraform.plan(false, &prepared.prices).await?;
+            if planned.plan != prepared.plan {
+                let what = "the plan is no longer the one that was agreed to: nothing was applied";
+                return Err(Failure::msg(Kind::Infrastructure, what).hint("democtl setup shows it as it is now"));
+            }
+        }
+        terraform.apply().await
     }
 
     /// Fetches the credentials of a cluster that is there; yields the kubeconfig's path.

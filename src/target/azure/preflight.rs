@@ -238,7 +238,7 @@ impl Wanted<'_> {
             Ok(roles) => roles,
             Err(error) => return Check::unreadable("permissions", &error),
         };
-        let missing: Vec<_> = ACTIONS.into_iter().filter(|action| !permits(&roles, action)).collect();
+        let missing: Vec<_> = ACTIONS.into_iter().filter(|action| !permits(&roles, "actions", action)).collect();
         match missing.as_slice() {
             [] => Check::ok("permissions", format!("all {} actions allowed", ACTIONS.len())),
             [first, rest @ ..] => {
@@ -514,12 +514,13 @@ fn newest_patch(version: &Value) -> String {
     patches.max_by_key(|patch| number(patch)).cloned().unwrap_or_else(|| "unknown".to_owned())
 }
 
-/// Whether any of the caller's roles allows `action`.
-fn permits(roles: &[Value], action: &str) -> bool {
+/// Whether any of the caller's roles allows `action`; `kind`: `actions` or `dataActions`.
+pub(super) fn permits(roles: &[Value], kind: &str, action: &str) -> bool {
     let any = |patterns: &Value| {
         patterns.as_array().into_iter().flatten().filter_map(Value::as_str).any(|pattern| covers(pattern, action))
     };
-    roles.iter().any(|role| any(&role["actions"]) && !any(&role["notActions"]))
+    let not = if kind == "actions" { "notActions" } else { "notDataActions" };
+    roles.iter().any(|role| any(&role[kind]) && !any(&role[not]))
 }
 
 /// Azure's wildcard: `*` stands for any text; case does not matter.

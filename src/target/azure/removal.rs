@@ -124,7 +124,7 @@ impl Azure {
             self.plan_removal().await?;
         }
         if self.removal.get() == Some(&true) {
-            self.terraform().apply().await?;
+            self.terraform()?.apply().await?;
         }
         Ok(())
     }
@@ -132,7 +132,7 @@ impl Azure {
     /// Plans the removal of all that the state knows; yields its addresses. The state is looked at only when no other
     /// Terraform works on it: one that outlived its democtl writes nothing until its first resource is made.
     async fn plan_removal(&self) -> Result<Vec<String>, Failure> {
-        let terraform = self.terraform();
+        let terraform = self.terraform()?;
         if !(self.was_begun() && terraform.has_module()) {
             return Ok(Vec::new());
         }
@@ -140,6 +140,7 @@ impl Azure {
         terraform.version()?;
         (self.progress)("terraform plans the removal; one that still works here is waited for");
         terraform.init().await?;
+        self.look_at_lock(&terraform).await?;
         let planned = terraform.plan(true, &self.profile.prices).await?;
         let _ = self.removal.set(planned.changes);
         Ok(planned.plan.changes.into_iter().map(|change| change.address).collect())
@@ -148,7 +149,7 @@ impl Azure {
     /// Whether anything was ever about to be made. A ledger that cannot be read says nothing against it.
     fn was_begun(&self) -> bool {
         let begun = |ledger: Ledger| ledger.entries().iter().any(|entry| entry.effect == Effect::Cluster);
-        self.terraform().has_state() || self.environment.ledger().map_or(true, begun)
+        self.terraform_here().has_state() || self.environment.ledger().map_or(true, begun)
     }
 
     /// Tells why Terraform removes nothing; an error where it must not be passed over: the user's word, or a Terraform

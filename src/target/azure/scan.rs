@@ -108,7 +108,7 @@ fn named(group: &Value, name: &str) -> bool {
 }
 
 fn concerns(group: &Value, names: &Names) -> bool {
-    named(group, &names.resource_group) || named(group, &names.node_resource_group)
+    [&names.resource_group, &names.node_resource_group, &names.state_group()].into_iter().any(|name| named(group, name))
 }
 
 /// Whether a cluster in the resource group `own` manages it.

@@ -22,7 +22,7 @@ pub use pace::{Pace, RealTime};
 use reqwest::{Method, Url, header};
 use serde_json::Value;
 use token::Cached;
-pub use token::{Given, Token, TokenSource};
+pub use token::{Caller, Given, Token, TokenSource};
 
 /// API version of subscriptions, resource groups and generic resources.
 pub const RESOURCES: &str = "2021-04-01";
@@ -190,6 +190,28 @@ impl Arm {
     /// Waits until a resource is as wanted.
     pub async fn until(&self, path: &str, version: &str, done: impl Fn(&Value) -> bool) -> Result<(), ArmError> {
         operation::until(self, path, version, done).await
+    }
+
+    /// Looks again and again, as often as ARM is polled, until it is so; for what is not ARM's own.
+    pub async fn poll<F>(&self, what: &str, within: Duration, mut look: impl FnMut() -> F) -> Result<(), ArmError>
+    where
+        F: Future<Output = Result<bool, ArmError>>,
+    {
+        let begun = self.0.pace.now();
+        while !look().await? {
+            let waited = self.0.pace.now().saturating_sub(begun);
+            if waited >= within {
+                let state = "not open".to_owned();
+                return Err(ArmError::Deadline { path: what.to_owned(), state, waited });
+            }
+            self.0.pace.sleep(self.1.poll).await;
+        }
+        Ok(())
+    }
+
+    /// Who is logged in, as the token says; none: it does not.
+    pub async fn caller(&self) -> Result<Option<Caller>, ArmError> {
+        Ok(Caller::of(self.0.tokens.token(None).await?.secret()))
     }
 
     fn url(&self, path: &str, version: &str, query: &[(&str, &str)]) -> Url {
