@@ -236,7 +236,7 @@ fn changed(environment: &Environment, known: &Request, wanted: &Request) -> Fail
     }
     if known.azure != wanted.azure {
         let of = |request: &Request| request.azure.as_ref().map_or("none", |place| &place.subscription).to_owned();
-        differences.push(format!("subscription or module ({}, now {})", of(known), of(wanted)));
+        differences.push(format!("subscription, module or place of the state ({}, now {})", of(known), of(wanted)));
     }
     if (known.speed - wanted.speed).abs() > f64::EPSILON {
         differences.push(format!("speed {} (now {})", known.speed, wanted.speed));

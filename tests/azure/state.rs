@@ -103,15 +103,20 @@ async fn the_lock_of_somebody_else_is_told_and_waited_for() {
     let account = account(&stage);
     let info = r#"{"ID":"77","Operation":"OperationTypeApply","Who":"ann@laptop","Created":"2026-11-26T01:02:03Z"}"#;
     stage.fake.world().hold(&account, BLOB, "77", info);
-    let (outcome, ()) = tokio::join!(stage.run(&["cleanup", "--yes"]), async {
-        stage.wait_until("a refused lease", |stage| stage.fake.world().refused_leases > 0).await;
-        assert_eq!(stage.fake.world().lease(&account, BLOB), Some("77"), "it is theirs");
-        assert!(!stage.fake.world().billed().is_empty(), "nothing is removed under their hands");
-        stage.fake.world().let_go(&account, BLOB);
-    });
-    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let said = stage.root.path().join("said");
+    let mut command = stage.command(&["cleanup", "--yes"]);
+    command.stderr(fs::File::create(&said).expect("the directory is ours"));
+    let mut child = command.spawn().expect("the binary starts");
     let told = "ann@laptop holds the state since 2026-11-26T01:02:03Z (apply)";
-    assert!(outcome.stderr.contains(told) && outcome.stderr.contains("force-unlock 77"), "{}", outcome.stderr);
+    let heard = |_: &Stage| fs::read_to_string(&said).is_ok_and(|text| text.contains(told) && text.ends_with('\n'));
+    stage.wait_until("the holder's name", heard).await;
+    assert_eq!(stage.fake.world().lease(&account, BLOB), Some("77"), "it is theirs");
+    assert!(!stage.fake.world().billed().is_empty(), "nothing is removed under their hands");
+    stage.fake.world().let_go(&account, BLOB);
+    let status = tokio::task::spawn_blocking(move || child.wait()).await.expect("it is not cancelled");
+    let text = fs::read_to_string(&said).expect("the directory is ours");
+    assert_eq!(status.expect("it is ours").code(), Some(0), "{text}");
+    assert!(text.contains("force-unlock 77"), "{text}");
     stage.nothing_is_left();
 }
 

@@ -184,11 +184,7 @@ impl World {
             (&Method::PUT, _, "") => self.put_blob(request, key),
             (method, _, operation) => match self.blobs.get_mut(&key) {
                 None => BlobAnswer::error(StatusCode::NOT_FOUND, "BlobNotFound"),
-                Some(blob) => {
-                    let answer = blob.answer(method, operation, request);
-                    self.refused_leases += u32::from(operation == "lease" && answer.status == StatusCode::CONFLICT);
-                    answer
-                }
+                Some(blob) => blob.answer(method, operation, request),
             },
         }
     }

@@ -97,8 +97,6 @@ pub struct World {
     pub faults: Faults,
     /// Tokens that are taken, and the world time at which each expires.
     pub tokens: BTreeMap<String, Duration>,
-    /// How often a lease was not to be had.
-    pub refused_leases: u32,
     /// Every request so far.
     pub log: Vec<Logged>,
     pub(crate) resources: BTreeMap<String, Resource>,
@@ -122,7 +120,6 @@ impl Default for World {
             style: Style::default(),
             faults: Faults::default(),
             tokens: BTreeMap::from([("fake-token".to_owned(), Duration::MAX)]),
-            refused_leases: 0,
             log: Vec::new(),
             resources: BTreeMap::new(),
             kept_workspaces: BTreeMap::new(),

@@ -212,8 +212,17 @@ impl Azure {
         (self.progress)(&format!("terraform {version}; looking at subscription {}", self.place.subscription));
         // A person waits: a network that is not there is told after seconds, not after minutes.
         let (quick, placement) = (self.arm()?.with_attempts(LOOKING_ATTEMPTS), self.placement());
+        let inspect = async {
+            let mut report = preflight::inspect(&quick, &self.profile, &placement).await;
+            if self.place.state == StateKind::Azurerm {
+                let (check, missing) = preflight::registered(&quick, placement.subscription, &state::PROVIDERS).await;
+                report.checks.push(check);
+                report.unregistered.extend(missing);
+            }
+            report
+        };
         tokio::select! {
-            report = preflight::inspect(&quick, &self.profile, &placement) => Ok(report),
+            report = inspect => Ok(report),
             () = self.cancel.cancelled() => Err(Failure::msg(Kind::Cancelled, "cancelled: nothing was made")),
         }
     }

@@ -150,7 +150,7 @@ pub async fn inspect(arm: &Arm, profile: &Profile, placement: &Placement<'_>) ->
     };
     let mut checks = vec![login(&subscription), state(&subscription)];
     let ((providers, unregistered), permissions, locks, sizes, version, leftovers) = tokio::join!(
-        wanted.providers(),
+        registered(arm, placement.subscription, &PROVIDERS),
         wanted.permissions(),
         wanted.locks(),
         wanted.sizes(),
@@ -213,23 +213,27 @@ fn state(subscription: &Value) -> Check {
     }
 }
 
+/// Whether these resource providers are registered: the line, and those that are not.
+pub(super) async fn registered(
+    arm: &Arm,
+    subscription: &str,
+    wanted: &[&'static str],
+) -> (Check, Vec<&'static str>) {
+    let missing = match providers::missing(arm, subscription, wanted).await {
+        Ok(missing) => missing,
+        Err(error) => return (Check::unreadable("providers", &error), Vec::new()),
+    };
+    if missing.is_empty() {
+        return (Check::ok("providers", format!("{} registered", wanted.len())), missing);
+    }
+    let commands: Vec<_> = missing.iter().map(|name| format!("az provider register --wait -n {name}")).collect();
+    let remedy = format!("democtl setup --register, or {}", commands.join(" && "));
+    (Check::refused("providers", format!("not registered: {}", missing.join(", ")), remedy), missing)
+}
+
 impl Wanted<'_> {
     fn path(&self, below: &str) -> String {
         format!("{}/{below}", self.subscription)
-    }
-
-    /// The line, and the providers that are not registered.
-    async fn providers(&self) -> (Check, Vec<&'static str>) {
-        let missing = match providers::missing(self.arm, self.placement.subscription, &PROVIDERS).await {
-            Ok(missing) => missing,
-            Err(error) => return (Check::unreadable("providers", &error), Vec::new()),
-        };
-        if missing.is_empty() {
-            return (Check::ok("providers", format!("{} registered", PROVIDERS.len())), missing);
-        }
-        let commands: Vec<_> = missing.iter().map(|name| format!("az provider register --wait -n {name}")).collect();
-        let remedy = format!("democtl setup --register, or {}", commands.join(" && "));
-        (Check::refused("providers", format!("not registered: {}", missing.join(", ")), remedy), missing)
     }
 
     async fn permissions(&self) -> Check {
@@ -250,7 +254,8 @@ impl Wanted<'_> {
     }
 
     async fn locks(&self) -> Check {
-        let groups = [self.names.resource_group.as_str(), &self.names.node_resource_group];
+        let state = self.names.state_group();
+        let groups = [self.names.resource_group.as_str(), &self.names.node_resource_group, &state];
         let locks = match locks::on(self.arm, self.placement.subscription, &groups).await {
             Ok(locks) => locks,
             // Reading locks is a permission of its own that setup does not need.

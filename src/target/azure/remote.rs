@@ -52,7 +52,15 @@ impl Azure {
         let (arm, account) = (self.arm()?, self.account());
         (self.progress)(&format!("  storage account {} for Terraform's state", account.name));
         let tags = azure_tags(&self.profile, &self.placement());
-        account.make(&arm, &self.blobs()?, &self.profile.azure.location, &tags).await?;
+        let blobs = self.blobs()?;
+        tokio::select! {
+            made = account.make(&arm, &blobs, &self.profile.azure.location, &tags) => made?,
+            () = self.cancel.cancelled() => {
+                let what = format!("cancelled while the storage account {} is being made", account.name);
+                return Err(Failure::msg(Kind::Cancelled, what)
+                    .hint("setup goes on where it stopped; cleanup removes it"));
+            }
+        }
         self.use_state(&account)?;
         self.terraform()
     }

@@ -31,6 +31,9 @@ const KEPT_DAYS: u32 = 7;
 /// A role that was given is not known everywhere at once.
 const ROLE_WITHIN: Duration = Duration::from_secs(600);
 
+/// Namespaces of what is made here.
+pub const PROVIDERS: [&str; 1] = ["Microsoft.Storage"];
+
 /// The file that puts another backend over the module's own:
 /// <https://developer.hashicorp.com/terraform/language/files/override>.
 pub const OVERRIDE: &str = "democtl_state_override.tf";
