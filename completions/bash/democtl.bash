@@ -196,7 +196,7 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__cleanup)
-            opts="-n -y -h -V --name --all --yes --home --output --help --version"
+            opts="-n -y -h -V --name --all --expired --subscription --yes --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -207,6 +207,10 @@ _democtl() {
                     return 0
                     ;;
                 -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --subscription)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -722,7 +726,7 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__plan)
-            opts="-p -n -h -V --profile --set --target --name --subscription --module --home --output --help --version"
+            opts="-p -n -h -V --profile --set --target --name --subscription --module --state --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -758,6 +762,10 @@ _democtl() {
                     ;;
                 --module)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -W "local azurerm" -- "${cur}"))
                     return 0
                     ;;
                 --home)
@@ -1022,7 +1030,7 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__setup)
-            opts="-p -n -y -h -V --profile --set --name --target --speed --seed --timeout --yes --plan-only --subscription --module --home --output --help --version"
+            opts="-p -n -y -h -V --profile --set --name --target --speed --seed --timeout --yes --plan-only --register --subscription --module --state --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1070,6 +1078,10 @@ _democtl() {
                     ;;
                 --module)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -W "local azurerm" -- "${cur}"))
                     return 0
                     ;;
                 --home)

@@ -69,11 +69,14 @@ complete -c democtl -n "__fish_democtl_using_subcommand setup" -l seed -d 'Seed 
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l timeout -d 'How long what is delivered may take to become healthy, in real time [default: 2m, and 15m on azure]' -r
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l subscription -d 'Subscription that pays, with --target azure' -r
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l module -d 'Terraform module of your own that takes the same variables, instead of the built-in one' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand setup" -l state -d 'Where Terraform\'s state lies: in the environment\'s directory, or in a storage account that is made for it' -r -f -a "local\t'In the environment\'s directory on this machine'
+azurerm\t'In a storage account that is made for it'"
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -s y -l yes -d 'Do not ask (the local target never does)'
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l plan-only -d 'Show what would be made and make nothing, as `plan` does'
+complete -c democtl -n "__fish_democtl_using_subcommand setup" -l register -d 'Register the resource providers that the subscription lacks; without it a person is asked'
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -s n -l name -d 'The environment\'s name; the only one there is when left out' -r
@@ -124,10 +127,12 @@ json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand watch" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -s n -l name -d 'The environment\'s name; the only one there is when left out' -r
+complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -l subscription -d 'Subscription to look through, with --expired [default: those of the environments known here]' -r
 complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -l all -d 'Every environment'
+complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -l expired -d 'Every environment on azure past its `expires-at`, also those that another machine made'
 complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -s y -l yes -d 'Do not ask (the local target never does)'
 complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -s V -l version -d 'Print version'
@@ -138,6 +143,8 @@ azure\t'AKS, made by Terraform in a subscription of yours: it costs money'"
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -s n -l name -d 'The environment\'s name [default: the profile\'s name]' -r
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -l subscription -d 'Subscription that pays, with --target azure' -r
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -l module -d 'Terraform module of your own that takes the same variables, instead of the built-in one' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand plan" -l state -d 'Where Terraform\'s state lies: in the environment\'s directory, or in a storage account that is made for it' -r -f -a "local\t'In the environment\'s directory on this machine'
+azurerm\t'In a storage account that is made for it'"
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"

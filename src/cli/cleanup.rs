@@ -155,7 +155,8 @@ async fn withdraw(environment: &Environment, infra: &Infra, settings: &Settings)
         let client = delivery::connect(&kubeconfig).await?;
         if delivery::wait_until_ready(&client, ANSWERS_WITHIN).await.is_err() {
             let seconds = ANSWERS_WITHIN.as_secs();
-            let what = format!("the cluster's API did not answer within {seconds} s: load balancers were not removed first");
+            let what =
+                format!("the cluster's API did not answer within {seconds} s: load balancers were not removed first");
             return Err(Failure::msg(Kind::Infrastructure, what));
         }
         ui::note("  removing the applications, then load balancers and disks");

@@ -99,9 +99,8 @@ impl Held {
             all::<PersistentVolumeClaim>(Api::all(client.clone())),
             all::<PersistentVolume>(Api::all(client.clone())),
         )?;
-        let balanced = |service: &Service| {
-            service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer")
-        };
+        let balanced =
+            |service: &Service| service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer");
         let goes = |volume: &PersistentVolume| {
             volume.spec.as_ref().is_some_and(|spec| {
                 spec.claim_ref.is_some() && spec.persistent_volume_reclaim_policy.as_deref() == Some("Delete")

@@ -233,7 +233,9 @@ async fn a_cluster_that_does_not_answer_is_removed_nevertheless() {
     stage.setup().await;
     let file = stage.environment().join("kubeconfig");
     let text = fs::read_to_string(&file).expect("setup wrote it");
-    let away = |line: &str| if line.contains("server:") { "    server: https://127.0.0.1:1".to_owned() } else { line.to_owned() };
+    let away = |line: &str| {
+        if line.contains("server:") { "    server: https://127.0.0.1:1".to_owned() } else { line.to_owned() }
+    };
     fs::write(&file, text.lines().map(away).collect::<Vec<_>>().join("\n") + "\n").expect("the directory is ours");
     let cleanup = stage.expect(0, &["cleanup", "--yes"]).await;
     assert!(cleanup.stderr.contains("the cluster's API did not answer within"), "{}", cleanup.stderr);

@@ -117,8 +117,7 @@ async fn an_environment_of_this_machine_goes_by_its_state() {
     let Some(stage) = Stage::new(World::default()).await else { return };
     stage.setup().await;
     let file = stage.environment().join("environment.json");
-    let mut request: Value =
-        serde_json::from_slice(&fs::read(&file).expect("setup wrote it")).expect("it is JSON");
+    let mut request: Value = serde_json::from_slice(&fs::read(&file).expect("setup wrote it")).expect("it is JSON");
     request["azure"]["expires_at"] = "2020-01-01T00:00:00Z".into();
     fs::write(&file, request.to_string()).expect("the directory is ours");
     let removed = stage.expect(0, &EXPIRED).await;

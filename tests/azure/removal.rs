@@ -1,17 +1,28 @@
 //! What a removal must not leave behind: workspaces that Azure keeps, roles of identities that are gone.
 
-use std::sync::Mutex;
+use std::{sync::Mutex, time::Duration};
 
-use democtl::target::azure::{
-    arm::{CONTAINER_SERVICE, RESOURCES, WORKSPACES},
-    locks, providers, roles, scan,
+use democtl::{
+    delivery::{self, withdraw::withdraw},
+    target::azure::{
+        arm::{CONTAINER_SERVICE, RESOURCES, WORKSPACES},
+        locks, providers, roles, scan,
+    },
 };
 use democtl_core::profile::Profile;
 use democtl_fake_azure::{Permission, World};
 use http::Method;
+use k8s_openapi::api::core::v1::Service;
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
 use serde_json::json;
 
-use crate::common::{SUBSCRIPTION, azure, cluster, group, placement, small_cluster, tags};
+use crate::{
+    common::{SUBSCRIPTION, azure, cluster, group, placement, small_cluster, tags},
+    end_to_end::Stage,
+};
 
 fn subscription() -> &'static str {
     SUBSCRIPTION.trim_start_matches("/subscriptions/")
@@ -126,4 +137,40 @@ async fn providers_are_registered_and_awaited() {
     fake.world().facts.permissions = vec![Permission { actions: vec!["*/read".into()], not_actions: Vec::new() }];
     let refused = providers::register(&arm, subscription(), &["Microsoft.Network"]).await.expect_err("it may not");
     assert_eq!(refused.code(), Some("AuthorizationFailed"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_cluster_holds_outside_of_itself_is_taken_back_and_waited_for() {
+    let Some(stage) = Stage::new(World::default()).await else { return };
+    stage.setup().await;
+    let client = delivery::connect(&stage.environment().join("kubeconfig")).await.expect("setup wrote it");
+    let services: Api<Service> = Api::namespaced(client.clone(), "default");
+    let balanced = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": { "name": "theirs", "finalizers": ["service.kubernetes.io/load-balancer-cleanup"] },
+        "spec": { "type": "LoadBalancer", "ports": [{ "port": 81 }] },
+    });
+    let balanced = serde_json::from_value(balanced).expect("it is one");
+    services.create(&PostParams::default(), &balanced).await.expect("it can be made");
+    let late = withdraw(&client, Duration::ZERO).await.expect_err("nothing goes in no time").to_string();
+    assert!(late.contains("after 0 s the cluster still holds Application reliability-demo-"), "{late}");
+    assert!(late.contains("Service theirs"), "{late}");
+
+    // Azure's controller holds a Service until its load balancer is gone.
+    let controller = async {
+        while services.get("theirs").await.expect("it is held").metadata.deletion_timestamp.is_none() {
+            tokio::task::yield_now().await;
+        }
+        let free = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+        services.patch("theirs", &PatchParams::default(), &free).await.expect("it is there");
+    };
+    let (withdrawn, ()) = tokio::join!(withdraw(&client, Duration::from_secs(120)), controller);
+    withdrawn.expect("all went");
+    let all: Api<Service> = Api::all(client);
+    let left = all.list(&kube::api::ListParams::default()).await.expect("it answers").items;
+    let balanced =
+        |service: &&Service| service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer");
+    assert_eq!(left.iter().filter(balanced).count(), 0);
+    stage.expect(0, &["cleanup", "--yes"]).await;
+    stage.nothing_is_left();
 }

@@ -23,19 +23,26 @@ fn ends_well(seed: u64, what: &str, outcome: &Outcome) {
     }
 }
 
+/// Bad days from now on, of which so many come that most commands meet some.
+fn break_it(stage: &Stage, seed: u64) {
+    let mut faults = Faults::seeded(seed, 6);
+    faults.longest_throttle = Duration::from_secs(1);
+    stage.fake.world().faults = faults;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn any_schedule_of_faults_ends_in_words_and_costs_nothing_after_cleanup() {
     for seed in 0..seeds() {
         let mut world = World::default();
         world.style.gives_up = Some(Duration::from_secs(6 * 3600));
-        world.faults = Faults::seeded(seed, 12);
-        world.faults.longest_throttle = Duration::from_secs(1);
         let Some(stage) = Stage::new(world).await else { return };
         // Again: what was made is gone on with, what failed is made anew, what stands stays.
-        for what in ["setup", "setup again"] {
+        for (index, what) in ["setup", "setup again"].into_iter().enumerate() {
+            break_it(&stage, 3 * seed + index as u64);
             ends_well(seed, what, &stage.run(&SETUP).await);
         }
         let mut last = String::new();
+        break_it(&stage, 3 * seed + 2);
         for _ in 0..6 {
             let outcome = stage.run(&["cleanup", "--all", "--yes"]).await;
             ends_well(seed, "cleanup", &outcome);

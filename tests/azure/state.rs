@@ -129,7 +129,8 @@ async fn who_may_not_write_blobs_is_told_how_to() {
     let refused = stage.expect(3, &SETUP).await;
     assert!(refused.stderr.contains("may not give itself a role"), "{}", refused.stderr);
     assert!(refused.stderr.contains("az role assignment create --assignee 00000000-"), "{}", refused.stderr);
-    let clusters = |logged: &&democtl_fake_azure::Logged| logged.method == Method::PUT && logged.path.contains("managedClusters");
+    let clusters =
+        |logged: &&democtl_fake_azure::Logged| logged.method == Method::PUT && logged.path.contains("managedClusters");
     assert_eq!(stage.fake.world().log.iter().filter(clusters).count(), 0);
     stage.expect(0, &["cleanup", "--yes"]).await;
     stage.nothing_is_left();

@@ -91,7 +91,8 @@ fn identity() -> io::Result<(String, TlsAcceptor)> {
 async fn connection(mut stream: TcpStream, acceptor: TlsAcceptor, world: Arc<Mutex<World>>) -> io::Result<()> {
     let host = asked_for(&mut stream).await?;
     let known = host == LOGIN || host.ends_with(BLOBS);
-    let answer = if known { "HTTP/1.1 200 OK\r\n\r\n" } else { "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n" };
+    let answer =
+        if known { "HTTP/1.1 200 OK\r\n\r\n" } else { "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n" };
     stream.write_all(answer.as_bytes()).await?;
     if !known {
         return Ok(());
@@ -144,9 +145,8 @@ impl World {
     /// The login of any application: <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow>.
     fn log_in(&mut self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         let (status, body) = if method == Method::POST && path.ends_with("/oauth2/v2.0/token") {
-            let part = |value: &serde_json::Value| {
-                base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string())
-            };
+            let part =
+                |value: &serde_json::Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string());
             let claims = json!({ "oid": CALLER, "idtyp": "app", "tid": self.facts.tenant, "jti": self.tokens.len() });
             let token = format!("{}.{}.fake", part(&json!({ "typ": "JWT", "alg": "none" })), part(&claims));
             self.tokens.insert(token.clone(), Duration::MAX);

@@ -51,13 +51,16 @@ pub(crate) struct BlobAnswer {
 
 impl BlobAnswer {
     fn new(status: StatusCode) -> Self {
-        let headers = [("etag", "\"1\""), ("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT"), ("x-ms-version", "2023-11-03")];
+        let headers =
+            [("etag", "\"1\""), ("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT"), ("x-ms-version", "2023-11-03")];
         let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Self { status, headers, body: Bytes::new() }
     }
 
     fn error(status: StatusCode, code: &str) -> Self {
-        let text = format!("<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>{code}</Code><Message>{code}</Message></Error>");
+        let text = format!(
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>{code}</Code><Message>{code}</Message></Error>"
+        );
         Self { body: text.into(), ..Self::new(status) }
             .with("content-type", "application/xml")
             .with("x-ms-error-code", code)
@@ -108,7 +111,9 @@ impl World {
             return refused;
         }
         let registered = |state: &String| state == "Registered";
-        if kind.starts_with("microsoft.storage/") && !self.facts.providers.get("Microsoft.Storage").is_some_and(registered) {
+        if kind.starts_with("microsoft.storage/")
+            && !self.facts.providers.get("Microsoft.Storage").is_some_and(registered)
+        {
             let message = "The subscription is not registered to use namespace 'Microsoft.Storage'.";
             return Answer::error(StatusCode::CONFLICT, "MissingSubscriptionRegistration", message);
         }
@@ -124,7 +129,8 @@ impl World {
         body["type"] = json!(kind);
         if kind == "microsoft.storage/storageaccounts" {
             body["properties"]["provisioningState"] = json!("Succeeded");
-            body["properties"]["primaryEndpoints"] = json!({ "blob": format!("https://{name}.blob.core.windows.net/") });
+            body["properties"]["primaryEndpoints"] =
+                json!({ "blob": format!("https://{name}.blob.core.windows.net/") });
         }
         let resource = Resource { id: id.to_owned(), body: body.clone(), seen_from: self.now, forced: false };
         let new = self.resources.insert(id.to_lowercase(), resource).is_none();
@@ -178,7 +184,8 @@ impl World {
         match (&request.method, operation("restype"), operation("comp")) {
             (&Method::GET, "container", "list") => {
                 let text = "<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults><Blobs/><NextMarker/></EnumerationResults>";
-                BlobAnswer { body: text.into(), ..BlobAnswer::new(StatusCode::OK) }.with("content-type", "application/xml")
+                BlobAnswer { body: text.into(), ..BlobAnswer::new(StatusCode::OK) }
+                    .with("content-type", "application/xml")
             }
             (_, "container", _) => BlobAnswer::new(StatusCode::OK),
             (&Method::PUT, _, "") => self.put_blob(request, key),
@@ -219,12 +226,15 @@ impl Blob {
     fn answer(&mut self, method: &Method, operation: &str, request: &BlobRequest) -> BlobAnswer {
         match (method, operation) {
             (&Method::GET | &Method::HEAD, _) => {
-                let (state, status) = if self.lease.is_some() { ("leased", "locked") } else { ("available", "unlocked") };
+                let (state, status) =
+                    if self.lease.is_some() { ("leased", "locked") } else { ("available", "unlocked") };
                 let answer = BlobAnswer { body: self.data.clone(), ..BlobAnswer::new(StatusCode::OK) }
                     .with("x-ms-blob-type", "BlockBlob")
                     .with("x-ms-lease-state", state)
                     .with("x-ms-lease-status", status);
-                self.metadata.iter().fold(answer, |answer, (name, value)| answer.with(&format!("x-ms-meta-{name}"), value))
+                self.metadata
+                    .iter()
+                    .fold(answer, |answer, (name, value)| answer.with(&format!("x-ms-meta-{name}"), value))
             }
             (&Method::PUT, "lease") => self.lease(request),
             (&Method::PUT, "metadata") => match self.held_by_another(request) {

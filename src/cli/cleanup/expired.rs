@@ -77,7 +77,10 @@ fn known(settings: &Settings, now: DateTime<Utc>) -> Result<Known, Failure> {
             Ok(end) if end <= now => known.expired.push(name),
             Ok(_) => {}
             Err(error) => {
-                ui::note(&format!("  {name} expires at {:?}, which is no time ({error}): left alone", place.expires_at));
+                ui::note(&format!(
+                    "  {name} expires at {:?}, which is no time ({error}): left alone",
+                    place.expires_at
+                ));
             }
         }
         known.ids.insert(place.id);

@@ -13,7 +13,6 @@ use serde_json::Value;
 
 use super::arm::{Arm, ArmError, CONTAINER_SERVICE, RESOURCES, WORKSPACES};
 
-
 /// A resource of the built-in module: its address, ARM's id, and the API version to ask with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {

@@ -238,13 +238,10 @@ impl Azure {
         }
         (self.progress)(report.table().trim_end());
         let own = self.place.module.as_deref();
-        module::write(&dir, own, &tfvars(&self.profile, &placement)).or_fail(
-            Kind::Infrastructure,
-            || match own {
-                Some(own) => format!("cannot use the module {}", own.display()),
-                None => format!("cannot write into {}", dir.display()),
-            },
-        )?;
+        module::write(&dir, own, &tfvars(&self.profile, &placement)).or_fail(Kind::Infrastructure, || match own {
+            Some(own) => format!("cannot use the module {}", own.display()),
+            None => format!("cannot write into {}", dir.display()),
+        })?;
         if self.place.state == StateKind::Azurerm {
             let account = self.account();
             let what = || format!("cannot look for the storage account {}", account.name);

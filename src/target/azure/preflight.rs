@@ -214,11 +214,7 @@ fn state(subscription: &Value) -> Check {
 }
 
 /// Whether these resource providers are registered: the line, and those that are not.
-pub(super) async fn registered(
-    arm: &Arm,
-    subscription: &str,
-    wanted: &[&'static str],
-) -> (Check, Vec<&'static str>) {
+pub(super) async fn registered(arm: &Arm, subscription: &str, wanted: &[&'static str]) -> (Check, Vec<&'static str>) {
     let missing = match providers::missing(arm, subscription, wanted).await {
         Ok(missing) => missing,
         Err(error) => return (Check::unreadable("providers", &error), Vec::new()),

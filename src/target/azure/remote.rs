@@ -40,7 +40,9 @@ impl Azure {
         let account = self.account();
         if self.settings.login.method() == LoginMethod::AccessToken {
             let what = "--state azurerm needs a login that Terraform can use as well, and a given access token is none";
-            return Err(Failure::msg(Kind::Preflight, what).hint("one of the other ways in docs/azure.md, such as az login"));
+            return Err(
+                Failure::msg(Kind::Preflight, what).hint("one of the other ways in docs/azure.md, such as az login")
+            );
         }
         account
             .blobs(&self.settings.login)
@@ -81,7 +83,9 @@ impl Azure {
         let state::Lease { id, who, since, operation } = &lease;
         match id {
             Some(id) if terraform.lock_of_dead_apply().as_ref() == Some(id) => {
-                (self.progress)(&format!("  the state's lock is that of an apply of ours, which is dead: {id} is taken off"));
+                (self.progress)(&format!(
+                    "  the state's lock is that of an apply of ours, which is dead: {id} is taken off"
+                ));
                 terraform.force_unlock(id).await
             }
             _ => {

@@ -150,7 +150,9 @@ pub async fn kept_workspaces(arm: &Arm, subscription: &str, group: &str) -> Resu
     let ours = |workspace: &&Value| workspace["id"].as_str().is_some_and(|id| id.to_lowercase().contains(&within));
     let line = |workspace: &Value| {
         let id = workspace["id"].as_str().unwrap_or_default();
-        format!("Azure keeps {id} for 14 days after its removal, at no cost; a workspace of that name comes back with its logs")
+        format!(
+            "Azure keeps {id} for 14 days after its removal, at no cost; a workspace of that name comes back with its logs"
+        )
     };
     Ok(kept.iter().filter(ours).map(line).collect())
 }

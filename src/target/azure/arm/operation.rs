@@ -60,12 +60,7 @@ pub(super) async fn put(arm: &Arm, path: &str, version: &str, body: &Value) -> R
     }
 }
 
-pub(super) async fn delete(
-    arm: &Arm,
-    path: &str,
-    version: &str,
-    query: &[(&str, &str)],
-) -> Result<(), ArmError> {
+pub(super) async fn delete(arm: &Arm, path: &str, version: &str, query: &[(&str, &str)]) -> Result<(), ArmError> {
     let waiting = Waiting::new(arm, Method::DELETE, path, version, Aim::Gone);
     loop {
         let reply = arm.send(&arm.call(Method::DELETE, path, version, query, None)).await?;
@@ -80,12 +75,7 @@ pub(super) async fn delete(
     }
 }
 
-pub(super) async fn until(
-    arm: &Arm,
-    path: &str,
-    version: &str,
-    done: impl Fn(&Value) -> bool,
-) -> Result<(), ArmError> {
+pub(super) async fn until(arm: &Arm, path: &str, version: &str, done: impl Fn(&Value) -> bool) -> Result<(), ArmError> {
     let waiting = Waiting::new(arm, Method::GET, path, version, Aim::Made);
     while !done(&waiting.resource().await?) {
         waiting.pause("not yet as wanted", None).await?;

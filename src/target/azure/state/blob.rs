@@ -17,6 +17,9 @@ use crate::target::azure::{
 /// The audience of tokens for every storage account.
 const AUDIENCE: &str = "https://storage.azure.com";
 const VERSION: &str = "2023-11-03";
+/// Attempts of one request, and the time between two.
+const ATTEMPTS: u32 = 4;
+const PAUSE: Duration = Duration::from_secs(1);
 const METADATA: &str = "x-ms-meta-terraformlockid";
 
 /// One state's blob.
@@ -57,25 +60,31 @@ impl Blobs {
     /// The blob `name` in `container` of the account at `endpoint`.
     pub fn new(endpoint: &str, container: &str, name: &str, login: &Login) -> Result<Self, ArmError> {
         let unusable = |error: String| ArmError::Unexpected { path: endpoint.to_owned(), what: error };
-        let container =
-            Url::parse(&format!("{endpoint}/{container}")).map_err(|error| unusable(error.to_string()))?;
+        let container = Url::parse(&format!("{endpoint}/{container}")).map_err(|error| unusable(error.to_string()))?;
         let blob = Url::parse(&format!("{container}/{name}")).map_err(|error| unusable(error.to_string()))?;
         let http = http_client(false, Patience::default().attempt).map_err(|error| unusable(error.to_string()))?;
         Ok(Self { http, tokens: login.source(AUDIENCE)?.into(), container, blob })
     }
 
+    /// Asks, and again when no answer comes or the server has a bad moment.
     async fn ask(&self, method: Method, url: &Url, query: &str) -> Result<reqwest::Response, ArmError> {
         let mut url = url.clone();
         url.set_query((!query.is_empty()).then_some(query));
-        let token = self.tokens.fetch().await?;
-        let request = self.http.request(method.clone(), url.clone()).bearer_auth(token.secret());
-        let sent = request.header("x-ms-version", VERSION).send().await;
-        sent.map_err(|source| ArmError::NoAnswer {
-            method: method.to_string(),
-            path: url.path().to_owned(),
-            attempts: 1,
-            source: source.without_url(),
-        })
+        for attempt in 1.. {
+            let token = self.tokens.fetch().await?;
+            let request = self.http.request(method.clone(), url.clone()).bearer_auth(token.secret());
+            match request.header("x-ms-version", VERSION).send().await {
+                Ok(answer) if attempt >= ATTEMPTS || !matches!(answer.status().as_u16(), 429 | 500..) => {
+                    return Ok(answer);
+                }
+                Err(source) if attempt >= ATTEMPTS => {
+                    let (method, path) = (method.to_string(), url.path().to_owned());
+                    return Err(ArmError::NoAnswer { method, path, attempts: attempt, source: source.without_url() });
+                }
+                Ok(_) | Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+        unreachable!("the last attempt returns")
     }
 
     /// Who holds the state; none: nobody, or there is no state.
@@ -93,12 +102,16 @@ impl Blobs {
     /// Waits until the login may use the container: a role that was just given takes some minutes.
     pub(super) async fn until_open(&self, arm: &Arm, within: Duration) -> Result<(), ArmError> {
         let look = || async {
-            let answer = self.ask(Method::GET, &self.container, "restype=container").await?;
-            match answer.status().as_u16() {
-                200 => Ok(true),
-                // Not yet let in, or its name not yet known.
-                403 | 404 => Ok(false),
-                status => Err(self.unexpected(status)),
+            match self.ask(Method::GET, &self.container, "restype=container").await {
+                Ok(answer) => match answer.status().as_u16() {
+                    200 => Ok(true),
+                    // Not yet let in, or not yet known.
+                    403 | 404 => Ok(false),
+                    status => Err(self.unexpected(status)),
+                },
+                // The name of a new account is not known everywhere at once.
+                Err(ArmError::NoAnswer { .. }) => Ok(false),
+                Err(error) => Err(error),
             }
         };
         arm.poll(self.container.path(), within, look).await

@@ -141,7 +141,8 @@ impl Terraform {
 
     /// Whether there is a state here that says that something was made.
     pub fn has_state(&self) -> bool {
-        let made = self.local_state().is_some_and(|state| state["resources"].as_array().is_some_and(|all| !all.is_empty()));
+        let made =
+            self.local_state().is_some_and(|state| state["resources"].as_array().is_some_and(|all| !all.is_empty()));
         made || self.dir.join(ERRORED_STATE).exists()
     }
 
@@ -337,7 +338,8 @@ impl Terraform {
             .start()
             .or_fail(Kind::Infrastructure, what_failed)?;
         let mut lines = Lines { reader: BufReader::new(file), partial: Vec::new() };
-        let mut finished = Finished { code: None, errors: Vec::new(), drift: Vec::new(), stderr: String::new(), working: false };
+        let mut finished =
+            Finished { code: None, errors: Vec::new(), drift: Vec::new(), stderr: String::new(), working: false };
         let (mut asked, mut readable, mut noted) = (false, true, false);
         loop {
             let ended = handle.try_wait().or_fail(Kind::Infrastructure, what_failed)?.map(|output| output.status);
