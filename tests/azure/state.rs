@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use democtl_fake_azure::{Permission, PublicNames, World};
+use democtl_fake_azure::{Fate, Faults, Permission, PublicNames, World};
 use http::Method;
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
@@ -63,7 +63,7 @@ async fn a_state_lies_in_a_storage_account_of_its_own_and_goes_with_it() {
     };
     let of = |ending: &str| {
         let found = bodies.iter().find(|(id, _)| id.ends_with(ending));
-        found.map(|(_, body)| body["properties"].clone()).unwrap_or_else(|| panic!("{ending}: {bodies:?}"))
+        found.map_or_else(|| panic!("{ending}: {bodies:?}"), |(_, body)| body["properties"].clone())
     };
     let made = of(&account(&stage));
     assert_eq!((&made["allowSharedKeyAccess"], &made["allowBlobPublicAccess"]), (&false.into(), &false.into()));
@@ -83,10 +83,16 @@ async fn a_state_lies_in_a_storage_account_of_its_own_and_goes_with_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lock_of_an_apply_of_ours_that_died_is_taken_off() {
     let Some((stage, _names)) = stage(World::default()).await else { return };
+    // The workspace is made, the cluster is not, so that the apply does not end by itself.
+    for fate in [Fate::Succeeds, Fate::Hangs] {
+        stage.fake.world().faults.order_fate(fate);
+    }
     let noted = |stage: &Stage| stage.environment().join("terraform/lock.json").exists();
     let (outcome, ()) = tokio::join!(stage.run(&SETUP), async {
         stage.wait_until("the lock's note", noted).await;
         kill_process(terraform_of(&stage).expect("it works"), Signal::KILL).expect("it is ours");
+        // From here on Azure is well.
+        stage.fake.world().faults = Faults::default();
     });
     assert_eq!(outcome.code, Some(4), "{}", outcome.stderr);
     let account = account(&stage);

@@ -43,8 +43,9 @@ impl World {
                 let depth = id.split('/').count() + 1;
                 self.list(request, |id| id.to_lowercase().starts_with(&prefix) && id.split('/').count() == depth)
             }
-            ["resourcegroups", _, "providers", ..] => self.one(request, &id),
-            ["providers", "microsoft.authorization", "roleassignments", _] => self.one(request, &id),
+            ["resourcegroups", _, "providers", ..] | ["providers", "microsoft.authorization", "roleassignments", _] => {
+                self.one(request, &id)
+            }
             _ => Answer::not_found(&request.path),
         }
     }

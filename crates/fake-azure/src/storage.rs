@@ -237,13 +237,10 @@ impl Blob {
                     .fold(answer, |answer, (name, value)| answer.with(&format!("x-ms-meta-{name}"), value))
             }
             (&Method::PUT, "lease") => self.lease(request),
-            (&Method::PUT, "metadata") => match self.held_by_another(request) {
-                Some(refused) => refused,
-                None => {
-                    self.metadata = metadata(request);
-                    BlobAnswer::new(StatusCode::OK)
-                }
-            },
+            (&Method::PUT, "metadata") => self.held_by_another(request).unwrap_or_else(|| {
+                self.metadata = metadata(request);
+                BlobAnswer::new(StatusCode::OK)
+            }),
             _ => BlobAnswer::error(StatusCode::BAD_REQUEST, "UnsupportedHttpVerb"),
         }
     }

@@ -3,6 +3,8 @@
 //! A lock on a group holds all that is in it; one on something in a group holds the group as well:
 //! <https://learn.microsoft.com/azure/azure-resource-manager/management/lock-resources>.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use super::arm::{Arm, ArmError};
@@ -50,13 +52,13 @@ impl Lock {
     pub fn line(&self) -> String {
         let mut text = format!("{} {}", self.level, self.id);
         if let Some(by) = &self.by {
-            text.push_str(&format!(", put there by {by}"));
+            let _ = write!(text, ", put there by {by}");
         }
         if let Some(since) = &self.since {
-            text.push_str(&format!(" on {}", since.split('T').next().unwrap_or(since)));
+            let _ = write!(text, " on {}", since.split('T').next().unwrap_or(since));
         }
         if let Some(notes) = &self.notes {
-            text.push_str(&format!(": \"{notes}\""));
+            let _ = write!(text, ": \"{notes}\"");
         }
         text
     }

@@ -73,16 +73,18 @@ impl Blobs {
         for attempt in 1.. {
             let token = self.tokens.fetch().await?;
             let request = self.http.request(method.clone(), url.clone()).bearer_auth(token.secret());
-            match request.header("x-ms-version", VERSION).send().await {
-                Ok(answer) if attempt >= ATTEMPTS || !matches!(answer.status().as_u16(), 429 | 500..) => {
-                    return Ok(answer);
-                }
-                Err(source) if attempt >= ATTEMPTS => {
-                    let (method, path) = (method.to_string(), url.path().to_owned());
-                    return Err(ArmError::NoAnswer { method, path, attempts: attempt, source: source.without_url() });
-                }
-                Ok(_) | Err(_) => tokio::time::sleep(PAUSE).await,
+            let sent = request.header("x-ms-version", VERSION).send().await;
+            let bad_moment = sent.as_ref().map_or(true, |answer| matches!(answer.status().as_u16(), 429 | 500..));
+            if !bad_moment || attempt >= ATTEMPTS {
+                let (method, path) = (method.to_string(), url.path().to_owned());
+                return sent.map_err(|source| ArmError::NoAnswer {
+                    method,
+                    path,
+                    attempts: attempt,
+                    source: source.without_url(),
+                });
             }
+            tokio::time::sleep(PAUSE).await;
         }
         unreachable!("the last attempt returns")
     }
@@ -92,9 +94,8 @@ impl Blobs {
         let answer = self.ask(Method::HEAD, &self.blob, "").await?;
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
         match answer.status().as_u16() {
-            404 => Ok(None),
             200 if header("x-ms-lease-state") == Some("leased") => Ok(Some(Lease::read(header(METADATA)))),
-            200 => Ok(None),
+            200 | 404 => Ok(None),
             status => Err(self.unexpected(status)),
         }
     }
