@@ -128,6 +128,11 @@ impl Home {
         Self(path)
     }
 
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// What may be thrown away and is fetched again.
     pub fn cache(&self) -> PathBuf {
         self.0.join("cache")

@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod delivery;
 pub mod demo_app;
+pub mod doctor;
 pub mod environment;
 pub mod failure;
 pub mod ledger;

@@ -19,6 +19,9 @@ _democtl() {
             democtl,app)
                 cmd="democtl__subcmd__app"
                 ;;
+            democtl,calibrate)
+                cmd="democtl__subcmd__calibrate"
+                ;;
             democtl,cleanup)
                 cmd="democtl__subcmd__cleanup"
                 ;;
@@ -66,6 +69,9 @@ _democtl() {
                 ;;
             democtl__subcmd__help,app)
                 cmd="democtl__subcmd__help__subcmd__app"
+                ;;
+            democtl__subcmd__help,calibrate)
+                cmd="democtl__subcmd__help__subcmd__calibrate"
                 ;;
             democtl__subcmd__help,cleanup)
                 cmd="democtl__subcmd__help__subcmd__cleanup"
@@ -152,7 +158,7 @@ _democtl() {
 
     case "${cmd}" in
         democtl)
-            opts="-h -V --home --output --help --version demo setup run-tests forecast explain status watch cleanup plan render profile kubeconfig completions app local-cluster help"
+            opts="-h -V --home --output --help --version demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -180,6 +186,40 @@ _democtl() {
                 return 0
             fi
             case "${prev}" in
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        democtl__subcmd__calibrate)
+            opts="-n -h -V --name --out --home --output --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --home)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -340,13 +380,17 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__forecast)
-            opts="-h -V --set --test --seed --seeds --probability --speed --any-phase --fault --day --month --home --output --help --version"
+            opts="-h -V --set --against --test --seed --seeds --probability --speed --any-phase --fault --day --month --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --against)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -390,7 +434,7 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__help)
-            opts="demo setup run-tests forecast explain status watch cleanup plan render profile kubeconfig completions app local-cluster help"
+            opts="demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -404,6 +448,20 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__help__subcmd__app)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        democtl__subcmd__help__subcmd__calibrate)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -67,6 +67,7 @@ pub(super) fn endpoint() -> Result<String, Failure> {
 /// The login, from the variables that Azure's own tools read.
 pub(super) fn settings(home: &Home) -> Settings {
     let pipeline = text("AZURESUBSCRIPTION_SERVICE_CONNECTION_ID").zip(text("SYSTEM_ACCESSTOKEN"));
+    let workflow = text("ACTIONS_ID_TOKEN_REQUEST_URL").zip(text("ACTIONS_ID_TOKEN_REQUEST_TOKEN"));
     let either = |ours: &str, terraforms: &str| text(ours).or_else(|| text(terraforms));
     let login = Login {
         access_token: text("AZURE_ACCESS_TOKEN"),
@@ -75,6 +76,7 @@ pub(super) fn settings(home: &Home) -> Settings {
         client_secret: either("AZURE_CLIENT_SECRET", "ARM_CLIENT_SECRET"),
         federated_token_file: either("AZURE_FEDERATED_TOKEN_FILE", "ARM_OIDC_TOKEN_FILE_PATH").map(PathBuf::from),
         pipeline,
+        workflow,
         managed_identity: text("ARM_USE_MSI").is_some_and(|value| value == "true"),
     };
     let endpoint = text("DEMOCTL_PRICES_ENDPOINT").unwrap_or_else(|| PUBLIC_PRICES.to_owned());

@@ -2,17 +2,21 @@
 
 mod app;
 mod azure;
+mod calibrate;
 mod cleanup;
 mod completions;
 mod demo;
+mod doctor;
 mod explain;
 mod forecast;
+mod kube_token;
 mod kubeconfig;
 mod local_cluster;
 mod plan;
 mod profile;
 mod render;
 mod run_tests;
+mod runs;
 mod session;
 mod setup;
 mod status;
@@ -79,6 +83,8 @@ enum Command {
     Forecast(forecast::ForecastArgs),
     /// Why a run went as it did: the rule behind each decision, and what failed tests lacked; warnings about a profile
     Explain(explain::ExplainArgs),
+    /// Fit service times, start-up times and CPU to a recorded run, as a profile that extends the one that ran
+    Calibrate(calibrate::CalibrateArgs),
     /// How environments stand
     Status(status::StatusArgs),
     /// The timeline as it happens: replicas, nodes, and why
@@ -87,6 +93,8 @@ enum Command {
     Cleanup(cleanup::CleanupArgs),
     /// What setup would make, and what it costs
     Plan(plan::PlanArgs),
+    /// Whether this machine is ready: tools, login, home directory, leftovers
+    Doctor(doctor::DoctorArgs),
     /// Write the Kubernetes manifests of a profile
     Render(render::RenderArgs),
     /// List, show and check profiles
@@ -94,6 +102,8 @@ enum Command {
     Profile(profile::ProfileCommand),
     /// The path of an environment's kubeconfig
     Kubeconfig(kubeconfig::KubeconfigArgs),
+    /// A token for an AKS cluster with Entra ID, as kubectl's credential plugin (the kubeconfig of an environment asks for it)
+    KubeToken(kube_token::KubeTokenArgs),
     /// Shell completions
     Completions(completions::CompletionsArgs),
     /// Run a role of the demo app (what the pods run)
@@ -117,6 +127,8 @@ pub struct Settings {
     pub cancel: CancellationToken,
     /// How to reach Azure.
     pub azure: crate::target::azure::Settings,
+    /// What a client of the Kubernetes API asks its credential plugin for (`KUBERNETES_EXEC_INFO`).
+    pub exec_info: Option<String>,
 }
 
 impl Settings {
@@ -134,7 +146,8 @@ impl Settings {
         let style = Style::detect(std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()));
         let home = Home::new(home);
         let azure = azure::settings(&home);
-        Ok(Self { home, output: args.output, style, cancel: CancellationToken::new(), azure })
+        let exec_info = std::env::var("KUBERNETES_EXEC_INFO").ok().filter(|value| !value.is_empty());
+        Ok(Self { home, output: args.output, style, cancel: CancellationToken::new(), azure, exec_info })
     }
 
     /// What reaching a target takes.
@@ -185,10 +198,13 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Plan(args) => block_on(&settings, plan::run(args, &settings)),
         Command::Forecast(args) => forecast::run(args, &settings),
         Command::Explain(args) => explain::run(args, &settings),
+        Command::Calibrate(args) => calibrate::run(&args, &settings),
         Command::Render(args) => render::run(&args, &settings),
         Command::Profile(command) => profile::run(command, &settings),
         Command::Kubeconfig(args) => kubeconfig::run(&args, &settings),
         Command::Completions(args) => completions::run(&args, &mut Cli::command()),
+        Command::KubeToken(args) => block_on(&settings, kube_token::run(args, &settings)),
+        Command::Doctor(args) => block_on(&settings, doctor::run(args, &settings)),
         Command::Demo(args) => block_on(&settings, demo::run(args, &settings)),
         Command::Setup(args) => block_on(&settings, setup::run(args, &settings)),
         Command::RunTests(args) => block_on(&settings, run_tests::run(args, &settings)),

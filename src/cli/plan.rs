@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use democtl_core::{cost::NodeCount, profile::Profile};
+use democtl_core::{
+    cost::{NodeCount, PriceKind},
+    profile::Profile,
+};
 use serde::Serialize;
 
 use super::{ProfileArgs, Settings, azure::AzureArgs};
@@ -40,6 +43,7 @@ struct Plan {
     monthly_min_usd: f64,
     monthly_max_usd: f64,
     prices: String,
+    price_kind: PriceKind,
     #[serde(skip_serializing_if = "Option::is_none")]
     azure: Option<AzurePlan>,
 }
@@ -119,6 +123,7 @@ fn plan(profile: &Profile) -> Plan {
         monthly_min_usd: least * month,
         monthly_max_usd: most * month,
         prices: format!("{} ({})", profile.prices.origin, profile.prices.as_of),
+        price_kind: profile.prices.kind,
         azure: None,
     }
 }

@@ -154,7 +154,8 @@ pub(super) async fn establish(
     if !delivered {
         ledger.done(Effect::Delivery, &id)?;
     }
-    let subject = Subject { client, address, profile: Arc::new(profile), speed: request.speed };
+    let profile = Arc::new(priced(request.target, profile, settings).await);
+    let subject = Subject { client, address, profile, speed: request.speed, cloud: infra.cloud()? };
     let session = Session { environment: environment.clone(), request, subject };
     Ok(Established { session, changed, lock })
 }
@@ -169,9 +170,9 @@ pub(super) async fn join(environment: &Environment, settings: &Settings) -> Resu
 /// A subject to look at without changing or locking anything.
 pub(super) async fn look(environment: &Environment, settings: &Settings) -> Result<Subject, Failure> {
     let request = environment.require_request()?;
-    let profile = Arc::new(request.profile()?);
+    let infra = Infra::of(environment, Some(&request), &settings.context())?;
     let hint = || format!("democtl setup --profile {} --name {}", request.profile, environment.name);
-    if let State::Down { reason } = Infra::of(environment, Some(&request), &settings.context())?.describe().await {
+    if let State::Down { reason } = infra.describe().await {
         return Err(Failure::msg(
             Kind::Infrastructure,
             format!("the cluster of {} is down: {reason}", environment.name),
@@ -185,7 +186,16 @@ pub(super) async fn look(environment: &Environment, settings: &Settings) -> Resu
         .ok_or_else(|| {
             Failure::msg(Kind::Delivery, format!("{} has no web address yet", environment.name)).hint(hint())
         })?;
-    Ok(Subject { client, address, profile, speed: request.speed })
+    let profile = Arc::new(priced(request.target, request.profile()?, settings).await);
+    Ok(Subject { client, address, profile, speed: request.speed, cloud: infra.cloud()? })
+}
+
+/// The profile with the prices of now, where machines cost money.
+async fn priced(target: Target, mut profile: Profile, settings: &Settings) -> Profile {
+    if target == Target::Azure {
+        profile.prices = settings.azure.prices_of(&profile).await;
+    }
+    profile
 }
 
 /// The last moment at which a Ctrl-C leaves nothing behind.

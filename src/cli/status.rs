@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::Args;
+use democtl_core::cost::PriceKind;
 use serde::Serialize;
 
 use super::{Settings, session};
@@ -11,8 +12,8 @@ use crate::{
     environment::Environment,
     failure::{Failure, Kind, OrFail as _},
     ledger::{Effect, Step},
-    observe::{Counts, Observer, Recorder},
-    target::{Infra, State, Target},
+    observe::{Counts, Observer, Recorder, Subject},
+    target::{Infra, State, Target, azure::pools::Pools},
 };
 
 #[derive(Debug, Args)]
@@ -36,6 +37,11 @@ struct Status {
     usd_per_hour: Option<f64>,
     /// Where that price is from, and of when.
     prices: Option<String>,
+    /// Whether it is a price of now, of some time ago, or of the table in this binary.
+    price_kind: Option<PriceKind>,
+    /// The node pools as the cloud has them; left out where there is no cloud.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cloud: Option<Pools>,
     /// Where the cluster is not as the profile has it; left out when it is.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     drift: Vec<String>,
@@ -83,15 +89,21 @@ async fn status_of(environment: &Environment, settings: &Settings) -> Result<Sta
             queue: None,
             usd_per_hour: None,
             prices: None,
+            price_kind: None,
+            cloud: None,
             drift: Vec::new(),
             kubeconfig,
         });
     };
     let infra = Infra::of(environment, Some(&request), &settings.context())?;
     let cluster = infra.describe().await;
-    let drift = match cluster {
-        State::Running { .. } => infra.drift().await.unwrap_or_else(|failure| vec![format!("not known: {failure}")]),
-        _ => Vec::new(),
+    let (drift, cloud) = match cluster {
+        State::Running { .. } => {
+            let not_known = |failure| vec![format!("not known: {failure}")];
+            // The first that cannot be known says why.
+            (infra.drift().await.unwrap_or_else(not_known), infra.pools().await.ok().flatten())
+        }
+        _ => (Vec::new(), None),
     };
     let delivered = environment.ledger()?.standing(Effect::Delivery) == Some(Step::Done);
     let mut status = Status {
@@ -106,11 +118,15 @@ async fn status_of(environment: &Environment, settings: &Settings) -> Result<Sta
         queue: None,
         usd_per_hour: None,
         prices: None,
+        price_kind: None,
+        cloud,
         drift,
         kubeconfig,
     };
     if let (State::Running { .. }, Ok(subject)) = (&status.cluster, session::look(environment, settings).await) {
         let recorder = Recorder::new(None, request.speed)?;
+        // The cloud was asked already.
+        let subject = Subject { cloud: None, ..subject };
         let observer = Observer::start(&subject, &recorder);
         crate::run::wait_until_known(&recorder).await;
         let moment = recorder.moment();
@@ -119,6 +135,7 @@ async fn status_of(environment: &Environment, settings: &Settings) -> Result<Sta
         status.usd_per_hour = subject.profile.prices.per_hour(&moment.billed_nodes());
         let prices = &subject.profile.prices;
         status.prices = status.usd_per_hour.map(|_| format!("{}, {}", prices.origin, prices.as_of));
+        status.price_kind = status.usd_per_hour.map(|_| prices.kind);
         status.counts = Some(moment.now);
         status.address = Some(subject.address);
     }
@@ -137,6 +154,13 @@ fn human(status: &Status) -> String {
     if let Some(counts) = &status.counts {
         let pods: Vec<_> = counts.pods.iter().map(|(name, pods)| format!("{name} {pods}")).collect();
         let _ = writeln!(text, "  nodes  {}\n  pods   {}", counts.nodes, pods.join(", "));
+    }
+    for pool in status.cloud.iter().flat_map(|cloud| &cloud.pools) {
+        let _ = writeln!(text, "  pool   {}: {}, {}", pool.name, pool.state, pool.words());
+    }
+    if let Some(cloud) = status.cloud.as_ref().filter(|cloud| !cloud.autoscaler.is_empty()) {
+        let settings: Vec<_> = cloud.autoscaler.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        let _ = writeln!(text, "  scaler {}", settings.join(", "));
     }
     if let Some(queue) = status.queue {
         let _ = writeln!(text, "  queue  {queue}");

@@ -19,7 +19,7 @@ use kube::{
 };
 use tokio::task::JoinSet;
 
-use super::{Recorder, Subject, autoscalers};
+use super::{Recorder, Subject, autoscalers, machines::Asked};
 use crate::delivery::{NAMESPACE, health};
 
 pub(super) fn spawn(tasks: &mut JoinSet<()>, subject: &Subject, recorder: &Recorder) {
@@ -256,7 +256,7 @@ fn record_nodes(recorder: &Recorder, known: &Known, node: String, change: &str) 
 async fn events(subject: Subject, recorder: Recorder) {
     let mut stream = watch(Api::<Event>::all(subject.client.clone()));
     let mut seen = BTreeSet::<(String, String)>::new();
-    let mut targets = BTreeMap::<String, u32>::new();
+    let mut asked = Asked::default();
     let mut listing = true;
     while let Some(event) = stream.next().await {
         let event = match event {
@@ -275,43 +275,13 @@ async fn events(subject: Subject, recorder: Recorder) {
         if !seen.insert(key) {
             continue;
         }
-        if let Some(fact) = (!listing).then(|| scale_up(&event, &mut targets, &recorder, &subject.profile)).flatten() {
+        if !listing && let Some(fact) = asked.take(&event, recorder.moment(), &subject.profile) {
             recorder.record(fact);
         }
         if let Some(fact) = fact_of(&event, &subject.profile, listing) {
             recorder.record(fact);
         }
     }
-}
-
-/// A VM that was asked for costs money before its node joins: the autoscaler tells it to the pods that wait for it.
-fn scale_up(
-    event: &Event,
-    targets: &mut BTreeMap<String, u32>,
-    recorder: &Recorder,
-    profile: &Profile,
-) -> Option<Fact> {
-    if event.reason.as_deref() != Some("TriggeredScaleUp") {
-        return None;
-    }
-    // pod triggered scale-up: [{workload 2->3 (max: 7)}]
-    let (group, rest) = event.message.as_deref()?.split_once("[{")?.1.split_once(' ')?;
-    let (from, rest) = rest.split_once("->")?;
-    let (from, to): (u32, u32) = (from.parse().ok()?, rest.split_once(' ')?.0.parse().ok()?);
-    if targets.insert(group.to_owned(), to) == Some(to) {
-        return None;
-    }
-    let pool = profile.pools.iter().find(|pool| group.contains(&pool.name))?;
-    let mut moment = recorder.moment();
-    *moment.billed.entry(pool.vm_size.name.to_owned()).or_default() += to.checked_sub(from)?;
-    Some(Fact::Nodes {
-        ready: moment.now.nodes,
-        total: moment.billed.values().sum::<u32>() as i32,
-        billed: moment.billed,
-        node: group.to_owned(),
-        change: "provisioning".to_owned(),
-        reason: format!("pool {} {from} -> {to}: pods do not fit (cluster autoscaler)", pool.name),
-    })
 }
 
 /// What an Event tells a person; `old` ones are from before the observation and only matter where they still hold.

@@ -1,9 +1,12 @@
 //! Watches a cluster and turns what changes into events of the run, each with its cause.
 //!
-//! Everything is read through the Kubernetes API and the app's own address, so that it works on every target alike.
+//! Everything is read through the Kubernetes API and the app's own address, so that it works on every target alike; a
+//! target's cloud may tell more.
 
 mod autoscalers;
+mod cloud;
 mod kubernetes;
+mod machines;
 mod poll;
 mod recorder;
 
@@ -13,6 +16,7 @@ use democtl_core::profile::Profile;
 use kube::Client;
 use tokio::task::JoinSet;
 
+pub use cloud::Cloud;
 pub use democtl_core::timeline::{Counts, Moment};
 pub use recorder::Recorder;
 
@@ -27,6 +31,8 @@ pub struct Subject {
     pub profile: Arc<Profile>,
     /// Profile time runs this many times faster than real time.
     pub speed: f64,
+    /// The cloud below the cluster, where it can be asked.
+    pub cloud: Option<Arc<dyn Cloud>>,
 }
 
 impl std::fmt::Debug for Subject {
@@ -51,6 +57,9 @@ impl Observer {
         kubernetes::spawn(&mut tasks, subject, recorder);
         let period = Duration::from_secs(15).div_f64(subject.speed).max(Duration::from_millis(250));
         tasks.spawn(poll::run(subject.clone(), recorder.clone(), period));
+        if let Some(cloud) = &subject.cloud {
+            tasks.spawn(cloud::run(Arc::clone(cloud), recorder.clone()));
+        }
         Self { tasks }
     }
 

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use democtl_core::{
-    capacity, cost,
+    capacity,
+    cost::{self, PriceKind},
     profile::Profile,
     timeline::{Counts, Moment},
     verdict::{TestResult, ThresholdResult, Verdict},
@@ -65,6 +66,9 @@ pub struct Cost {
     pub hourly_after_usd: f64,
     /// What the month assumes.
     pub assumption: String,
+    /// Whether the VMs' prices are of now, of some time ago, or of the table in this binary.
+    #[serde(default)]
+    pub prices: PriceKind,
 }
 
 impl Cost {
@@ -81,6 +85,7 @@ impl Cost {
             hourly_peak_usd: dollars(|cost| cost.peak_per_hour),
             hourly_after_usd: dollars(|cost| cost.after_per_hour),
             monthly_usd: month.as_ref().map_or(f64::NAN, |month| month.monthly_usd),
+            prices: profile.prices.kind,
             assumption: month.map_or_else(String::new, |month| month.assumption),
         }
     }

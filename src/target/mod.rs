@@ -3,7 +3,7 @@
 pub mod azure;
 pub mod local;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use democtl_core::profile::Profile;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     environment::{Environment, Request},
     failure::Failure,
+    observe::Cloud,
 };
 
 /// Where an environment runs.
@@ -145,6 +146,22 @@ impl Infra {
         match self {
             Self::Local(_) => Ok(Vec::new()),
             Self::Azure(azure) => azure.drift().await,
+        }
+    }
+
+    /// The node pools as the cloud has them; none: there is no cloud.
+    pub async fn pools(&self) -> Result<Option<azure::pools::Pools>, Failure> {
+        match self {
+            Self::Local(_) => Ok(None),
+            Self::Azure(azure) => azure.pools().await.map(Some),
+        }
+    }
+
+    /// The cloud below the cluster, to be asked while somebody observes.
+    pub fn cloud(&self) -> Result<Option<Arc<dyn Cloud>>, Failure> {
+        match self {
+            Self::Local(_) => Ok(None),
+            Self::Azure(azure) => Ok(Some(Arc::new(azure.watch()?))),
         }
     }
 

@@ -24,6 +24,7 @@ pub fn line(event: &Event) -> Option<String> {
             let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
             format!("node {node} {change} ({ready} ready){because}")
         }
+        Fact::Cloud { object, state, message, .. } => format!("{object} {state}: {message}"),
         // Every pod that starts fails its first probes.
         Fact::Kubernetes { reason, .. } if reason == "Unhealthy" => return None,
         Fact::Kubernetes { object, reason, message, .. } => format!("{object} {reason}: {message}"),

@@ -8,9 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use democtl_core::catalog;
+use democtl_core::{catalog, profile::Resources, render::NodePool};
 use democtl_fake_azure::Backing;
-use democtl_local::config::{Config, NodePool};
+use democtl_local::config::Config;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -21,12 +21,20 @@ const DEADLINE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct LocalClusters {
     root: PathBuf,
+    /// Whether users log in by Entra ID, as AKS's kubeconfigs ask for kubelogin.
+    entra: bool,
     standing: BTreeMap<String, (PathBuf, Child)>,
 }
 
 impl LocalClusters {
     pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root, standing: BTreeMap::new() }
+        Self { root, entra: false, standing: BTreeMap::new() }
+    }
+
+    /// The same, whose kubeconfigs have no credentials in them. The cluster takes the token in its `pki` directory.
+    pub(crate) fn with_entra(mut self) -> Self {
+        self.entra = true;
+        self
     }
 }
 
@@ -44,10 +52,9 @@ fn pool(profile: &Value) -> NodePool {
         min: number("minCount").unwrap_or(count),
         max: number("maxCount").unwrap_or(count),
         zones: zones.filter_map(|zone| Some(zone.as_str()?.to_owned())).collect(),
-        cpu_milli: size.cpu().0,
-        memory_bytes: size.memory.0,
-        allocatable_cpu_milli: size.allocatable_cpu().0,
-        allocatable_memory_bytes: size.allocatable_memory(max_pods).0,
+        location: "westeurope".to_owned(),
+        capacity: Resources { cpu: size.cpu(), memory: size.memory },
+        allocatable: Resources { cpu: size.allocatable_cpu(), memory: size.allocatable_memory(max_pods) },
         max_pods,
         labels: BTreeMap::new(),
         taints: Vec::new(),
@@ -100,7 +107,7 @@ impl Backing for LocalClusters {
             if let Ok(text) = fs::read_to_string(dir.join("kubeconfig"))
                 && text.ends_with('\n')
             {
-                return Ok(text);
+                return Ok(if self.entra { through_kubelogin(&text) } else { text });
             }
             if let Ok(Some(status)) = child.try_wait() {
                 return Err(format!("{status}: {}", fs::read_to_string(dir.join("log")).unwrap_or_default()));
@@ -109,6 +116,19 @@ impl Backing for LocalClusters {
         }
         Err("the cluster does not answer".to_owned())
     }
+}
+
+/// As AKS writes it: <https://learn.microsoft.com/azure/aks/enable-authentication-microsoft-entra-id>.
+fn through_kubelogin(text: &str) -> String {
+    let mut config: serde_yaml_ng::Value = serde_yaml_ng::from_str(text).expect("the cluster wrote it");
+    let exec = serde_json::json!({ "exec": {
+        "apiVersion": "client.authentication.k8s.io/v1beta1", "command": "kubelogin", "env": null,
+        "args": ["get-token", "--environment", "AzurePublicCloud", "--server-id", democtl::target::azure::entra::AKS_SERVER,
+                 "--client-id", "80faf920-1908-4b52-b5ef-a8e7bedfc67a", "--tenant-id", "the-tenant", "--login", "devicecode"],
+        "installHint": "kubelogin is not installed", "provideClusterInfo": false,
+    } });
+    config["users"][0]["user"] = serde_yaml_ng::to_value(exec).expect("plain data");
+    serde_yaml_ng::to_string(&config).expect("plain data")
 }
 
 impl Drop for LocalClusters {

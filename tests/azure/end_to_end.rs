@@ -16,7 +16,7 @@ use crate::{
     common::{found, tls},
 };
 
-const SUBSCRIPTION: &str = "00000000-0000-4000-8000-000000000001";
+pub(crate) const SUBSCRIPTION: &str = "00000000-0000-4000-8000-000000000001";
 
 /// What nobody may see.
 pub(crate) const TOKEN: &str = "t0ken-of-this-test";
@@ -54,7 +54,9 @@ pub(crate) struct Stage {
     pub(crate) root: tempfile::TempDir,
     pub(crate) fake: FakeAzure,
     programs: Vec<PathBuf>,
-    /// Further variables of every command.
+    /// The environment's name.
+    name: &'static str,
+    /// The module and the login.
     variables: Vec<(&'static str, String)>,
 }
 
@@ -67,7 +69,6 @@ pub(crate) struct Outcome {
 impl Stage {
     pub(crate) async fn new(world: World) -> Option<Self> {
         let programs = vec![found("terraform")?, found("curl")?];
-        tls();
         let root = tempfile::tempdir().expect("a temporary directory can be made");
         let path = |name: &str| root.path().join(name);
         fs::write(path("tiny.toml"), PROFILE).expect("the directory is ours");
@@ -79,14 +80,29 @@ impl Stage {
             let name = Path::new(file).file_name().expect("it has one");
             fs::copy(tree.join(file), path("stub").join(name)).expect("the directory is ours");
         }
-        let mut world = world;
+        let variables = vec![
+            ("DEMOCTL_TERRAFORM_MODULE", path("stub").display().to_string()),
+            ("AZURE_ACCESS_TOKEN", TOKEN.to_owned()),
+        ];
+        Some(Self::with(world, root, programs, "tiny", variables).await)
+    }
+
+    /// A stage in `root` with another module and login.
+    pub(crate) async fn with(
+        mut world: World,
+        root: tempfile::TempDir,
+        programs: Vec<PathBuf>,
+        name: &'static str,
+        variables: Vec<(&'static str, String)>,
+    ) -> Self {
+        tls();
         // Each request takes a minute of the world: nobody waits for long.
         world.style.tick = Duration::from_secs(60);
         world.style.retry_after = Duration::ZERO;
         world.tokens.insert(TOKEN.to_owned(), Duration::MAX);
         let fake = FakeAzure::start(world).await.expect("loopback has a free port");
-        fake.back(LocalClusters::new(path("clusters")));
-        Some(Self { root, fake, programs, variables: Vec::new() })
+        fake.back(LocalClusters::new(root.path().join("clusters")));
+        Self { root, fake, programs, name, variables }
     }
 
     /// Further variables of every command, over those that are there.
@@ -107,9 +123,7 @@ impl Stage {
             .env("PATH", std::env::join_paths(search).expect("plain directories"))
             .env("DEMOCTL_AZURE_ENDPOINT", &self.fake.url)
             .env("DEMOCTL_PRICES_ENDPOINT", &self.fake.url)
-            .env("DEMOCTL_TERRAFORM_MODULE", self.root.path().join("stub"))
             .env("AZURE_SUBSCRIPTION_ID", SUBSCRIPTION)
-            .env("AZURE_ACCESS_TOKEN", TOKEN)
             .envs(self.variables.iter().map(|(name, value)| (*name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -137,7 +151,7 @@ impl Stage {
     }
 
     pub(crate) fn environment(&self) -> PathBuf {
-        self.root.path().join("home/environments/tiny")
+        self.root.path().join("home/environments").join(self.name)
     }
 
     pub(crate) fn state_file(&self) -> PathBuf {
@@ -197,6 +211,7 @@ async fn an_environment_is_set_up_tested_told_and_removed() {
     let tests = stage.expect(0, &["run-tests", "--output", "json"]).await;
     let summary: Value = serde_json::from_str(&tests.stdout).expect("it is JSON");
     assert_eq!((&summary["target"], &summary["verdict"]), (&Value::from("azure"), &Value::from("pass")));
+    assert_eq!(summary["cost"]["prices"], "list", "priced as the plan was");
     assert!(summary["tests"][0]["requests"].as_u64().is_some_and(|requests| requests > 0), "{summary}");
     let status = stage.expect(0, &["status", "--output", "json"]).await;
     let told: Value = serde_json::from_str(&status.stdout).expect("it is JSON");
@@ -516,4 +531,35 @@ async fn ctrl_c_lets_terraform_end_and_the_next_setup_goes_on() {
     stage.setup().await;
     stage.expect(0, &["cleanup", "--yes"]).await;
     stage.nothing_is_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_logs_in_with_its_secret() {
+    let Some(mut stage) = Stage::new(World::default()).await else { return };
+    let over_tls = stage.fake.over_tls().await.expect("loopback has a free port");
+    let certificate = stage.root.path().join("fake.pem");
+    fs::write(&certificate, &over_tls.certificate).expect("the directory is ours");
+    let tenant = stage.fake.world().facts.tenant.clone();
+    stage.fake.world().applications.insert("app".to_owned(), TOKEN.to_owned());
+    let url = format!("https://{}", over_tls.host);
+    stage.set(vec![
+        ("AZURE_ACCESS_TOKEN", String::new()),
+        ("AZURE_TENANT_ID", tenant),
+        ("AZURE_CLIENT_ID", "app".to_owned()),
+        ("AZURE_CLIENT_SECRET", TOKEN.to_owned()),
+        ("AZURE_AUTHORITY_HOST", url.clone()),
+        ("DEMOCTL_AZURE_ENDPOINT", url),
+        ("SSL_CERT_FILE", certificate.display().to_string()),
+    ]);
+    let plan = ["plan", "--profile", "./tiny.toml", "--target", "azure"];
+    let planned = stage.expect(0, &plan).await;
+    assert!(planned.stdout.contains("terraform_data.cluster"), "{}", planned.stdout);
+    stage.fake.world().applications.insert("app".to_owned(), "another".to_owned());
+    let refused = stage.expect(3, &plan).await;
+    assert!(
+        refused.stderr.contains("a client secret") && refused.stderr.contains("AADSTS7000215"),
+        "{}",
+        refused.stderr
+    );
+    assert!(!refused.stderr.contains(TOKEN), "{}", refused.stderr);
 }

@@ -39,7 +39,7 @@ async fn what_no_state_knows_is_taken_over() {
     let profile = profile("m3demo1");
     let candidates = adopt::candidates(SUBSCRIPTION, &profile, "m3demo1");
     let addresses: Vec<_> = candidates.iter().map(|candidate| candidate.address.as_str()).collect();
-    assert_eq!(addresses.len(), 5, "{addresses:?}");
+    assert_eq!(addresses.len(), 7, "{addresses:?}");
     assert_eq!(adopt::strays(&arm, &candidates, &placement("m3demo1"), None).await.expect("it can be read"), []);
 
     let body = json!({ "location": "westeurope", "tags": tags("m3demo1") });

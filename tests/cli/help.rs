@@ -5,7 +5,7 @@ use crate::environment::{TestEnvironment, finish};
 #[test]
 fn every_command_explains_itself() {
     let environment = TestEnvironment::new();
-    let commands: [&[&str]; 17] = [
+    let commands: [&[&str]; 19] = [
         &[],
         &["demo"],
         &["setup"],
@@ -16,6 +16,8 @@ fn every_command_explains_itself() {
         &["watch"],
         &["cleanup"],
         &["plan"],
+        &["doctor"],
+        &["kube-token"],
         &["render"],
         &["profile"],
         &["profile", "list"],

@@ -1,7 +1,9 @@
 //! The built binary as users run it: each test in an empty environment of its own, and nothing left afterwards.
 
 mod bad_usage;
+mod calibrate;
 mod cancelled;
+mod doctor;
 mod environment;
 mod explain;
 mod forecast;
@@ -10,5 +12,7 @@ mod generated;
 mod help;
 mod killed;
 mod lifecycle;
+mod recorded;
 mod taken;
 mod verdicts;
+mod workflows;

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// How far a price can be trusted; every output that shows one says so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PriceKind {
     /// The price list of now.
@@ -21,6 +21,7 @@ pub enum PriceKind {
     /// The price list of some time ago.
     Cached,
     /// The table in this crate, with the profile's overrides.
+    #[default]
     Fallback,
 }
 

@@ -101,7 +101,7 @@ pub enum Fact {
         billed: BTreeMap<String, u32>,
         /// Node that changed.
         node: String,
-        /// `provisioning`, `ready`, `draining`, `removed`.
+        /// `provisioning`, `failed` (what was asked for does not come), `ready`, `draining`, `removed`.
         change: String,
         /// Why, in words.
         reason: String,
@@ -143,6 +143,17 @@ pub enum Fact {
         cpu_milli: Vec<(String, i64)>,
         /// Dollars per hour at this moment.
         usd_per_hour: f64,
+    },
+    /// What the cloud tells of its own things: a pool, a machine, an operation that failed.
+    Cloud {
+        /// Which one, such as `pool main`.
+        object: String,
+        /// How it stands, or the error's code, such as `AllocationFailed`.
+        state: String,
+        /// The figures, or the cloud's words.
+        message: String,
+        /// Whether something went wrong.
+        failed: bool,
     },
     /// Another Kubernetes Event worth showing.
     Kubernetes {

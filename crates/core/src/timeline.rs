@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cost::{NodeCount, NodeStep},
-    event::{EventId, Fact},
+    event::{Event, EventId, Fact},
 };
 
 /// Counts that a person compares: nodes, and pods by workload.
@@ -57,6 +57,22 @@ pub fn metric_words(label: &str, value: f64, target: f64, unit: &str) -> (f64, S
 }
 
 impl Moment {
+    /// Where a recorded run stands at its last event; time counts from its beginning, what was before is what it found.
+    pub fn of(events: &[Event]) -> Self {
+        let began = |event: &&Event| matches!(event.fact, Fact::RunStarted { .. });
+        let begun_s = events.iter().find(began).map_or(0.0, |event| event.at_s);
+        let mut moment = Self::default();
+        for event in events {
+            moment.at_s = (event.at_s - begun_s).max(0.0);
+            moment.take(moment.at_s, &event.fact);
+            if began(&event) {
+                moment.peak = moment.now.clone();
+                moment.scaling_events = 0;
+            }
+        }
+        moment
+    }
+
     /// What is paid for now, as the cost functions take it.
     pub fn billed_nodes(&self) -> Vec<NodeCount> {
         node_counts(&self.billed)
@@ -100,6 +116,8 @@ pub struct Causes {
     unschedulable: Option<EventId>,
     provisioning: BTreeMap<String, EventId>,
     scaled_down: Option<EventId>,
+    /// Machines that were asked for and do not come.
+    refused: Option<EventId>,
 }
 
 impl Causes {
@@ -121,17 +139,30 @@ impl Causes {
             Fact::Pods { workload, .. } => self.replicas.get(workload).copied(),
             Fact::FailedScheduling { workload, .. } => {
                 self.unschedulable = Some(id);
-                self.replicas.get(workload).copied()
+                // Without machines, pods go on waiting because there are none.
+                self.refused.or_else(|| self.replicas.get(workload).copied())
             }
             Fact::Nodes { node, change, .. } => match change.as_str() {
                 "provisioning" => {
                     self.provisioning.insert(node.clone(), id);
                     self.unschedulable
                 }
-                "ready" => self.provisioning.values().last().copied(),
+                "failed" => {
+                    self.refused = Some(id);
+                    self.provisioning.remove(node).or(self.unschedulable)
+                }
+                "ready" => {
+                    self.refused = None;
+                    self.provisioning.values().last().copied()
+                }
                 "draining" | "removed" => self.scaled_down,
                 _ => None,
             },
+            Fact::Cloud { failed: true, .. } => {
+                let cause = self.provisioning.values().last().copied().or(self.unschedulable);
+                self.refused = Some(id);
+                cause
+            }
             _ => None,
         }
     }
@@ -159,6 +190,18 @@ mod tests {
             reason: String::new(),
         };
         assert_eq!(causes.of(4, &node("provisioning")), Some(3));
-        assert_eq!(causes.of(5, &node("ready")), Some(4));
+        assert_eq!(causes.of(5, &node("failed")), Some(4));
+        assert_eq!(causes.of(6, &pending), Some(5), "they wait on because the machine did not come");
+        assert_eq!(causes.of(7, &node("provisioning")), Some(6));
+        let refusal = Fact::Cloud {
+            object: "pool n".into(),
+            state: "QuotaExceeded".into(),
+            message: String::new(),
+            failed: true,
+        };
+        assert_eq!(causes.of(8, &refusal), Some(7));
+        assert_eq!(causes.of(9, &pending), Some(8));
+        assert_eq!(causes.of(10, &node("ready")), Some(7));
+        assert_eq!(causes.of(11, &pending), Some(2));
     }
 }

@@ -161,7 +161,7 @@ const EDITS: [(&str, &str, &str); 85] = [
     ("unknown_suite", "[meta]", "suite = \"standart\"\n[meta]"),
 ];
 
-const MORE: [(&str, &str, &str); 21] = [
+const MORE: [(&str, &str, &str); 25] = [
     (
         "policy_of_both_kinds",
         "[workload.redis]",
@@ -214,6 +214,10 @@ const MORE: [(&str, &str, &str); 21] = [
     ("price_zero", "[pool.main]", "[prices]\nStandard_D4s_v5 = 0.0\n[pool.main]"),
     ("price_as_text", "[pool.main]", "[prices]\ncontrol_plane = \"$0.10\"\n[pool.main]"),
     ("kubernetes_version", "[pool.main]", "[azure]\nkubernetes_version = \"v1.33.2\"\n[pool.main]"),
+    ("ranges_of_words", "[pool.main]", "[azure]\nauthorized_ip_ranges = [\"10.0.0.0/8\", \"office\"]\n[pool.main]"),
+    ("range_without_length", "[pool.main]", "[azure]\nauthorized_ip_ranges = [\"198.51.100.7\"]\n[pool.main]"),
+    ("range_with_host_bits", "[pool.main]", "[azure]\nauthorized_ip_ranges = [\"198.51.100.7/24\"]\n[pool.main]"),
+    ("range_of_ipv6", "[pool.main]", "[azure]\nauthorized_ip_ranges = [\"2001:db8::/32\"]\n[pool.main]"),
     ("region_in_words", "[pool.main]", "[azure]\nlocation = \"West Europe\"\n[pool.main]"),
     ("unknown_tier", "[pool.main]", "[azure]\nsku_tier = \"premium\"\n[pool.main]"),
     ("profile_bad_name", "\"small\"", "\"My Demo\""),

@@ -7,7 +7,7 @@ use crate::{
     operations::Told,
     wire::Answer,
     wire::Request,
-    world::{Resource, World, kind_of},
+    world::{Resource, World, kind_of, moment},
 };
 
 type Accepted = Result<Told, Answer>;
@@ -124,29 +124,6 @@ impl World {
             .sum()
     }
 
-    /// What the service itself adds to a body.
-    pub(crate) fn decorate(&self, kind: &str, id: &str, body: &mut Value) {
-        if kind == "microsoft.containerservice/managedclusters" {
-            let name = id.rsplit('/').next().unwrap_or_default();
-            let group = id.split('/').nth(4).unwrap_or_default();
-            let properties = &mut body["properties"];
-            if properties["nodeResourceGroup"].is_null() {
-                properties["nodeResourceGroup"] = json!(format!("MC_{group}_{name}_{}", self.facts.location));
-            }
-            let principal = |last: u8| {
-                let sum = id.to_lowercase().bytes().fold(u64::from(last), |sum, byte| {
-                    sum.wrapping_mul(1_099_511_628_211).wrapping_add(u64::from(byte))
-                });
-                format!("00000000-0000-4000-8000-{:012x}", sum & 0xffff_ffff_ffff)
-            };
-            properties["identityProfile"] = json!({ "kubeletidentity": { "objectId": principal(1) } });
-            body["identity"]["principalId"] = json!(principal(2));
-            let properties = &mut body["properties"];
-            properties["powerState"] = json!({ "code": "Running" });
-            properties["fqdn"] = json!(format!("{name}-dns.hcp.{}.azmk8s.io", self.facts.location));
-        }
-    }
-
     /// Making has ended: node resource group, scale sets, load balancer and address are there.
     pub(crate) fn made(&mut self, key: &str) {
         self.set_state(key, "Succeeded");
@@ -156,6 +133,7 @@ impl World {
             "microsoft.containerservice/managedclusters/agentpools" => {
                 let group = self.node_group(parent(&resource.id));
                 self.scale_set(&group, &resource.body["name"], &resource.body["properties"]);
+                self.tell_cluster(&resource.id, Some(&resource.body));
             }
             _ => {}
         }
@@ -200,12 +178,13 @@ impl World {
         let body = json!({
             "id": id, "name": format!("aks-{name}-vmss"), "type": "Microsoft.Compute/virtualMachineScaleSets",
             "location": self.facts.location, "sku": { "name": vm_size(pool), "capacity": count(pool) },
-            "properties": { "provisioningState": "Succeeded" },
+            "tags": { "aks-managed-poolName": name },
+            "properties": { "provisioningState": "Succeeded", "timeCreated": moment(self.now).to_rfc3339() },
         });
         self.plant(&id, body);
     }
 
-    fn node_group(&self, cluster: &str) -> String {
+    pub(crate) fn node_group(&self, cluster: &str) -> String {
         let body = self.body(cluster);
         let name = body.and_then(|body| body["properties"]["nodeResourceGroup"].as_str()).unwrap_or("MC");
         format!("/subscriptions/{}/resourceGroups/{name}", self.facts.subscription)
@@ -219,13 +198,37 @@ impl World {
         self.removed(&group);
     }
 
+    /// A cluster's own body lists its pools.
+    fn tell_cluster(&mut self, pool: &str, body: Option<&Value>) {
+        let name = pool.rsplit('/').next().unwrap_or_default();
+        let Some(cluster) = self.resources.get_mut(&parent(pool).to_lowercase()) else { return };
+        let Some(pools) = cluster.body["properties"]["agentPoolProfiles"].as_array_mut() else { return };
+        let at = pools.iter().position(|known| known["name"].as_str().is_some_and(|n| n.eq_ignore_ascii_case(name)));
+        let profile = body.map(|body| {
+            let mut profile = body["properties"].clone();
+            profile["name"] = body["name"].clone();
+            profile
+        });
+        match (at, profile) {
+            (Some(at), Some(profile)) => pools[at] = profile,
+            (None, Some(profile)) => pools.push(profile),
+            (Some(at), None) => drop(pools.remove(at)),
+            (None, None) => {}
+        }
+    }
+
     pub(crate) fn pool_removed(&mut self, key: &str) {
+        self.tell_cluster(key, None);
         let name = key.rsplit('/').next().unwrap_or_default();
         let group = self.node_group(parent(key)).to_lowercase();
         self.resources.remove(&format!("{group}/providers/microsoft.compute/virtualmachinescalesets/aks-{name}-vmss"));
     }
 
     pub(crate) fn user_credential(&mut self, cluster: &str) -> Answer {
+        let action = "Microsoft.ContainerService/managedClusters/listClusterUserCredential/action";
+        if let Some(refused) = self.not_permitted(action, cluster) {
+            return refused;
+        }
         let Some(body) = self.body(cluster) else { return Answer::not_found(cluster) };
         if body["properties"]["provisioningState"] != "Succeeded" {
             return crate::resources::in_progress(cluster);
@@ -250,6 +253,6 @@ fn count(pool: &Value) -> u32 {
 }
 
 /// The id without its last type and name.
-fn parent(id: &str) -> &str {
+pub(crate) fn parent(id: &str) -> &str {
     id.rsplit_once('/').and_then(|(rest, _)| rest.rsplit_once('/')).map_or("", |(parent, _)| parent)
 }

@@ -6,9 +6,12 @@
 //! <https://learn.microsoft.com/rest/api/aks/managed-clusters?view=rest-aks-2025-10-01> and
 //! <https://learn.microsoft.com/azure/azure-resource-manager/management/async-operations>.
 
+mod activity;
 mod backing;
 mod clusters;
+mod defaults;
 mod faults;
+mod login;
 mod operations;
 mod prices;
 mod public_names;
@@ -16,14 +19,16 @@ mod resources;
 mod server;
 mod storage;
 mod subscription;
+mod tls;
 mod wire;
 mod world;
 
+pub use activity::Activity;
 pub use backing::Backing;
 pub use faults::{Fate, Fault, Faults};
 pub use prices::Price;
 pub use public_names::PublicNames;
-pub use server::FakeAzure;
+pub use server::{FakeAzure, OverTls};
 pub use subscription::{Facts, Permission, Sku, Usage, Version};
 pub use wire::{Answer, Request};
 pub use world::{Billed, Logged, Style, World};

@@ -96,6 +96,7 @@ impl Default for Facts {
             "Microsoft.Authorization",
             "Microsoft.Compute",
             "Microsoft.ContainerService",
+            "Microsoft.Insights",
             "Microsoft.ManagedIdentity",
             "Microsoft.Network",
             "Microsoft.OperationalInsights",
@@ -198,6 +199,9 @@ impl World {
             }
             ["providers", "microsoft.authorization", "locks"] if get => self.locks(),
             ["providers", "microsoft.authorization", "roleassignments"] if get => self.role_assignments(request),
+            ["providers", "microsoft.insights", "eventtypes", "management", "values"] if get => {
+                self.activity_log(request)
+            }
             ["providers", "microsoft.compute", "skus"] if get => self.skus(request),
             ["providers", "microsoft.compute", "locations", _, "usages"] if get => self.usages(),
             ["providers", "microsoft.containerservice", "locations", _, "kubernetesversions"] if get => self.versions(),

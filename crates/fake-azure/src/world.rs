@@ -6,6 +6,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use crate::{
+    activity::Activity,
     backing::Clusters,
     faults::{Fault, Faults},
     operations::Operation,
@@ -26,6 +27,8 @@ pub struct Style {
     pub make: Duration,
     /// How long removing takes.
     pub remove: Duration,
+    /// How long a login lasts.
+    pub login: Duration,
     /// After how long Azure itself gives up what hangs; none: only when it is told to.
     pub gives_up: Option<Duration>,
     /// How long registering a resource provider takes.
@@ -41,6 +44,7 @@ impl Default for Style {
             retry_after: Duration::from_secs(10),
             make: Duration::from_secs(240),
             remove: Duration::from_secs(180),
+            login: Duration::from_secs(3600),
             gives_up: None,
             register: Duration::from_secs(60),
             page: 2,
@@ -97,6 +101,10 @@ pub struct World {
     pub faults: Faults,
     /// Tokens that are taken, and the world time at which each expires.
     pub tokens: BTreeMap<String, Duration>,
+    /// Operations that failed, as the activity log has them.
+    pub activity: Vec<Activity>,
+    /// Applications that may log in, and the secret of each.
+    pub applications: BTreeMap<String, String>,
     /// Every request so far.
     pub log: Vec<Logged>,
     pub(crate) resources: BTreeMap<String, Resource>,
@@ -120,6 +128,8 @@ impl Default for World {
             style: Style::default(),
             faults: Faults::default(),
             tokens: BTreeMap::from([("fake-token".to_owned(), Duration::MAX)]),
+            activity: Vec::new(),
+            applications: BTreeMap::new(),
             log: Vec::new(),
             resources: BTreeMap::new(),
             kept_workspaces: BTreeMap::new(),
@@ -222,8 +232,12 @@ impl World {
             Some(Fault::CutBody) => self.serve(request).cut_short(),
             Some(Fault::Hang) => Answer::Hang,
         };
-        let answer =
+        let mut answer =
             answer.header("x-ms-request-id", format!("request-{}", self.requests)).header("date", self.date(self.now));
+        if self.style.retry_after.is_zero() {
+            // A client on Azure's Go SDK would wait its own ten seconds; its own tests tell it so.
+            answer = answer.header("x-go-azure-sdk-skip-polling-delay", "true");
+        }
         self.log.push(Logged {
             method: request.method.clone(),
             path: request.path.clone(),
@@ -247,14 +261,15 @@ impl World {
     /// World time as an HTTP date; the world begins with the year 2026.
     #[expect(clippy::unused_self, reason = "the epoch belongs to the world")]
     fn date(&self, at: Duration) -> String {
-        let epoch = 1_767_225_600 + i64::try_from(at.as_secs()).unwrap_or(0);
-        let date = chrono::DateTime::from_timestamp(epoch, 0).unwrap_or_default();
-        date.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+        moment(at).format("%a, %d %b %Y %H:%M:%S GMT").to_string()
     }
 
     fn serve(&mut self, request: &Request) -> Answer {
         if request.path == "/api/retail/prices" {
             return self.retail_prices(request);
+        }
+        if let Some(answer) = self.before_arm(request) {
+            return answer;
         }
         if let Some(refused) = self.refuse(request) {
             return refused;
@@ -310,6 +325,12 @@ impl World {
             _ => Some(Answer::not_found(&request.path)),
         }
     }
+}
+
+/// A moment of world time.
+pub(crate) fn moment(at: Duration) -> chrono::DateTime<chrono::Utc> {
+    let epoch = 1_767_225_600 + i64::try_from(at.as_secs()).unwrap_or(0);
+    chrono::DateTime::from_timestamp(epoch, 0).unwrap_or_default()
 }
 
 /// `microsoft.x/type` or `microsoft.x/type/subtype` of an id; `resourcegroups` for a group.

@@ -40,7 +40,8 @@ pub(super) async fn run(subscription: Option<String>, ask: Ask, settings: &Setti
         let environment = settings.home.pick(Some(name))?;
         result.add(name, remove(&environment, settings, ask).await);
     }
-    let arm = settings.azure.connect(&endpoint()?)?;
+    let at = endpoint()?;
+    let arm = settings.azure.arm(&at).or_fail(Kind::Preflight, || format!("cannot talk to Azure at {at}"))?;
     for subscription in subscriptions {
         let what = || format!("cannot look through subscription {subscription}");
         let survey = tokio::select! {

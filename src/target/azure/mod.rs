@@ -3,12 +3,15 @@
 //! Order of a setup: preflight (nothing is made when it refuses), plan, consent, apply of that plan, credentials. Order
 //! of a cleanup: Terraform's destroy, then a scan of the subscription, then whatever Terraform did not know.
 
+mod activity;
 pub mod adopt;
 pub mod arm;
 mod drift;
+pub mod entra;
 pub mod expired;
 pub mod locks;
 mod module;
+pub mod pools;
 pub mod preflight;
 pub mod prices;
 pub mod providers;
@@ -18,6 +21,7 @@ pub mod roles;
 pub mod scan;
 pub mod state;
 pub mod terraform;
+pub mod watch;
 
 use std::{
     path::PathBuf,
@@ -25,7 +29,7 @@ use std::{
     time::Duration,
 };
 
-use arm::{Arm, CONTAINER_SERVICE, Login, Patience, RealTime};
+use arm::{Arm, ArmError, CONTAINER_SERVICE, Login, Patience, RealTime};
 use base64::Engine as _;
 use democtl_core::{
     cost::{NodeCount, Prices},
@@ -88,11 +92,22 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// A client of Resource Manager at `endpoint`, logged in.
-    pub fn connect(&self, endpoint: &str) -> Result<Arm, Failure> {
-        let what = || format!("cannot talk to Azure at {endpoint}");
-        let tokens = self.login.source(endpoint).or_fail(Kind::Preflight, what)?;
-        Arm::new(endpoint, tokens, Arc::new(RealTime::default()), Patience::default()).or_fail(Kind::Preflight, what)
+    /// A client of the ARM at `endpoint`, logged in as the settings say.
+    pub fn arm(&self, endpoint: &str) -> Result<Arm, ArmError> {
+        let tokens = self.login.source(endpoint)?;
+        Arm::new(endpoint, tokens, Arc::new(RealTime::default()), Patience::default())
+    }
+
+    /// The same for a person who waits: a network that is not there is told after seconds, not after minutes.
+    pub fn looking(&self, endpoint: &str) -> Result<Arm, ArmError> {
+        Ok(self.arm(endpoint)?.with_attempts(LOOKING_ATTEMPTS))
+    }
+
+    /// The prices of a profile, those of its VMs from the list of now or of some time ago.
+    pub async fn prices_of(&self, profile: &Profile) -> Prices {
+        let sizes: Vec<_> = profile.pools.iter().map(|pool| pool.vm_size.name).collect();
+        let (prices, location) = (profile.prices.clone(), &profile.azure.location);
+        self.prices.current(prices, &sizes, location, chrono::Utc::now()).await
     }
 }
 
@@ -184,7 +199,8 @@ impl Azure {
         if let Some(arm) = self.arm.get() {
             return Ok(arm.clone());
         }
-        let arm = self.settings.connect(&self.place.endpoint)?;
+        let what = || format!("cannot talk to Azure at {}", self.place.endpoint);
+        let arm = self.settings.arm(&self.place.endpoint).or_fail(Kind::Preflight, what)?;
         Ok(self.arm.get_or_init(|| arm).clone())
     }
 
@@ -257,9 +273,7 @@ impl Azure {
         if own.is_none() {
             self.adopt(&arm, &terraform).await?;
         }
-        let sizes: Vec<_> = self.profile.pools.iter().map(|pool| pool.vm_size.name).collect();
-        let (prices, location) = (self.profile.prices.clone(), &self.profile.azure.location);
-        let prices = self.settings.prices.current(prices, &sizes, location, chrono::Utc::now()).await;
+        let prices = self.settings.prices_of(&self.profile).await;
         let planned = terraform.plan(false, &prices).await?;
         for address in &planned.drift {
             (self.progress)(&format!("  {address} was changed by others"));
@@ -355,6 +369,11 @@ impl Azure {
             Failure::msg(Kind::Infrastructure, format!("{}: AKS answered without a kubeconfig", what()))
                 .hint("the cluster may still be in the making: democtl setup goes on where it stopped")
         })?;
+        let garbled = || format!("{}: AKS answered a kubeconfig that cannot be read", what());
+        let democtl =
+            std::env::current_exe().or_fail(Kind::Infrastructure, || "cannot find democtl itself".to_owned())?;
+        let anew = entra::through_democtl(&text, &democtl).or_fail(Kind::Infrastructure, garbled)?;
+        let text = anew.map_or(text, String::into_bytes);
         let to = self.environment.kubeconfig();
         if std::fs::read(&to).ok().as_deref() != Some(&text) {
             // A temporary file that becomes the kubeconfig is readable by its owner only.
@@ -391,6 +410,18 @@ impl Azure {
         let path = format!("{}/agentPools", self.cluster_id());
         let pools = self.arm()?.list(&path, CONTAINER_SERVICE, &[]).await.or_fail(Kind::Infrastructure, what)?;
         Ok(drift::of(&self.profile, &pools))
+    }
+
+    /// The pools as Azure has them.
+    pub async fn pools(&self) -> Result<pools::Pools, Failure> {
+        let what = || format!("cannot look at the pools of {}", self.environment.name);
+        pools::read(&self.arm()?, &self.cluster_id()).await.or_fail(Kind::Infrastructure, what)
+    }
+
+    /// Watches the pools from now on.
+    pub fn watch(&self) -> Result<watch::Watch, Failure> {
+        let nodes = azure_names(&self.profile, &self.environment.name).node_resource_group;
+        Ok(watch::Watch::new(self.arm()?, &self.place.subscription, &self.cluster_id(), &nodes, chrono::Utc::now()))
     }
 }
 

@@ -24,7 +24,7 @@ const COMPUTE: &str = "2024-07-01";
 const QUOTA_PAGE: &str = "https://portal.azure.com/#view/Microsoft_Azure_Capacity/QuotaMenuBlade/~/myQuotas";
 
 /// What setup, status and cleanup do; the custom role of `docs/azure.md` holds exactly these.
-pub const ACTIONS: [&str; 15] = [
+pub const ACTIONS: [&str; 21] = [
     "Microsoft.Resources/subscriptions/resourceGroups/read",
     "Microsoft.Resources/subscriptions/resourceGroups/write",
     "Microsoft.Resources/subscriptions/resourceGroups/delete",
@@ -40,6 +40,12 @@ pub const ACTIONS: [&str; 15] = [
     "Microsoft.OperationalInsights/workspaces/write",
     "Microsoft.OperationalInsights/workspaces/delete",
     "Microsoft.OperationalInsights/workspaces/sharedKeys/action",
+    "Microsoft.Insights/dataCollectionRules/read",
+    "Microsoft.Insights/dataCollectionRules/write",
+    "Microsoft.Insights/dataCollectionRules/delete",
+    "Microsoft.Insights/dataCollectionRuleAssociations/read",
+    "Microsoft.Insights/dataCollectionRuleAssociations/write",
+    "Microsoft.Insights/dataCollectionRuleAssociations/delete",
 ];
 
 /// How one thing stands.
@@ -68,15 +74,15 @@ pub struct Check {
 }
 
 impl Check {
-    fn ok(what: &str, found: impl Into<String>) -> Self {
+    pub(crate) fn ok(what: &str, found: impl Into<String>) -> Self {
         Self { what: what.to_owned(), standing: Standing::Ok, found: found.into(), remedy: None }
     }
 
-    fn warning(what: &str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn warning(what: &str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { standing: Standing::Warning, remedy: Some(remedy.into()), ..Self::ok(what, found) }
     }
 
-    fn refused(what: &str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn refused(what: &str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { standing: Standing::Refused, remedy: Some(remedy.into()), ..Self::ok(what, found) }
     }
 
@@ -100,7 +106,8 @@ pub struct Report {
 }
 
 impl Report {
-    fn of(checks: Vec<Check>) -> Self {
+    /// A table of these lines.
+    pub fn of(checks: Vec<Check>) -> Self {
         Self { checks, unregistered: Vec::new() }
     }
 
@@ -142,13 +149,11 @@ pub async fn inspect(arm: &Arm, profile: &Profile, placement: &Placement<'_>) ->
     let names = azure_names(profile, placement.environment);
     let path = format!("/subscriptions/{}", placement.subscription);
     let wanted = Wanted { arm, subscription: path, profile, placement, names };
-    let subscription = match arm.get(&wanted.subscription, SUBSCRIPTIONS).await {
-        Ok(Some(found)) => found,
+    let mut checks = match account(arm, placement.subscription).await {
+        Ok(checks) => checks.to_vec(),
         // Without a subscription there is nothing more to look at.
-        Ok(None) => return Report::of(vec![no_subscription(placement.subscription)]),
-        Err(error) => return Report::of(vec![no_login(&error)]),
+        Err(check) => return Report::of(vec![check]),
     };
-    let mut checks = vec![login(&subscription), state(&subscription)];
     let ((providers, unregistered), permissions, locks, sizes, version, leftovers) = tokio::join!(
         registered(arm, placement.subscription, &PROVIDERS),
         wanted.permissions(),
@@ -164,6 +169,15 @@ pub async fn inspect(arm: &Arm, profile: &Profile, placement: &Placement<'_>) ->
     checks.push(version);
     checks.extend(leftovers);
     Report { checks, unregistered }
+}
+
+/// Whether the login sees the subscription, and how that stands; else why not.
+pub async fn account(arm: &Arm, subscription: &str) -> Result<[Check; 2], Check> {
+    match arm.get(&format!("/subscriptions/{subscription}"), SUBSCRIPTIONS).await {
+        Ok(Some(found)) => Ok([login(&found), state(&found)]),
+        Ok(None) => Err(no_subscription(subscription)),
+        Err(error) => Err(no_login(&error)),
+    }
 }
 
 fn no_subscription(id: &str) -> Check {

@@ -8,12 +8,13 @@ use serde_json::Value;
 use super::arm::{Arm, ArmError, RESOURCES};
 
 /// Namespaces whose resources the module makes, or that AKS makes for it.
-pub const PROVIDERS: [&str; 5] = [
+pub const PROVIDERS: [&str; 6] = [
     "Microsoft.ContainerService",
     "Microsoft.Compute",
     "Microsoft.Network",
     "Microsoft.ManagedIdentity",
     "Microsoft.OperationalInsights",
+    "Microsoft.Insights",
 ];
 
 fn path(subscription: &str, name: &str) -> String {

@@ -8,7 +8,7 @@ mod bottleneck;
 mod nodes;
 mod replay;
 mod scaling;
-mod track;
+pub(crate) mod track;
 mod words;
 
 use serde::Serialize;
@@ -65,6 +65,8 @@ pub enum Rule {
     Unschedulable,
     /// Pods that fit nowhere asked for a machine.
     NodeAdded,
+    /// The machine that was asked for does not come.
+    NodeRefused,
     /// A machine became a node.
     NodeReady,
     /// A node that is not needed waits for the autoscaler's timers.

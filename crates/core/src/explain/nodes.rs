@@ -17,6 +17,10 @@ pub(super) fn decisions(recording: &Recording<'_>, track: &Track<'_>) -> Vec<Dec
                 asked_s.push_back(event.at_s);
                 (Rule::NodeAdded, added(recording.events, event, reason))
             }
+            "failed" => {
+                asked_s.pop_back();
+                (Rule::NodeRefused, format!("no machine for {reason}"))
+            }
             "ready" => {
                 let took = asked_s.pop_front().map(|asked: f64| event.at_s - asked);
                 let took =
@@ -144,4 +148,13 @@ pub(super) fn scheduler_words(events: &[Event], workload: &str, until_s: f64) ->
         _ => None,
     });
     said.unwrap_or_else(|| "the scheduler's words were not recorded".to_owned())
+}
+
+/// Why machines that were asked for last did not come.
+pub(super) fn refusal(events: &[Event], until_s: f64) -> Option<String> {
+    events.iter().rev().filter(|event| event.at_s <= until_s).find_map(|event| match &event.fact {
+        Fact::Nodes { change, reason, .. } if change == "failed" => Some(reason.clone()),
+        Fact::Cloud { object, state, message, failed: true } => Some(format!("{object}: {state}: {message}")),
+        _ => None,
+    })
 }

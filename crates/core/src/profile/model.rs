@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     catalog::VmSize,
@@ -51,6 +51,8 @@ pub struct Azure {
     pub sku_tier: SkuTier,
     /// Kubernetes minor version, such as `1.33`; none: AKS's default.
     pub kubernetes_version: Option<String>,
+    /// Networks that may reach the API server; empty: every address.
+    pub authorized_ip_ranges: Vec<String>,
     /// Tags of all resources, the four of the facts included.
     pub tags: BTreeMap<String, String>,
 }
@@ -170,7 +172,7 @@ pub struct Local {
 }
 
 /// CPU and memory.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {
     /// CPU.
     pub cpu: Millicores,

@@ -67,6 +67,9 @@ pub(super) struct RawAzure {
     pub(super) sku_tier: Option<RawSkuTier>,
     /// Kubernetes minor version, such as `1.33` (default: AKS's).
     pub(super) kubernetes_version: Option<String>,
+    /// IPv4 networks that may reach the API server, such as `["198.51.100.0/24"]` (default: every address, with a login).
+    #[serde(default)]
+    pub(super) authorized_ip_ranges: Vec<String>,
     /// Further tags.
     #[serde(default)]
     pub(super) tags: BTreeMap<String, String>,

@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use ipnet::IpNet;
+
 use super::{
     model::{Autoscaler, Azure, Local, Period, Pool, PoolMode, SkuTier, Taint, Traffic},
     raw::{
@@ -102,9 +104,38 @@ pub(super) fn azure(raw: &RawProfile, name: &str, context: &mut Context<'_>) -> 
             Some(RawSkuTier::Standard) | None => SkuTier::Standard,
         },
         kubernetes_version: raw.azure.kubernetes_version.clone(),
+        authorized_ip_ranges: ip_ranges(&raw.azure.authorized_ip_ranges, context),
         tags,
     }
 }
+
+/// The networks that may reach the API server, as AKS takes them: IPv4, and so many at most.
+/// <https://learn.microsoft.com/azure/aks/api-server-authorized-ip-ranges>
+fn ip_ranges(ranges: &[String], context: &mut Context<'_>) -> Vec<String> {
+    const MOST: usize = 200;
+    let path = "azure.authorized_ip_ranges";
+    if ranges.len() > MOST {
+        let message = format!("`authorized_ip_ranges` has {} networks, AKS takes at most {MOST}", ranges.len());
+        context.fail(path, "out_of_range", message, "join neighbours into larger networks");
+    }
+    for (index, range) in ranges.iter().enumerate() {
+        let wrong = match range.parse::<IpNet>() {
+            Ok(IpNet::V4(network)) if network == network.trunc() => continue,
+            Ok(IpNet::V4(network)) => {
+                (format!("`{range}` is an address within a network"), format!("the network is \"{}\"", network.trunc()))
+            }
+            Ok(IpNet::V6(_)) => (format!("`{range}` is IPv6, which AKS does not take here"), CIDR.to_owned()),
+            Err(_) => match range.parse::<std::net::Ipv4Addr>() {
+                Ok(address) => (format!("`{range}` has no length"), format!("one address is \"{address}/32\"")),
+                Err(_) => (format!("`{range}` is not an IPv4 network"), CIDR.to_owned()),
+            },
+        };
+        context.fail(&format!("{path}.{index}"), "bad_network", wrong.0, wrong.1);
+    }
+    ranges.to_vec()
+}
+
+const CIDR: &str = "such as \"198.51.100.0/24\"";
 
 /// The pools, in the order written.
 pub(super) fn pools(raw: &BTreeMap<String, RawPool>, context: &mut Context<'_>) -> Vec<Pool> {

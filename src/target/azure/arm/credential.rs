@@ -1,7 +1,7 @@
 //! Logging in: which credential is used, in one documented order, and how the Azure SDK gets its tokens.
 //!
 //! The order is that of `docs/azure.md`: a given token, a client secret, workload identity, a pipeline's service
-//! connection, managed identity, and at last the Azure CLI. The first one that is configured is used; nothing is tried
+//! connection, a workflow's token, managed identity, and at last the Azure CLI. The first one that is configured is used; nothing is tried
 //! in vain.
 
 use std::{fmt, path::PathBuf, sync::Arc, time::SystemTime};
@@ -13,12 +13,13 @@ use azure_core::{
 };
 use azure_identity::{
     AzureCliCredential, AzureCliCredentialOptions, AzurePipelinesCredential, AzurePipelinesCredentialOptions,
-    ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions, ManagedIdentityCredential,
-    ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
+    ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
+    ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential,
+    WorkloadIdentityCredentialOptions,
 };
 use futures::future::BoxFuture;
 
-use super::{ArmError, Given, Patience, Token, TokenSource, http_client};
+use super::{ArmError, Given, Patience, Token, TokenSource, github::Workflow, http_client};
 
 /// What the user's flags and environment say of the login; resolved by the command line.
 #[derive(Clone, Default)]
@@ -35,6 +36,8 @@ pub struct Login {
     pub federated_token_file: Option<PathBuf>,
     /// Azure Pipelines: service connection and the job's token (`SYSTEM_ACCESSTOKEN`).
     pub pipeline: Option<(String, String)>,
+    /// GitHub Actions: where a job asks for its token, and by which (`ACTIONS_ID_TOKEN_REQUEST_URL`, `..._TOKEN`).
+    pub workflow: Option<(String, String)>,
     /// Use the machine's managed identity (`ARM_USE_MSI=true`).
     pub managed_identity: bool,
 }
@@ -56,6 +59,8 @@ pub enum Method {
     WorkloadIdentity,
     /// By a pipeline's service connection.
     Pipeline,
+    /// By the token of a workflow of GitHub Actions.
+    Workflow,
     /// As the machine.
     ManagedIdentity,
     /// As the Azure CLI is logged in.
@@ -69,6 +74,7 @@ impl fmt::Display for Method {
             Self::ClientSecret => "a client secret",
             Self::WorkloadIdentity => "workload identity",
             Self::Pipeline => "the pipeline's service connection",
+            Self::Workflow => "the workflow's token",
             Self::ManagedIdentity => "managed identity",
             Self::AzureCli => "the Azure CLI",
         })
@@ -84,6 +90,7 @@ impl Login {
             () if application && self.client_secret.is_some() => Method::ClientSecret,
             () if application && self.federated_token_file.is_some() => Method::WorkloadIdentity,
             () if application && self.pipeline.is_some() => Method::Pipeline,
+            () if application && self.workflow.is_some() => Method::Workflow,
             () if self.managed_identity => Method::ManagedIdentity,
             () => Method::AzureCli,
         }
@@ -98,6 +105,7 @@ impl Login {
         let yes = || Some("true".to_owned());
         let connection = self.pipeline.as_ref().map(|(connection, _)| connection.clone());
         let job = self.pipeline.as_ref().map(|(_, token)| token.clone());
+        let (url, token) = self.workflow.clone().unzip();
         let own = match self.method() {
             Method::AccessToken | Method::AzureCli => Vec::new(),
             Method::ClientSecret => {
@@ -114,6 +122,12 @@ impl Login {
                 ("ARM_OIDC_AZURE_SERVICE_CONNECTION_ID", connection),
                 ("SYSTEM_ACCESSTOKEN", job),
             ],
+            Method::Workflow => vec![
+                ("ARM_CLIENT_ID", self.client.clone()),
+                ("ARM_USE_OIDC", yes()),
+                ("ARM_OIDC_REQUEST_URL", url),
+                ("ARM_OIDC_REQUEST_TOKEN", token),
+            ],
             Method::ManagedIdentity => vec![("ARM_CLIENT_ID", self.client.clone()), ("ARM_USE_MSI", yes())],
         };
         let all = std::iter::once(("ARM_TENANT_ID", self.tenant.clone())).chain(own);
@@ -122,6 +136,11 @@ impl Login {
 
     /// The source of tokens for the ARM endpoint.
     pub fn source(&self, endpoint: &str) -> Result<Box<dyn TokenSource>, ArmError> {
+        self.source_for(format!("{}/.default", endpoint.trim_end_matches('/')))
+    }
+
+    /// The source of tokens for a scope, `AUDIENCE/.default`. A given token has the audience that it has.
+    pub fn source_for(&self, scope: String) -> Result<Box<dyn TokenSource>, ArmError> {
         let method = self.method();
         let failed = |error: SdkError| ArmError::Login(format!("{method}: {error}"));
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
@@ -151,6 +170,12 @@ impl Login {
                 AzurePipelinesCredential::new(text(&self.tenant), text(&self.client), &connection, token, Some(with))
                     .map_err(failed)?
             }
+            Method::Workflow => {
+                let (url, token) = self.workflow.clone().unwrap_or_default();
+                let job = Workflow::new(&url, &token)?;
+                ClientAssertionCredential::new(text(&self.tenant), text(&self.client), job, Some(assertion()?))
+                    .map_err(failed)?
+            }
             Method::ManagedIdentity => {
                 // It is asked of an address of the machine itself, which no proxy can reach.
                 let with = ManagedIdentityCredentialOptions {
@@ -164,7 +189,6 @@ impl Login {
                 AzureCliCredential::new(Some(with)).map_err(failed)?
             }
         };
-        let scope = format!("{}/.default", endpoint.trim_end_matches('/'));
         Ok(Box::new(Sdk { method, credential, scope }))
     }
 }
@@ -240,6 +264,7 @@ mod tests {
             client_secret: Some("s3cret".into()),
             federated_token_file: Some("token".into()),
             pipeline: Some(("connection".into(), "job".into())),
+            workflow: Some(("https://example.com/token".into(), "job".into())),
             managed_identity: true,
         };
         let names = |login: &Login| {
@@ -261,6 +286,9 @@ mod tests {
         login.pipeline = None;
         order.push(login.method());
         told.push(names(&login));
+        login.workflow = None;
+        order.push(login.method());
+        told.push(names(&login));
         login.managed_identity = false;
         order.push(login.method());
         told.push(names(&login));
@@ -271,6 +299,7 @@ mod tests {
                 Method::ClientSecret,
                 Method::WorkloadIdentity,
                 Method::Pipeline,
+                Method::Workflow,
                 Method::ManagedIdentity,
                 Method::AzureCli
             ]
@@ -282,6 +311,7 @@ mod tests {
                 "TENANT_ID CLIENT_ID CLIENT_SECRET",
                 "TENANT_ID CLIENT_ID USE_OIDC OIDC_TOKEN_FILE_PATH",
                 "TENANT_ID CLIENT_ID USE_OIDC OIDC_AZURE_SERVICE_CONNECTION_ID SYSTEM_ACCESSTOKEN",
+                "TENANT_ID CLIENT_ID USE_OIDC OIDC_REQUEST_URL OIDC_REQUEST_TOKEN",
                 "TENANT_ID CLIENT_ID USE_MSI",
                 "TENANT_ID",
             ],

@@ -6,8 +6,10 @@
 
 mod credential;
 mod error;
+mod github;
 mod operation;
 mod pace;
+mod rate;
 mod retry;
 mod token;
 
@@ -19,6 +21,7 @@ use std::{
 pub use credential::{Login, Method as LoginMethod};
 pub use error::{ArmError, Refusal};
 pub use pace::{Pace, RealTime};
+use rate::Rate;
 use reqwest::{Method, Url, header};
 use serde_json::Value;
 use token::Cached;
@@ -74,6 +77,7 @@ struct Inner {
     pace: Arc<dyn Pace>,
     /// After a 429 nobody asks before this moment: throttling is the subscription's, not one request's.
     not_before: Mutex<Duration>,
+    rate: Rate,
 }
 
 /// One request.
@@ -116,7 +120,10 @@ impl Arm {
         }
         let http = http_client(loopback, patience.attempt).map_err(|error| unusable(error.to_string()))?;
         let tokens = Cached::new(tokens);
-        Ok(Self(Arc::new(Inner { http, endpoint, tokens, pace, not_before: Mutex::default() }), patience))
+        Ok(Self(
+            Arc::new(Inner { http, endpoint, tokens, pace, not_before: Mutex::default(), rate: Rate::default() }),
+            patience,
+        ))
     }
 
     /// The same client, which gives up a request after so many attempts.
@@ -258,6 +265,10 @@ impl Arm {
     async fn send(&self, call: &Call<'_>) -> Result<Reply, ArmError> {
         let mut refused: Option<Token> = None;
         for attempt in 1.. {
+            let pause = self.0.rate.take(&call.method, self.0.pace.now());
+            if !pause.is_zero() {
+                self.0.pace.sleep(pause).await;
+            }
             self.wait_for_the_gate().await;
             let token = self.0.tokens.token(refused.as_ref()).await?;
             let last = attempt >= self.1.attempts;

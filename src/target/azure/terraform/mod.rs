@@ -27,9 +27,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Failure, Kind, OrFail as _};
 
-/// The oldest Terraform that the module works with, and the first that it was not made for.
-const OLDEST: (u32, u32) = (1, 9);
-const TOO_NEW: u32 = 2;
+/// The oldest Terraform that the module works with.
+pub const OLDEST: (u32, u32) = (1, 9);
+/// The first major version that the module was not made for.
+pub const TOO_NEW: u32 = 2;
 
 /// How often a running Terraform is looked at.
 const LOOK: Duration = Duration::from_millis(25);
@@ -76,7 +77,6 @@ impl std::fmt::Debug for Terraform {
 struct Finished {
     code: Option<i32>,
     errors: Vec<Diagnostic>,
-    drift: Vec<String>,
     stderr: String,
     /// Whether work on a resource has begun: from then on the state is locked.
     working: bool,
@@ -250,8 +250,10 @@ impl Terraform {
             .run()
             .or_fail(Kind::Infrastructure, || "terraform show failed".to_owned())?;
         let text = String::from_utf8_lossy(&shown.stdout);
-        let plan = Plan::read(&text, prices).or_fail(Kind::Infrastructure, || "the plan cannot be read".to_owned())?;
-        Ok(Planned { plan, changes, drift: finished.drift })
+        let unreadable = || "the plan cannot be read".to_owned();
+        let plan = Plan::read(&text, prices).or_fail(Kind::Infrastructure, unreadable)?;
+        let drift = plan::drift(&text).or_fail(Kind::Infrastructure, unreadable)?;
+        Ok(Planned { plan, changes, drift })
     }
 
     /// Applies the plan that lies in the file, and nothing else.
@@ -339,7 +341,7 @@ impl Terraform {
             .or_fail(Kind::Infrastructure, what_failed)?;
         let mut lines = Lines { reader: BufReader::new(file), partial: Vec::new() };
         let mut finished =
-            Finished { code: None, errors: Vec::new(), drift: Vec::new(), stderr: String::new(), working: false };
+            Finished { code: None, errors: Vec::new(), stderr: String::new(), working: false };
         let (mut asked, mut readable, mut noted) = (false, true, false);
         loop {
             let ended = handle.try_wait().or_fail(Kind::Infrastructure, what_failed)?.map(|output| output.status);
@@ -386,7 +388,6 @@ impl Terraform {
             match message {
                 Message::Started { .. } => finished.working = true,
                 Message::Diagnostic(diagnostic) if diagnostic.severity == "error" => finished.errors.push(diagnostic),
-                Message::Drift { address, .. } => finished.drift.push(address),
                 _ => {}
             }
         }
