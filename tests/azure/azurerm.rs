@@ -15,13 +15,14 @@ use std::{
 use democtl::target::azure::terraform::{Action, Plan, Progress, Terraform};
 use democtl_core::{cost::Prices, profile::Profile, render::azure::tfvars};
 use democtl_fake_azure::{FakeAzure, OverTls, Permission, World};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     backing::LocalClusters,
     common::{found, placement, tls},
-    end_to_end::Stage,
+    end_to_end::{Stage, terraforms_of},
     schema::{Inner, Schema, Shape, Use, file, types_used},
 };
 
@@ -62,8 +63,10 @@ impl Tools {
     /// Terraform's settings: providers come from the mirror only.
     fn settings(&self, dir: &Path) -> PathBuf {
         let path = dir.join("terraform.rc");
-        let text =
-            format!("provider_installation {{\n  filesystem_mirror {{\n    path = {:?}\n  }}\n}}\n", self.mirror);
+        let text = format!(
+            "provider_installation {{\n  filesystem_mirror {{\n    path = \"{}\"\n  }}\n}}\n",
+            self.mirror.display()
+        );
         fs::write(&path, text).expect("the directory is ours");
         path
     }
@@ -303,22 +306,29 @@ async fn azurerm_applies_changes_and_removes() {
     }
 }
 
-/// The built binary from setup to cleanup: one application logs in twice, democtl by itself and the provider as it is told.
-#[tokio::test(flavor = "multi_thread")]
-async fn azurerm_serves_the_built_binary() {
-    let Some(tools) = tools() else { return };
+const SETUP: [&str; 6] = ["setup", "--profile", "m3demo2", "--target", "azure", "--yes"];
+
+/// The built binary with the module that is in it: one application logs in twice, democtl by itself and the provider as
+/// it is told.
+async fn staged(world: World) -> Option<Stage> {
+    let tools = tools()?;
     let root = tempfile::tempdir().expect("a temporary directory can be made");
     tools.settings(root.path());
-    let mut stage = Stage::with(world(), root, vec![tools.terraform.clone()], "m3demo2", Vec::new()).await;
+    let mut stage = Stage::with(world, root, vec![tools.terraform], "m3demo2", Vec::new()).await;
     let over_tls = stage.fake.over_tls().await.expect("loopback has a free port");
     let tenant = stage.fake.world().facts.tenant.clone();
     let url = format!("https://{}", over_tls.host);
     stage.set(login(&tenant, &over_tls, stage.root.path()));
     stage.set(vec![("DEMOCTL_AZURE_ENDPOINT", url.clone()), ("AZURE_AUTHORITY_HOST", url)]);
-    let begun = ["setup", "--profile", "m3demo2", "--target", "azure", "--yes"];
-    let setup = stage.expect(0, &begun).await;
+    Some(stage)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn azurerm_serves_the_built_binary() {
+    let Some(stage) = staged(world()).await else { return };
+    let setup = stage.expect(0, &SETUP).await;
     assert!(setup.stdout.contains("m3demo2 is up"), "{}", setup.stdout);
-    let again = stage.expect(0, &begun).await;
+    let again = stage.expect(0, &SETUP).await;
     assert!(again.stdout.contains("nothing changed"), "{}", again.stdout);
     let status = stage.expect(0, &["status", "--output", "json"]).await;
     let told: Value = serde_json::from_str(&status.stdout).expect("it is JSON");
@@ -326,7 +336,81 @@ async fn azurerm_serves_the_built_binary() {
     for outcome in [&setup, &again, &status] {
         assert!(!outcome.stdout.contains(SECRET) && !outcome.stderr.contains(SECRET));
     }
+    removed_by_terraform(&stage).await;
+}
+
+async fn removed_by_terraform(stage: &Stage) {
     let cleanup = stage.expect(0, &["cleanup", "--yes"]).await;
     assert!(!cleanup.stderr.contains("through ARM"), "Terraform removes it all: {}", cleanup.stderr);
     stage.nothing_is_left();
+}
+
+/// A world in which a cluster takes hours of requests, so that one can come in between.
+fn slow_world() -> World {
+    let mut world = world();
+    world.style.make = MAKING;
+    world
+}
+
+const MAKING: Duration = Duration::from_secs(6 * 3600);
+
+/// Whether the cluster was asked for; from then on time stands still.
+fn begun(stage: &Stage) -> bool {
+    let mut world = stage.fake.world();
+    let put = |path: &str| path.contains("managedClusters");
+    let begun = world.log.iter().any(|one| one.method == http::Method::PUT && put(&one.path));
+    if begun {
+        world.style.tick = Duration::ZERO;
+    }
+    begun
+}
+
+/// The next setup finds the cluster in the making, waits, and goes on with it: nothing is made again.
+async fn goes_on(stage: &Stage, words: &str) {
+    let before = stage.fake.world().log.len();
+    let looked = |stage: &Stage| {
+        let world = stage.fake.world();
+        let looks =
+            world.log.iter().skip(before).filter(|one| one.path.ends_with("/aks-reliability-demo-demo-m3demo2"));
+        // First whether it runs, then whether ARM is done with it.
+        looks.count() >= 2
+    };
+    let (outcome, ()) = tokio::join!(stage.run(&SETUP), async {
+        stage.wait_until("a second look at the cluster", looked).await;
+        stage.fake.world().style.tick = Duration::from_secs(60);
+        stage.fake.world().advance(MAKING);
+    });
+    assert_eq!(outcome.code, Some(0), "{}\n{}", outcome.stdout, outcome.stderr);
+    for words in ["Azure says Creating; it is waited for", words] {
+        assert!(outcome.stderr.contains(words), "{words}: {}", outcome.stderr);
+    }
+    let removed = stage.fake.world().log.iter().filter(|one| one.method == http::Method::DELETE).count();
+    assert_eq!(removed, 0, "nothing is removed and made again");
+    removed_by_terraform(stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn azurerm_goes_on_after_terraform_was_killed() {
+    let Some(stage) = staged(slow_world()).await else { return };
+    let (outcome, ()) = tokio::join!(stage.run(&SETUP), async {
+        stage.wait_until("the cluster's PUT", begun).await;
+        for (pid, _) in terraforms_of(&stage) {
+            kill_process(pid, Signal::KILL).expect("it is ours");
+        }
+    });
+    assert_eq!(outcome.code, Some(4), "{}", outcome.stderr);
+    goes_on(&stage, "aks-reliability-demo-demo-m3demo2 is there already and is taken over").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn azurerm_goes_on_after_it_was_interrupted() {
+    let Some(stage) = staged(slow_world()).await else { return };
+    let child = stage.command(&SETUP).spawn().expect("the binary starts");
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a pid");
+    stage.wait_until("the cluster's PUT", begun).await;
+    kill_process(pid, Signal::INT).expect("it is ours");
+    let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await.expect("it is not cancelled");
+    let output = output.expect("the process is ours");
+    assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stderr));
+    goes_on(&stage, "azurerm_kubernetes_cluster.this was under way when terraform was stopped: it is kept").await;
 }

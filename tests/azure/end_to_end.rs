@@ -168,7 +168,7 @@ impl Stage {
     pub(crate) async fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         let begun = Instant::now();
         while !condition(self) {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{what} did not happen");
+            assert!(begun.elapsed() < Duration::from_secs(300), "{what} did not happen");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -443,16 +443,22 @@ async fn killed_at_each_line_of_the_ledger_everything_goes_on() {
     stage.nothing_is_left();
 }
 
-/// The terraform that works in this stage's directory.
-pub(crate) fn terraform_of(stage: &Stage) -> Option<Pid> {
-    let entries = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
+/// The processes of terraform and its providers that work in this stage's directory, with their names.
+pub(crate) fn terraforms_of(stage: &Stage) -> Vec<(Pid, String)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let ours = |pid: &i32| {
-        let cwd = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        cwd.starts_with(stage.root.path()) && name.trim() == "terraform"
+    let ours = |pid: i32| {
+        let cwd = fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned();
+        let ours = cwd.starts_with(stage.root.path()) && name.starts_with("terraform");
+        ours.then_some((Pid::from_raw(pid)?, name))
     };
-    pids.into_iter().find(ours).and_then(Pid::from_raw)
+    pids.filter_map(ours).collect()
+}
+
+/// The terraform itself.
+pub(crate) fn terraform_of(stage: &Stage) -> Option<Pid> {
+    terraforms_of(stage).into_iter().find(|(_, name)| name == "terraform").map(|(pid, _)| pid)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -99,7 +99,7 @@ const META: [&str; 9] =
 fn check(place: &str, body: &Body, shape: &Shape, outermost: bool, found: &mut Vec<String>) {
     let is_meta = |name: &str| outermost && META.contains(&name);
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    for structure in body.iter() {
+    for structure in body {
         match structure {
             Structure::Attribute(attribute) if is_meta(attribute.key()) => {}
             Structure::Attribute(attribute) => {

@@ -13,6 +13,7 @@ mod help;
 mod killed;
 mod lifecycle;
 mod recorded;
+mod rules;
 mod taken;
 mod verdicts;
 mod workflows;

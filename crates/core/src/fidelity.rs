@@ -199,10 +199,7 @@ impl Curve {
     fn of(track: &Track<'_>, subject: &str, counted: Counted, end_s: f64) -> Self {
         let changes: Vec<(f64, i32)> = match counted {
             Counted::Replicas => track.wanted.get(subject).map(|steps| steps.all().to_vec()).unwrap_or_default(),
-            Counted::Ready => {
-                let pods = track.pods.get(subject).map(|steps| steps.all()).unwrap_or_default();
-                pods.iter().map(|(at_s, pods)| (*at_s, pods.ready)).collect()
-            }
+            Counted::Ready => track.changes(subject).iter().map(|(at_s, pods)| (*at_s, pods.ready)).collect(),
             Counted::Nodes => track.nodes.all().iter().map(|(at_s, nodes)| (*at_s, nodes.ready)).collect(),
         };
         let mut curve = vec![(0.0, 0.0)];

@@ -51,6 +51,20 @@ pub fn candidates(subscription: &str, profile: &Profile, environment: &str) -> V
     all
 }
 
+/// Waits until ARM is done with each of them: a Terraform that was killed may have begun what still goes on, and of a
+/// cluster in the making no provider can read the credentials.
+pub async fn wait_until_settled(
+    arm: &Arm,
+    candidates: &[Candidate],
+    progress: &(dyn Fn(&str) + Send + Sync),
+) -> Result<(), ArmError> {
+    for Candidate { address, id, version } in candidates {
+        let tell = |state: &str| progress(&format!("  {address}: Azure says {state}; it is waited for"));
+        arm.settled(id, version, &tell).await?;
+    }
+    Ok(())
+}
+
 /// Which of them are there, in a group of ours, and in no state.
 pub async fn strays(
     arm: &Arm,

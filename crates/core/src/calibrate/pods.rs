@@ -14,37 +14,36 @@ pub(super) fn fits(recording: &Recording<'_>, track: &Track<'_>) -> Vec<Fit> {
     vec![container_start(recording, track), vm_delay(recording)]
 }
 
-/// From a started container to one that serves: web pods that were made on nodes with room and their image, until they
-/// were ready, without the half period that a probe finds them late.
+/// From a started container to one that serves: web pods that got a node, until they were ready, without the half period
+/// that a probe finds them late.
 fn container_start(recording: &Recording<'_>, track: &Track<'_>) -> Fit {
     let path = "local.container_start".to_owned();
     let assumed = recording.profile.local.container_start;
     let web = recording.profile.workloads.iter().find(|workload| matches!(workload.role, Role::Web(_)));
     let Some(web) = web else { return Fit::of(path, assumed, Seen::nothing("no web pods")) };
     let mut took = Vec::new();
-    let mut waiting: Vec<f64> = Vec::new();
-    let changes = track.pods.get(&web.name).map(|steps| steps.all()).unwrap_or_default();
+    // When pods got a node that are not ready yet.
+    let mut starting: Vec<f64> = Vec::new();
+    let changes = track.changes(&web.name);
     for pair in changes.windows(2) {
         let [(_, before), (at_s, now)] = pair else { continue };
-        if now.pending > 0 || now.total < before.total || now.ready < before.ready {
-            // Those that have no node, or that replace others, start when something else ends.
-            waiting.clear();
-            continue;
+        if now.ready < before.ready {
+            // Pods go: whose place is free is not known.
+            starting.clear();
         }
-        waiting.extend((before.total..now.total).map(|_| *at_s));
-        for _ in before.ready..now.ready {
-            if !waiting.is_empty() {
-                took.push(at_s - waiting.remove(0));
-            }
-        }
+        let placed = (now.total - now.pending) - (before.total - before.pending);
+        starting.truncate((starting.len() as i32 + placed.min(0)).max(0) as usize);
+        starting.extend((0..placed).map(|_| *at_s));
+        let came = (now.ready - before.ready).clamp(0, starting.len() as i32) as usize;
+        took.extend(starting.drain(..came).map(|since_s| at_s - since_s));
     }
     if took.is_empty() {
-        return Fit::of(path, assumed, Seen::nothing("no web pod was started on a node with room"));
+        return Fit::of(path, assumed, Seen::nothing("no web pod was started"));
     }
     took.sort_by(f64::total_cmp);
     let middle = Duration::from_secs_f64(took[took.len() / 2].max(0.0));
     let late = web.probes.readiness.initial_delay + web.probes.readiness.period / 2;
-    let basis = "median of web pods, made until ready, less half a period of the readiness probe".to_owned();
+    let basis = "median of web pods, placed until ready, less half a period of the readiness probe".to_owned();
     let seen = Seen { value: Some(middle.saturating_sub(late)), samples: took.len() as u64, basis };
     Fit::of(path, assumed, seen)
 }

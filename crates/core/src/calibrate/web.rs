@@ -142,7 +142,7 @@ impl Scene<'_> {
     }
 
     fn stood_still(&self, from_s: f64, until_s: f64) -> bool {
-        let changes = self.track.pods.get(&self.workload.name).map(|steps| steps.all()).unwrap_or_default();
+        let changes = self.track.changes(&self.workload.name);
         !changes.iter().any(|(at_s, _)| *at_s > from_s.max(self.track.begun_s) && *at_s <= until_s)
     }
 }

@@ -53,7 +53,7 @@ fn batch(recording: &Recording<'_>, track: &Track<'_>, workload: &Workload, work
     for pair in samples(recording).windows(2) {
         let [from, until] = pair else { continue };
         let ready = track.pods(&workload.name, from.at_s).ready;
-        let changes = track.pods.get(&workload.name).map(|steps| steps.all()).unwrap_or_default();
+        let changes = track.changes(&workload.name);
         let still = !changes.iter().any(|(at_s, _)| *at_s > from.at_s && *at_s <= until.at_s);
         let enough = BACKLOG * f64::from(ready) * f64::from(worker.batch);
         if ready > 0 && still && from.queue.min(until.queue) as f64 > enough {

@@ -144,6 +144,11 @@ impl<'a> Track<'a> {
         self.pods.get(workload).and_then(|steps| steps.at(at_s)).unwrap_or_default()
     }
 
+    /// All changes of its pods.
+    pub(crate) fn changes(&self, workload: &str) -> &[(f64, Pods)] {
+        self.pods.get(workload).map_or(&[], Steps::all)
+    }
+
     /// When its ready pods last became more.
     pub(crate) fn risen_s(&self, workload: &str, at_s: f64) -> Option<f64> {
         let changes = self.pods.get(workload)?.all().windows(2).rev();
