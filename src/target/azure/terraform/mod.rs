@@ -340,8 +340,7 @@ impl Terraform {
             .start()
             .or_fail(Kind::Infrastructure, what_failed)?;
         let mut lines = Lines { reader: BufReader::new(file), partial: Vec::new() };
-        let mut finished =
-            Finished { code: None, errors: Vec::new(), stderr: String::new(), working: false };
+        let mut finished = Finished { code: None, errors: Vec::new(), stderr: String::new(), working: false };
         let (mut asked, mut readable, mut noted) = (false, true, false);
         loop {
             let ended = handle.try_wait().or_fail(Kind::Infrastructure, what_failed)?.map(|output| output.status);
