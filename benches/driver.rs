@@ -91,7 +91,7 @@ async fn by_driver(dir: PathBuf) -> anyhow::Result<()> {
     let terraform = Terraform::new(PathBuf::from("terraform"), dir, Vec::new(), CancellationToken::new(), quiet);
     terraform.version().map_err(failed)?;
     terraform.init().await.map_err(failed)?;
-    terraform.require_local_state().map_err(failed)?;
+    terraform.require_known_state().map_err(failed)?;
     let planned = terraform.plan(false, &Prices::committed()).await.map_err(failed)?;
     ensure!(planned.changes, "the plan makes nothing");
     terraform.apply().await.map_err(failed)

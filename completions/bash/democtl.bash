@@ -31,6 +31,9 @@ _democtl() {
             democtl,demo)
                 cmd="democtl__subcmd__demo"
                 ;;
+            democtl,doctor)
+                cmd="democtl__subcmd__doctor"
+                ;;
             democtl,explain)
                 cmd="democtl__subcmd__explain"
                 ;;
@@ -39,6 +42,9 @@ _democtl() {
                 ;;
             democtl,help)
                 cmd="democtl__subcmd__help"
+                ;;
+            democtl,kube-token)
+                cmd="democtl__subcmd__kube__subcmd__token"
                 ;;
             democtl,kubeconfig)
                 cmd="democtl__subcmd__kubeconfig"
@@ -82,6 +88,9 @@ _democtl() {
             democtl__subcmd__help,demo)
                 cmd="democtl__subcmd__help__subcmd__demo"
                 ;;
+            democtl__subcmd__help,doctor)
+                cmd="democtl__subcmd__help__subcmd__doctor"
+                ;;
             democtl__subcmd__help,explain)
                 cmd="democtl__subcmd__help__subcmd__explain"
                 ;;
@@ -90,6 +99,9 @@ _democtl() {
                 ;;
             democtl__subcmd__help,help)
                 cmd="democtl__subcmd__help__subcmd__help"
+                ;;
+            democtl__subcmd__help,kube-token)
+                cmd="democtl__subcmd__help__subcmd__kube__subcmd__token"
                 ;;
             democtl__subcmd__help,kubeconfig)
                 cmd="democtl__subcmd__help__subcmd__kubeconfig"
@@ -158,7 +170,7 @@ _democtl() {
 
     case "${cmd}" in
         democtl)
-            opts="-h -V --home --output --help --version demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help"
+            opts="-h -V --home --output --help --version demo setup run-tests forecast explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -236,7 +248,7 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__cleanup)
-            opts="-n -y -h -V --name --all --yes --home --output --help --version"
+            opts="-n -y -h -V --name --all --expired --subscription --yes --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -247,6 +259,10 @@ _democtl() {
                     return 0
                     ;;
                 -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --subscription)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -319,6 +335,36 @@ _democtl() {
                     return 0
                     ;;
                 --junit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        democtl__subcmd__doctor)
+            opts="-h -V --target --subscription --home --output --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --target)
+                    COMPREPLY=($(compgen -W "local azure" -- "${cur}"))
+                    return 0
+                    ;;
+                --subscription)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -430,7 +476,7 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__help)
-            opts="demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help"
+            opts="demo setup run-tests forecast explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -513,6 +559,20 @@ _democtl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        democtl__subcmd__help__subcmd__doctor)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         democtl__subcmd__help__subcmd__explain)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -542,6 +602,20 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        democtl__subcmd__help__subcmd__kube__subcmd__token)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -723,6 +797,36 @@ _democtl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        democtl__subcmd__kube__subcmd__token)
+            opts="-h -V --server-id --tenant-id --home --output --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --server-id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tenant-id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         democtl__subcmd__kubeconfig)
             opts="-n -h -V --name --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -780,7 +884,7 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__plan)
-            opts="-p -n -h -V --profile --set --target --name --subscription --module --home --output --help --version"
+            opts="-p -n -h -V --profile --set --target --name --subscription --module --state --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -816,6 +920,10 @@ _democtl() {
                     ;;
                 --module)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -W "local azurerm" -- "${cur}"))
                     return 0
                     ;;
                 --home)
@@ -1080,7 +1188,7 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__setup)
-            opts="-p -n -y -h -V --profile --set --name --target --speed --seed --timeout --yes --plan-only --subscription --module --home --output --help --version"
+            opts="-p -n -y -h -V --profile --set --name --target --speed --seed --timeout --yes --plan-only --register --subscription --module --state --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1128,6 +1236,10 @@ _democtl() {
                     ;;
                 --module)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -W "local azurerm" -- "${cur}"))
                     return 0
                     ;;
                 --home)

@@ -11,6 +11,7 @@ use crate::{
         PUBLIC_CLOUD, Place, Settings,
         arm::{Login, is_known_endpoint},
         prices::{PUBLIC_PRICES, PriceList},
+        state::StateKind,
     },
 };
 
@@ -26,6 +27,9 @@ pub(super) struct AzureArgs {
     /// Terraform module of your own that takes the same variables, instead of the built-in one
     #[arg(long, env = "DEMOCTL_TERRAFORM_MODULE", value_name = "DIR", help_heading = "Azure")]
     module: Option<PathBuf>,
+    /// Where Terraform's state lies: in the environment's directory, or in a storage account that is made for it
+    #[arg(long, env = "DEMOCTL_STATE", value_enum, value_name = "WHERE", help_heading = "Azure")]
+    state: Option<StateKind>,
 }
 
 impl AzureArgs {
@@ -41,11 +45,12 @@ impl AzureArgs {
             Some(module) => Some(std::path::absolute(module)?),
             None => known.as_ref().and_then(|place| place.module.clone()),
         };
+        let state = self.state.or(known.as_ref().map(|place| place.state)).unwrap_or_default();
         let endpoint = endpoint()?;
         let expires = || (chrono::Utc::now() + NEEDED_FOR).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         let draw = || azure_core::Uuid::new_v4().to_string();
         let (id, expires_at) = known.map_or_else(|| (draw(), expires()), |place| (place.id, place.expires_at));
-        Ok(Place { id, subscription, endpoint, expires_at, module })
+        Ok(Place { id, subscription, endpoint, expires_at, module, state })
     }
 }
 
@@ -76,7 +81,7 @@ pub(super) fn settings(home: &Home) -> Settings {
     };
     let endpoint = text("DEMOCTL_PRICES_ENDPOINT").unwrap_or_else(|| PUBLIC_PRICES.to_owned());
     let prices = PriceList { endpoint, cache: home.cache() };
-    Settings { login, terraform: PathBuf::from("terraform"), prices }
+    Settings { login, terraform: PathBuf::from("terraform"), prices, register: false }
 }
 
 fn text(name: &str) -> Option<String> {

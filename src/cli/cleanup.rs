@@ -1,14 +1,19 @@
 //! `democtl cleanup`: remove environments and prove that nothing is left.
 
+mod expired;
+
+use std::time::Duration;
+
 use clap::Args;
 use serde::Serialize;
 
 use super::{NameArgs, Settings, session::Ask};
 use crate::{
+    delivery::{self, withdraw},
     environment::Environment,
     failure::{Failure, Kind, OrFail as _},
     ledger::{Effect, Step},
-    target::Infra,
+    target::{Infra, State},
     ui,
 };
 
@@ -19,47 +24,76 @@ pub(super) struct CleanupArgs {
     /// Every environment
     #[arg(long, conflicts_with = "name")]
     all: bool,
+    /// Every environment on azure past its `expires-at`, also those that another machine made
+    #[arg(long, conflicts_with_all = ["name", "all"])]
+    expired: bool,
+    /// Subscription to look through, with --expired [default: those of the environments known here]
+    #[arg(long, env = "AZURE_SUBSCRIPTION_ID", value_name = "ID", help_heading = "Azure")]
+    subscription: Option<String>,
     /// Do not ask (the local target never does)
     #[arg(long, short)]
     yes: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct CleanupResult {
     removed: Vec<String>,
     left: Vec<String>,
+    /// Kinds of the failures behind what is left.
+    #[serde(skip)]
+    kinds: Vec<Kind>,
 }
 
+impl CleanupResult {
+    fn add(&mut self, name: &str, outcome: Result<(), Failure>) {
+        match outcome {
+            Ok(()) => self.removed.push(name.to_owned()),
+            Err(failure) => {
+                self.kinds.push(failure.kind());
+                self.left.push(format!("{name}: {failure}"));
+            }
+        }
+    }
+
+    /// Tells it; an error where anything is left.
+    fn tell(&self, settings: &Settings, nothing: &str) -> Result<(), Failure> {
+        settings.result(self, || match self.removed.as_slice() {
+            [] if self.left.is_empty() => nothing.to_owned(),
+            [] => "nothing was removed".to_owned(),
+            names => format!("removed {}: no process, port, file or cloud resource is left", names.join(", ")),
+        })?;
+        // What could not be removed weighs more than a person who did not agree.
+        let declined = |kind: &Kind| matches!(kind, Kind::Usage | Kind::Cancelled);
+        let kind = match self.kinds.first() {
+            None => return Ok(()),
+            Some(first) if self.kinds.iter().all(declined) => *first,
+            Some(_) => Kind::Infrastructure,
+        };
+        Err(Failure::msg(kind, format!("not removed: {}", self.left.join("; "))))
+    }
+}
+
+/// How long the API of a cluster may take to answer before its cloud resources are left to Azure.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+/// How long load balancers and disks may take to go.
+const WITHDRAWN_WITHIN: Duration = Duration::from_secs(300);
+
 pub(super) async fn run(args: CleanupArgs, settings: &Settings) -> Result<(), Failure> {
+    let ask = Ask::unless(args.yes);
+    if args.expired {
+        return expired::run(args.subscription, ask, settings).await;
+    }
     let names = if args.all {
         settings.home.names().or_fail(Kind::Other, || "cannot list the environments".to_owned())?
     } else {
         vec![settings.home.pick(args.name.name.as_deref())?.name]
     };
-    let mut kinds = Vec::new();
-    let mut result = CleanupResult { removed: Vec::new(), left: Vec::new() };
+    let mut result = CleanupResult::default();
     for name in names {
         let environment = settings.home.pick(Some(&name))?;
-        match remove(&environment, settings, Ask::unless(args.yes)).await {
-            Ok(()) => result.removed.push(name),
-            Err(failure) => {
-                kinds.push(failure.kind());
-                result.left.push(format!("{name}: {failure}"));
-            }
-        }
+        result.add(&name, remove(&environment, settings, ask).await);
     }
-    settings.result(&result, || match result.removed.as_slice() {
-        [] if result.left.is_empty() => "nothing to remove: no environment is set up".to_owned(),
-        [] => "nothing was removed".to_owned(),
-        names => format!("removed {}: no process, port, file or cloud resource is left", names.join(", ")),
-    })?;
-    if result.left.is_empty() {
-        return Ok(());
-    }
-    // What could not be removed weighs more than a person who did not agree.
-    let declined = |kind: &Kind| matches!(kind, Kind::Usage | Kind::Cancelled);
-    let kind = if kinds.iter().all(declined) { kinds[0] } else { Kind::Infrastructure };
-    Err(Failure::msg(kind, format!("not removed: {}", result.left.join("; "))))
+    result.tell(settings, "nothing to remove: no environment is set up")
 }
 
 /// Ends the cluster, then removes the environment's directory.
@@ -95,6 +129,7 @@ pub(super) async fn remove(environment: &Environment, settings: &Settings, ask: 
     if let Some(ledger) = &mut ledger {
         let _ = ledger.begin(Effect::Delivery, &id).and_then(|()| ledger.begin(Effect::Cluster, &id));
     }
+    withdraw(environment, &infra, settings).await?;
     let left = infra.destroy().await?;
     if let Some(first) = left.first() {
         let what = format!("{} things are left, first {first}", left.len());
@@ -106,6 +141,37 @@ pub(super) async fn remove(environment: &Environment, settings: &Settings, ask: 
     std::fs::remove_dir_all(&environment.dir)
         .or_fail(Kind::Infrastructure, || format!("cannot remove {}", environment.dir.display()))?;
     drop(lock);
+    Ok(())
+}
+
+/// Takes back what the cluster itself had made in the cloud. What does not go in time is told: it goes with the nodes.
+async fn withdraw(environment: &Environment, infra: &Infra, settings: &Settings) -> Result<(), Failure> {
+    let kubeconfig = environment.kubeconfig();
+    // The local cluster has nothing outside of itself, and one that is gone cannot be asked.
+    if !matches!(infra, Infra::Azure(_)) || !kubeconfig.exists() || infra.describe().await == State::Absent {
+        return Ok(());
+    }
+    let work = async {
+        let client = delivery::connect(&kubeconfig).await?;
+        if delivery::wait_until_ready(&client, ANSWERS_WITHIN).await.is_err() {
+            let seconds = ANSWERS_WITHIN.as_secs();
+            let what =
+                format!("the cluster's API did not answer within {seconds} s: load balancers were not removed first");
+            return Err(Failure::msg(Kind::Infrastructure, what));
+        }
+        ui::note("  removing the applications, then load balancers and disks");
+        withdraw::withdraw(&client, WITHDRAWN_WITHIN).await
+    };
+    tokio::select! {
+        done = work => match done {
+            Ok(()) => ui::note("  no application, load balancer or disk is left in the cluster"),
+            Err(failure) => ui::note(&format!("{failure}\n  going on: what is left goes with the cluster's own groups")),
+        },
+        () = settings.cancel.cancelled() => {
+            return Err(Failure::msg(Kind::Cancelled, "cancelled: the applications may be gone, the cluster stands")
+                .hint("democtl cleanup goes on; democtl setup brings them back"));
+        }
+    }
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use crate::{
     ledger::{Effect, Step},
     observe::Subject,
     run::Session,
-    target::{Infra, State, Target},
+    target::{Infra, State, Target, azure::Question},
     ui,
 };
 
@@ -57,6 +57,20 @@ impl Ask {
     /// Of a command's `--yes`.
     pub(super) fn unless(yes: bool) -> Self {
         if yes { Self::Yes } else { Self::Person }
+    }
+
+    /// The answer to a question of the azure target.
+    pub(super) async fn answer(self, question: Question, cancel: CancellationToken) -> Result<bool, Failure> {
+        match (question, self) {
+            (Question::Apply, _) => self.consent("apply this plan?", cancel).await,
+            // `--yes` agrees to what a plan shows, and this is not in it.
+            (Question::Register, Self::Yes | Self::Never) => Ok(false),
+            (Question::Register, Self::Person) => {
+                let answer = self.consent("register these resource providers?", cancel).await;
+                // Where nobody can be asked, preflight tells what is missing.
+                answer.or_else(|failure| if failure.kind() == Kind::Usage { Ok(false) } else { Err(failure) })
+            }
+        }
     }
 
     /// Whether the answer is yes.
@@ -110,7 +124,7 @@ pub(super) async fn establish(
     let kubeconfig = if running {
         infra.join(&request, &profile).await?
     } else {
-        let agreed = infra.prepare(&|question| Box::pin(ask.consent(question, settings.cancel.clone()))).await;
+        let agreed = infra.prepare(&|question| Box::pin(ask.answer(question, settings.cancel.clone()))).await;
         let prepared = match agreed.and_then(|prepared| unless_cancelled(settings, prepared)) {
             Err(failure) if known.is_none() && ledger.entries().is_empty() => {
                 // Nothing was begun: there is no environment to clean up.
@@ -232,7 +246,7 @@ fn changed(environment: &Environment, known: &Request, wanted: &Request) -> Fail
     }
     if known.azure != wanted.azure {
         let of = |request: &Request| request.azure.as_ref().map_or("none", |place| &place.subscription).to_owned();
-        differences.push(format!("subscription or module ({}, now {})", of(known), of(wanted)));
+        differences.push(format!("subscription, module or place of the state ({}, now {})", of(known), of(wanted)));
     }
     if (known.speed - wanted.speed).abs() > f64::EPSILON {
         differences.push(format!("speed {} (now {})", known.speed, wanted.speed));

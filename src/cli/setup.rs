@@ -35,6 +35,9 @@ pub(super) struct SetupArgs {
     /// Show what would be made and make nothing, as `plan` does
     #[arg(long)]
     plan_only: bool,
+    /// Register the resource providers that the subscription lacks; without it a person is asked
+    #[arg(long, help_heading = "Azure")]
+    register: bool,
     #[command(flatten)]
     azure: AzureArgs,
 }
@@ -61,6 +64,9 @@ pub(super) async fn run(args: SetupArgs, settings: &Settings) -> Result<(), Fail
     if request.target == Target::Azure {
         request.azure = Some(args.azure.place(&environment)?);
     }
+    let mut settings = settings.clone();
+    settings.azure.register = args.register;
+    let settings = &settings;
     let begun = std::time::Instant::now();
     let ask = Ask::unless(args.yes);
     let made = session::establish(&environment, request, profile, ask, args.health.timeout, settings).await?;

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod health;
+pub mod withdraw;
 
 use std::{path::Path, time::Duration};
 
@@ -19,9 +20,13 @@ pub const NAMESPACE: &str = democtl_core::render::DEMO_NAMESPACE;
 pub async fn connect(kubeconfig: &Path) -> Result<Client, Failure> {
     let what = || format!("cannot use the kubeconfig {}", kubeconfig.display());
     let file = Kubeconfig::read_from(kubeconfig).or_fail(Kind::Infrastructure, what)?;
-    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+    let mut config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
         .await
         .or_fail(Kind::Infrastructure, what)?;
+    // No proxy of the environment leads to this machine.
+    if matches!(config.cluster_url.host(), Some("127.0.0.1" | "localhost" | "[::1]")) {
+        config.proxy_url = None;
+    }
     Client::try_from(config).or_fail(Kind::Infrastructure, what)
 }
 

@@ -41,7 +41,7 @@ pub async fn examine(wanted: &Wanted<'_>) -> Report {
     checks.extend(login);
     checks.extend(home::directory(wanted.home.path(), wanted.target));
     checks.extend(left);
-    Report { checks }
+    Report::of(checks)
 }
 
 async fn login(wanted: &Wanted<'_>, method: LoginMethod) -> Vec<Check> {

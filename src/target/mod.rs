@@ -87,7 +87,7 @@ pub enum Prepared {
     /// The local target makes no plans.
     Local,
     /// A plan that was agreed to.
-    Azure(azure::Prepared),
+    Azure(Box<azure::Prepared>),
 }
 
 impl Infra {
@@ -113,7 +113,7 @@ impl Infra {
     pub async fn prepare(&self, consent: azure::Consent<'_>) -> Result<Prepared, Failure> {
         match self {
             Self::Local(_) => Ok(Prepared::Local),
-            Self::Azure(azure) => azure.prepare(consent).await.map(Prepared::Azure),
+            Self::Azure(azure) => azure.prepare(consent).await.map(|prepared| Prepared::Azure(Box::new(prepared))),
         }
     }
 

@@ -154,13 +154,14 @@ impl Stage {
         self.root.path().join("home/environments").join(self.name)
     }
 
-    fn state_file(&self) -> PathBuf {
+    pub(crate) fn state_file(&self) -> PathBuf {
         self.environment().join("terraform/terraform.tfstate")
     }
 
     pub(crate) fn nothing_is_left(&self) {
         assert_eq!(self.fake.world().billed(), [], "what costs money");
         assert_eq!(self.fake.world().ids(), Vec::<String>::new());
+        assert_eq!(self.fake.world().soft_deleted(), Vec::<String>::new(), "what Azure keeps");
         assert!(!self.environment().exists());
     }
 
@@ -235,8 +236,62 @@ async fn an_environment_is_set_up_tested_told_and_removed() {
     let refused = stage.expect(2, &["cleanup"]).await;
     assert!(refused.stderr.contains("tiny would lose") && refused.stderr.contains("a month"), "{}", refused.stderr);
     assert_eq!(clusters(&stage), 1, "nobody agreed");
+    let cleanup = stage.expect(0, &["cleanup", "--yes"]).await;
+    let withdrawn = "no application, load balancer or disk is left in the cluster";
+    assert!(cleanup.stderr.contains(withdrawn), "{}", cleanup.stderr);
+    stage.nothing_is_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_does_not_answer_is_removed_nevertheless() {
+    let Some(stage) = Stage::new(World::default()).await else { return };
+    stage.setup().await;
+    let file = stage.environment().join("kubeconfig");
+    let text = fs::read_to_string(&file).expect("setup wrote it");
+    let away = |line: &str| {
+        if line.contains("server:") { "    server: https://127.0.0.1:1".to_owned() } else { line.to_owned() }
+    };
+    fs::write(&file, text.lines().map(away).collect::<Vec<_>>().join("\n") + "\n").expect("the directory is ours");
+    let cleanup = stage.expect(0, &["cleanup", "--yes"]).await;
+    assert!(cleanup.stderr.contains("the cluster's API did not answer within"), "{}", cleanup.stderr);
+    stage.nothing_is_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_is_registered_only_when_that_was_agreed_to() {
+    let mut world = World::default();
+    world.facts.providers.insert("Microsoft.Compute".into(), "NotRegistered".into());
+    let Some(stage) = Stage::new(world).await else { return };
+    let refused = stage.expect(3, &SETUP).await;
+    assert!(refused.stderr.contains("not registered: Microsoft.Compute"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("democtl setup --register, or az provider register"), "{}", refused.stderr);
+    assert_eq!(stage.fake.world().facts.providers["Microsoft.Compute"], "NotRegistered", "--yes agrees to a plan only");
+    stage.nothing_is_left();
+    let done = stage.expect(0, &[&SETUP[..], &["--register"]].concat()).await;
+    assert!(done.stderr.contains("registering Microsoft.Compute"), "{}", done.stderr);
     stage.expect(0, &["cleanup", "--yes"]).await;
     stage.nothing_is_left();
+}
+
+/// A person let the cluster's identity into a registry; the state goes, the cluster goes, the role must go too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_of_the_clusters_identity_goes_with_it() {
+    let Some(stage) = Stage::new(World::default()).await else { return };
+    stage.setup().await;
+    let registry = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/registry");
+    let role = format!("{registry}/providers/Microsoft.Authorization/roleAssignments/pull");
+    {
+        let mut world = stage.fake.world();
+        let id = world.ids().into_iter().find(|id| id.contains("managedClusters/") && !id.contains("agentPools"));
+        let cluster = world.body(&id.expect("setup made it")).expect("setup made it").clone();
+        let principal = cluster["properties"]["identityProfile"]["kubeletidentity"]["objectId"].clone();
+        world.plant(&registry, serde_json::json!({ "id": registry, "name": "registry", "tags": {} }));
+        world.plant(&role, serde_json::json!({ "id": role, "properties": { "principalId": principal } }));
+    }
+    let refused = stage.expect(2, &["cleanup"]).await;
+    assert!(refused.stderr.contains("roleAssignments/pull (a role of the cluster's identity)"), "{}", refused.stderr);
+    stage.expect(0, &["cleanup", "--yes"]).await;
+    assert_eq!(stage.fake.world().ids(), [registry], "nothing of ours, and all of others");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -339,8 +394,11 @@ async fn a_lock_keeps_everything_and_cleanup_says_so() {
     stage.setup().await;
     let group = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/reliability-demo-demo-tiny");
     stage.fake.world().facts.locks.push((group, "CanNotDelete".into()));
+    let before = stage.fake.world().ids();
     let stuck = stage.expect(4, &["cleanup", "--yes"]).await;
-    assert!(stuck.stderr.contains("ScopeLocked") && stuck.stderr.contains("a month"), "{}", stuck.stderr);
+    assert!(stuck.stderr.contains("put there by ann@example.com on 2026-01-01"), "{}", stuck.stderr);
+    assert!(stuck.stderr.contains("az lock delete --ids") && stuck.stderr.contains("a month"), "{}", stuck.stderr);
+    assert_eq!(stage.fake.world().ids(), before, "half an environment is no use to anybody");
     assert!(stage.environment().exists(), "what stays is not forgotten");
     stage.fake.world().facts.locks.clear();
     stage.expect(0, &["cleanup", "--yes"]).await;
@@ -360,7 +418,7 @@ async fn kill_at(stage: &Stage, arguments: &[&str], what: &str, condition: impl 
     kill(&mut child);
 }
 
-const SETUP: [&str; 6] = ["setup", "--profile", "./tiny.toml", "--target", "azure", "--yes"];
+pub(crate) const SETUP: [&str; 6] = ["setup", "--profile", "./tiny.toml", "--target", "azure", "--yes"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_each_line_of_the_ledger_everything_goes_on() {
@@ -399,7 +457,7 @@ pub(crate) fn terraforms_of(stage: &Stage) -> Vec<(Pid, String)> {
 }
 
 /// The terraform itself.
-fn terraform_of(stage: &Stage) -> Option<Pid> {
+pub(crate) fn terraform_of(stage: &Stage) -> Option<Pid> {
     terraforms_of(stage).into_iter().find(|(_, name)| name == "terraform").map(|(pid, _)| pid)
 }
 

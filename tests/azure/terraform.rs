@@ -159,7 +159,7 @@ async fn a_module_whose_state_lies_elsewhere_is_refused() {
         let module = MODULE.replace("backend \"local\" {}", backend);
         fs::write(stage.dir.path().join("main.tf"), module).expect("the directory is ours");
         stage.terraform.init().await.expect("no provider is needed");
-        let refused = stage.terraform.require_local_state().err().map(|failure| failure.to_string());
+        let refused = stage.terraform.require_known_state().err().map(|failure| failure.to_string());
         match words {
             None => assert_eq!(refused, None, "{backend}"),
             Some(words) => {

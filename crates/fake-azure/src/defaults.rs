@@ -9,8 +9,9 @@ use crate::{
     world::{World, kind_of},
 };
 
-/// Who the agent of an add-on or the nodes are, when AKS makes their identities.
+/// Who the cluster is, and who its nodes and the agents of its add-ons are, when AKS makes their identities.
 const AGENT: &str = "00000000-0000-4000-8000-0000000000c1";
+const NODES: &str = "00000000-0000-4000-8000-0000000000c2";
 
 impl World {
     /// Adds to `body` what the service says of a resource beyond what was asked for.
@@ -104,7 +105,7 @@ impl World {
 }
 
 fn identity(resource: &str) -> Value {
-    json!({ "resourceId": resource, "clientId": AGENT, "objectId": AGENT })
+    json!({ "resourceId": resource, "clientId": AGENT, "objectId": NODES })
 }
 
 fn pool(version: &str) -> Value {

@@ -70,6 +70,8 @@ pub struct Faults {
     fates: VecDeque<Fate>,
     /// How long a new resource is not seen by GET.
     pub unseen_for: Duration,
+    /// No seeded throttling asks for more: a client on a real clock waits for it.
+    pub longest_throttle: Duration,
 }
 
 impl Default for Faults {
@@ -82,6 +84,7 @@ impl Default for Faults {
             ordered: Vec::new(),
             fates: VecDeque::new(),
             unseen_for: Duration::ZERO,
+            longest_throttle: Duration::from_secs(20),
         }
     }
 }
@@ -115,8 +118,10 @@ impl Faults {
         }
         self.left -= 1;
         Some(match self.random.random_range(0..7) {
-            0 => Fault::Throttle { after: Duration::from_secs(self.random.random_range(1..20)), as_date: false },
-            1 => Fault::Throttle { after: Duration::from_secs(self.random.random_range(1..20)), as_date: true },
+            kind @ (0 | 1) => {
+                let after = Duration::from_secs(self.random.random_range(1..20)).min(self.longest_throttle);
+                Fault::Throttle { after, as_date: kind == 1 }
+            }
             2 => Fault::Server([500, 502, 503, 504][self.random.random_range(0..4)]),
             3 => Fault::ResetBefore,
             4 | 5 => Fault::ResetAfter,

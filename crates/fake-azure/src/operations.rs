@@ -88,6 +88,11 @@ impl World {
 
     /// Ends every operation whose time has come.
     pub(crate) fn settle(&mut self) {
+        self.settle_registrations();
+        let now = self.now;
+        if let Some(gives_up) = self.style.gives_up {
+            self.cancel_stuck(|operation| operation.ends + gives_up <= now);
+        }
         let due: Vec<usize> = (0..self.operations.len())
             .filter(|index| {
                 let operation = &self.operations[*index];
@@ -108,12 +113,16 @@ impl World {
 
     /// Operations that hang are given up, as Azure does after some hours.
     pub fn give_up_stuck(&mut self) {
+        self.cancel_stuck(|_| true);
+        self.settle();
+    }
+
+    fn cancel_stuck(&mut self, due: impl Fn(&Operation) -> bool) {
         for operation in &mut self.operations {
-            if operation.fate == Fate::Hangs && !operation.ended {
+            if operation.fate == Fate::Hangs && !operation.ended && due(operation) {
                 operation.fate = Fate::Canceled;
             }
         }
-        self.settle();
     }
 
     /// Whether something is being done to a resource (given by its lower-case id) or to what it lies in.

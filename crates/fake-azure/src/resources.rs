@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     operations::{Effect, Told},
     prices::parse_filter,
+    storage::is_made_at_once,
     wire::{Answer, Request},
     world::{Resource, World, kind_of},
 };
@@ -31,6 +32,9 @@ impl World {
                 let prefix = format!("{}/providers/", self.group_id(group));
                 self.list(request, |id| is_listed(id) && id.to_lowercase().starts_with(&prefix))
             }
+            ["resourcegroups", .., "providers", "microsoft.authorization", "permissions"] => {
+                self.permissions_at(id.rsplitn(4, '/').nth(3).unwrap_or_default())
+            }
             ["resourcegroups", _, "providers", _, .., "listclusterusercredential"] => {
                 self.user_credential(id.rsplit_once('/').map_or("", |(cluster, _)| cluster))
             }
@@ -45,7 +49,9 @@ impl World {
                 let depth = id.split('/').count() + 1;
                 self.list(request, |id| id.to_lowercase().starts_with(&prefix) && id.split('/').count() == depth)
             }
-            ["resourcegroups", _, "providers", ..] => self.one(request, &id),
+            ["resourcegroups", _, "providers", ..] | ["providers", "microsoft.authorization", "roleassignments", _] => {
+                self.one(request, &id)
+            }
             _ => Answer::not_found(&request.path),
         }
     }
@@ -127,6 +133,7 @@ impl World {
                 Some(resource) if resource.seen_from <= self.now => Answer::ok(resource.body.clone()),
                 _ => Answer::not_found(id),
             },
+            Method::PUT if is_made_at_once(&kind_of(id)) => self.put_at_once(request, id),
             Method::PUT => self.put(request, id),
             Method::DELETE if is_small(&kind_of(id)) => self.delete(request, id, Told::Done),
             Method::DELETE => self.delete(request, id, Told::AsyncOperation),
@@ -193,7 +200,9 @@ impl World {
         body["properties"]["provisioningState"] = json!(if new { "Creating" } else { "Updating" });
         self.decorate(id, &mut body);
         let seen_from = if new { self.now + self.faults.unseen_for } else { self.now };
-        self.resources.insert(key, Resource { id: id.to_owned(), body: body.clone(), seen_from });
+        // One that was removed lately comes back.
+        self.kept_workspaces.remove(&key);
+        self.resources.insert(key, Resource { id: id.to_owned(), body: body.clone(), seen_from, forced: false });
         let status = if new { StatusCode::CREATED } else { StatusCode::OK };
         if told == Told::Done {
             body["properties"]["provisioningState"] = json!("Succeeded");
@@ -215,7 +224,8 @@ impl World {
         if let Some(refused) = self.not_permitted(&action, &id) {
             return refused;
         }
-        let locked = self.facts.locks.iter().find(|(scope, _)| key.starts_with(&scope.to_lowercase()));
+        let holds = |scope: &str| key.starts_with(scope) || scope.starts_with(&format!("{key}/"));
+        let locked = self.facts.locks.iter().find(|(scope, _)| holds(&scope.to_lowercase()));
         if let Some((scope, _)) = locked {
             return Answer::error(
                 StatusCode::CONFLICT,
@@ -229,6 +239,14 @@ impl World {
             // The group is being deleted already: asked again, it goes on.
             let answer = if told == Told::Location { Answer::empty(StatusCode::ACCEPTED) } else { in_progress(&id) };
             return answer;
+        }
+        if kind_of(&id) == "microsoft.authorization/roleassignments" {
+            self.resources.remove(&key);
+            return Answer::empty(StatusCode::OK);
+        }
+        if kind_of(&id) == WORKSPACE && request.query("force") == "true" {
+            // Marked for `removed`, which has no request any more.
+            self.force(&key);
         }
         self.set_state(&key, "Deleting");
         let status = if told == Told::Done { StatusCode::OK } else { StatusCode::ACCEPTED };
@@ -245,6 +263,12 @@ impl World {
         })
     }
 
+    fn force(&mut self, key: &str) {
+        if let Some(resource) = self.resources.get_mut(key) {
+            resource.forced = true;
+        }
+    }
+
     /// A removal has ended: the resource and everything in it are gone.
     pub(crate) fn removed(&mut self, key: &str) {
         let below = format!("{key}/");
@@ -256,14 +280,23 @@ impl World {
                 self.cluster_removed(&resource);
             } else if kind_of(&id) == "microsoft.containerservice/managedclusters/agentpools" {
                 self.pool_removed(&id);
+            } else if kind_of(&id) == WORKSPACE && !resource.forced {
+                self.kept_workspaces.insert(id, resource.body);
+            } else if kind_of(&id) == "microsoft.storage/storageaccounts" {
+                self.account_removed(id.rsplit('/').next().unwrap_or_default());
             }
         }
     }
 }
 
-/// Lists of all resources leave out groups, parts of resources, such as agent pools, and what is attached to others.
+const WORKSPACE: &str = "microsoft.operationalinsights/workspaces";
+
+/// Lists of all resources leave out groups, parts of resources, such as agent pools, what is attached to others,
+/// and who may do what.
 fn is_listed(id: &str) -> bool {
-    kind_of(id).matches('/').count() == 1 && id.to_lowercase().matches("/providers/").count() == 1
+    let kind = kind_of(id);
+    let of_rights = kind.starts_with("microsoft.authorization/");
+    !of_rights && kind.matches('/').count() == 1 && id.to_lowercase().matches("/providers/").count() == 1
 }
 
 /// What is made and removed while one waits for the answer.

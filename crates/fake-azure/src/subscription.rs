@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     prices::parse_filter,
     wire::{Answer, Request},
-    world::World,
+    world::{World, kind_of},
 };
 
 /// One VM size in the region.
@@ -101,6 +101,7 @@ impl Default for Facts {
             "Microsoft.Network",
             "Microsoft.OperationalInsights",
             "Microsoft.OperationsManagement",
+            "Microsoft.Storage",
         ];
         let sku = |name: &str, vcpus| Sku {
             name: name.into(),
@@ -182,7 +183,14 @@ impl World {
             ["providers", namespace, "register"] if request.method == Method::POST => {
                 let known = self.facts.providers.keys().find(|name| name.eq_ignore_ascii_case(namespace)).cloned();
                 let Some(name) = known else { return Some(self.provider(namespace)) };
-                self.facts.providers.insert(name, "Registered".into());
+                let action = format!("{name}/register/action");
+                if let Some(refused) = self.not_permitted(&action, &request.path) {
+                    return Some(refused);
+                }
+                if self.facts.providers[&name] != "Registered" {
+                    self.facts.providers.insert(name.clone(), "Registering".into());
+                    self.registering.insert(name, self.now + self.style.register);
+                }
                 self.provider(namespace)
             }
             ["providers", "microsoft.authorization", "permissions"] if get => self.permissions(),
@@ -190,7 +198,7 @@ impl World {
                 self.check_access(request)
             }
             ["providers", "microsoft.authorization", "locks"] if get => self.locks(),
-            ["providers", "microsoft.authorization", "roleassignments"] if get => Answer::ok(json!({ "value": [] })),
+            ["providers", "microsoft.authorization", "roleassignments"] if get => self.role_assignments(request),
             ["providers", "microsoft.insights", "eventtypes", "management", "values"] if get => {
                 self.activity_log(request)
             }
@@ -198,7 +206,7 @@ impl World {
             ["providers", "microsoft.compute", "locations", _, "usages"] if get => self.usages(),
             ["providers", "microsoft.containerservice", "locations", _, "kubernetesversions"] if get => self.versions(),
             ["providers", "microsoft.operationalinsights", "deletedworkspaces"] if get => {
-                Answer::ok(json!({ "value": [] }))
+                Answer::ok(json!({ "value": self.kept_workspaces.values().collect::<Vec<_>>() }))
             }
             _ => return None,
         })
@@ -219,8 +227,7 @@ impl World {
     }
 
     fn permissions(&self) -> Answer {
-        let one = |role: &Permission| json!({ "actions": role.actions, "notActions": role.not_actions, "dataActions": [], "notDataActions": [] });
-        Answer::ok(json!({ "value": self.facts.permissions.iter().map(one).collect::<Vec<_>>() }))
+        Answer::ok(json!({ "value": self.facts.permissions.iter().map(permission_json).collect::<Vec<_>>() }))
     }
 
     fn check_access(&self, request: &Request) -> Answer {
@@ -237,10 +244,34 @@ impl World {
         let one = |(scope, level): &(String, String)| {
             json!({
                 "id": format!("{scope}/providers/Microsoft.Authorization/locks/keep"), "name": "keep",
-                "type": "Microsoft.Authorization/locks", "properties": { "level": level },
+                "type": "Microsoft.Authorization/locks", "properties": { "level": level, "notes": "until the audit" },
+                "systemData": { "createdBy": "ann@example.com", "createdAt": "2026-01-01T00:00:00Z" },
             })
         };
         Answer::ok(json!({ "value": self.facts.locks.iter().map(one).collect::<Vec<_>>() }))
+    }
+
+    /// Role assignments of one principal, or of all.
+    fn role_assignments(&self, request: &Request) -> Answer {
+        let filter = parse_filter(request.query("$filter")).unwrap_or_default();
+        let wanted = filter.iter().find(|(name, _)| name == "principalId").map(|(_, value)| value.as_str());
+        let of = |body: &Value| wanted.is_none_or(|wanted| body["properties"]["principalId"] == wanted);
+        let all: Vec<Value> = self
+            .resources
+            .values()
+            .filter(|resource| kind_of(&resource.id) == "microsoft.authorization/roleassignments" && of(&resource.body))
+            .map(|resource| resource.body.clone())
+            .collect();
+        self.page(request, &all)
+    }
+
+    /// Ends the registrations whose time has come.
+    pub(crate) fn settle_registrations(&mut self) {
+        let done = self.registering.iter().filter(|(_, ends)| **ends <= self.now).map(|(name, _)| name.clone());
+        for name in done.collect::<Vec<_>>() {
+            self.registering.remove(&name);
+            self.facts.providers.insert(name, "Registered".into());
+        }
     }
 
     fn skus(&self, request: &Request) -> Answer {
@@ -289,6 +320,10 @@ impl World {
         }
         Answer::ok(body)
     }
+}
+
+pub(crate) fn permission_json(role: &Permission) -> Value {
+    json!({ "actions": role.actions, "notActions": role.not_actions, "dataActions": [], "notDataActions": [] })
 }
 
 fn sku_json(sku: &Sku, location: &str) -> Value {

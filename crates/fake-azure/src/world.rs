@@ -11,6 +11,7 @@ use crate::{
     faults::{Fault, Faults},
     operations::Operation,
     prices::{self, Price},
+    storage::Blob,
     subscription::Facts,
     wire::{Answer, Request},
 };
@@ -28,6 +29,10 @@ pub struct Style {
     pub remove: Duration,
     /// How long a login lasts.
     pub login: Duration,
+    /// After how long Azure itself gives up what hangs; none: only when it is told to.
+    pub gives_up: Option<Duration>,
+    /// How long registering a resource provider takes.
+    pub register: Duration,
     /// Items on one page of a list.
     pub page: usize,
 }
@@ -40,6 +45,8 @@ impl Default for Style {
             make: Duration::from_secs(240),
             remove: Duration::from_secs(180),
             login: Duration::from_secs(3600),
+            gives_up: None,
+            register: Duration::from_secs(60),
             page: 2,
         }
     }
@@ -53,6 +60,8 @@ pub(crate) struct Resource {
     pub(crate) body: Value,
     /// World time from which GET sees it.
     pub(crate) seen_from: Duration,
+    /// A workspace that is being removed for good.
+    pub(crate) forced: bool,
 }
 
 /// One request as it was seen.
@@ -99,6 +108,12 @@ pub struct World {
     /// Every request so far.
     pub log: Vec<Logged>,
     pub(crate) resources: BTreeMap<String, Resource>,
+    /// Workspaces that were removed without force, by lower-case id: Azure keeps them for two weeks.
+    pub(crate) kept_workspaces: BTreeMap<String, Value>,
+    /// Blobs by `account/container/name`.
+    pub(crate) blobs: BTreeMap<String, Blob>,
+    /// Providers that are being registered, and when that ends.
+    pub(crate) registering: BTreeMap<String, Duration>,
     pub(crate) operations: Vec<Operation>,
     pub(crate) now: Duration,
     pub(crate) clusters: Clusters,
@@ -117,6 +132,9 @@ impl Default for World {
             applications: BTreeMap::new(),
             log: Vec::new(),
             resources: BTreeMap::new(),
+            kept_workspaces: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+            registering: BTreeMap::new(),
             operations: Vec::new(),
             now: Duration::ZERO,
             clusters: Clusters::default(),
@@ -142,6 +160,11 @@ impl World {
         self.resources.values().map(|resource| resource.id.clone()).collect()
     }
 
+    /// Ids of workspaces that were removed and can still be brought back.
+    pub fn soft_deleted(&self) -> Vec<String> {
+        self.kept_workspaces.values().filter_map(|body| Some(body["id"].as_str()?.to_owned())).collect()
+    }
+
     /// The body of a resource.
     pub fn body(&self, id: &str) -> Option<&Value> {
         self.resources.get(&id.to_lowercase()).map(|resource| &resource.body)
@@ -149,7 +172,7 @@ impl World {
 
     /// Puts a resource there without anybody having asked for it.
     pub fn plant(&mut self, id: &str, body: Value) {
-        let resource = Resource { id: id.to_owned(), body, seen_from: Duration::ZERO };
+        let resource = Resource { id: id.to_owned(), body, seen_from: Duration::ZERO, forced: false };
         self.resources.insert(id.to_lowercase(), resource);
     }
 

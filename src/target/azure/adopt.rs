@@ -11,9 +11,8 @@ use democtl_core::{
 };
 use serde_json::Value;
 
-use super::arm::{Arm, ArmError, CONTAINER_SERVICE, RESOURCES};
+use super::arm::{Arm, ArmError, CONTAINER_SERVICE, RESOURCES, WORKSPACES};
 
-const WORKSPACES: &str = "2023-09-01";
 const INSIGHTS: &str = "2023-03-11";
 
 /// A resource of the built-in module: its address, ARM's id, and the API version to ask with.

@@ -8,11 +8,18 @@ pub mod adopt;
 pub mod arm;
 mod drift;
 pub mod entra;
+pub mod expired;
+pub mod locks;
 mod module;
 pub mod pools;
 pub mod preflight;
 pub mod prices;
+pub mod providers;
+mod remote;
+mod removal;
+pub mod roles;
 pub mod scan;
+pub mod state;
 pub mod terraform;
 pub mod watch;
 
@@ -33,6 +40,7 @@ use futures::future::BoxFuture;
 use prices::PriceList;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use state::StateKind;
 use terraform::{Plan, Progress, Terraform};
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +48,6 @@ use super::State;
 use crate::{
     environment::{Environment, write_whole},
     failure::{Failure, Kind, OrFail as _},
-    ledger::{Effect, Ledger},
 };
 
 /// ARM of Azure's public cloud.
@@ -66,6 +73,9 @@ pub struct Place {
     pub expires_at: String,
     /// A Terraform module of the user's own.
     pub module: Option<PathBuf>,
+    /// Where Terraform's state lies.
+    #[serde(default)]
+    pub state: StateKind,
 }
 
 /// What the user's flags and environment say; resolved by the command line, never remembered.
@@ -77,6 +87,8 @@ pub struct Settings {
     pub terraform: PathBuf,
     /// Where prices come from.
     pub prices: PriceList,
+    /// Register the resource providers that a subscription lacks, without asking.
+    pub register: bool,
 }
 
 impl Settings {
@@ -99,8 +111,17 @@ impl Settings {
     }
 }
 
+/// What the user is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Whether the plan that was shown may be applied.
+    Apply,
+    /// Whether resource providers may be registered: it costs nothing, stays after cleanup, and no plan shows it.
+    Register,
+}
+
 /// Asks the user; false: no.
-pub type Consent<'a> = &'a (dyn Fn(&'static str) -> BoxFuture<'static, Result<bool, Failure>> + Send + Sync);
+pub type Consent<'a> = &'a (dyn Fn(Question) -> BoxFuture<'static, Result<bool, Failure>> + Send + Sync);
 
 /// The AKS cluster of one environment.
 pub struct Azure {
@@ -183,7 +204,7 @@ impl Azure {
         Ok(self.arm.get_or_init(|| arm).clone())
     }
 
-    fn terraform(&self) -> Terraform {
+    fn terraform_here(&self) -> Terraform {
         // The provider logs in by itself, as the same identity. In its environment: an argument vector is for all to see.
         let mut variables = self.settings.login.for_terraform();
         variables.push(("ARM_SUBSCRIPTION_ID".to_owned(), self.place.subscription.clone()));
@@ -194,16 +215,37 @@ impl Azure {
 
     /// Preflight and plan; makes nothing.
     pub async fn plan(&self) -> Result<Prepared, Failure> {
-        let terraform = self.terraform();
-        let version = terraform.version()?;
+        let report = self.look().await?;
+        self.plan_after(report).await
+    }
+
+    /// Preflight.
+    async fn look(&self) -> Result<preflight::Report, Failure> {
+        if self.place.state == StateKind::Azurerm {
+            self.blobs()?;
+        }
+        let version = self.terraform_here().version()?;
         (self.progress)(&format!("terraform {version}; looking at subscription {}", self.place.subscription));
-        let arm = self.arm()?;
         // A person waits: a network that is not there is told after seconds, not after minutes.
-        let (quick, placement) = (arm.with_attempts(LOOKING_ATTEMPTS), self.placement());
-        let report = tokio::select! {
-            report = preflight::inspect(&quick, &self.profile, &placement) => report,
-            () = self.cancel.cancelled() => return Err(Failure::msg(Kind::Cancelled, "cancelled: nothing was made")),
+        let (quick, placement) = (self.arm()?.with_attempts(LOOKING_ATTEMPTS), self.placement());
+        let inspect = async {
+            let mut report = preflight::inspect(&quick, &self.profile, &placement).await;
+            if self.place.state == StateKind::Azurerm {
+                let (check, missing) = preflight::registered(&quick, placement.subscription, &state::PROVIDERS).await;
+                report.checks.push(check);
+                report.unregistered.extend(missing);
+            }
+            report
         };
+        tokio::select! {
+            report = inspect => Ok(report),
+            () = self.cancel.cancelled() => Err(Failure::msg(Kind::Cancelled, "cancelled: nothing was made")),
+        }
+    }
+
+    async fn plan_after(&self, report: preflight::Report) -> Result<Prepared, Failure> {
+        let (arm, placement) = (self.arm()?, self.placement());
+        let dir = self.terraform_here().dir().to_owned();
         let refused = report.refusals().count();
         if refused > 0 {
             let summary = format!("the subscription is not ready: {refused} of {} checks refuse", report.checks.len());
@@ -212,15 +254,22 @@ impl Azure {
         }
         (self.progress)(report.table().trim_end());
         let own = self.place.module.as_deref();
-        module::write(terraform.dir(), own, &tfvars(&self.profile, &placement)).or_fail(
-            Kind::Infrastructure,
-            || match own {
-                Some(own) => format!("cannot use the module {}", own.display()),
-                None => format!("cannot write into {}", terraform.dir().display()),
-            },
-        )?;
+        module::write(&dir, own, &tfvars(&self.profile, &placement)).or_fail(Kind::Infrastructure, || match own {
+            Some(own) => format!("cannot use the module {}", own.display()),
+            None => format!("cannot write into {}", dir.display()),
+        })?;
+        if self.place.state == StateKind::Azurerm {
+            let account = self.account();
+            let what = || format!("cannot look for the storage account {}", account.name);
+            // One that is not there yet is made once the plan was agreed to: until then there is no state to plan by.
+            if account.exists(&arm).await.or_fail(Kind::Infrastructure, what)? {
+                self.use_state(&account)?;
+            }
+        }
+        let terraform = self.terraform()?;
         terraform.init().await?;
-        terraform.require_local_state()?;
+        terraform.require_known_state()?;
+        self.look_at_lock(&terraform).await?;
         if own.is_none() {
             self.adopt(&arm, &terraform).await?;
         }
@@ -264,20 +313,57 @@ impl Azure {
 
     /// Preflight, plan, and the user's word.
     pub async fn prepare(&self, consent: Consent<'_>) -> Result<Prepared, Failure> {
-        let prepared = self.plan().await?;
+        let mut report = self.look().await?;
+        if !report.unregistered.is_empty() {
+            (self.progress)(report.table().trim_end());
+            if self.settings.register || consent(Question::Register).await? {
+                self.register(&report.unregistered).await?;
+                report = self.look().await?;
+            }
+        }
+        let prepared = self.plan_after(report).await?;
         (self.progress)(&format!("{}{}", prepared.plan.table(), cost_line(&self.profile, &prepared.prices)));
-        if prepared.changes && !consent("apply this plan?").await? {
+        if prepared.changes && !consent(Question::Apply).await? {
             return Err(Failure::msg(Kind::Cancelled, "not applied: nothing was made"));
         }
         Ok(prepared)
     }
 
+    async fn register(&self, providers: &[&str]) -> Result<(), Failure> {
+        let arm = self.arm()?;
+        (self.progress)(&format!("  registering {}; Azure takes some minutes", providers.join(", ")));
+        let what = || "the resource providers could not be registered".to_owned();
+        tokio::select! {
+            done = providers::register(&arm, &self.place.subscription, providers) => done.or_fail(Kind::Preflight, what),
+            () = self.cancel.cancelled() => {
+                Err(Failure::msg(Kind::Cancelled, "cancelled while resource providers are being registered")
+                    .hint("Azure goes on with it; nothing else was made"))
+            }
+        }
+    }
+
     /// Applies the plan; yields the kubeconfig's path.
     pub async fn make(&self, prepared: &Prepared) -> Result<PathBuf, Failure> {
         if prepared.changes {
-            self.terraform().apply().await?;
+            self.apply(prepared).await?;
         }
         self.join().await
+    }
+
+    /// Applies what was agreed to. A state that moves to Azure only now is planned by once more: a plan is for its state.
+    async fn apply(&self, prepared: &Prepared) -> Result<(), Failure> {
+        let mut terraform = self.terraform()?;
+        if self.place.state == StateKind::Azurerm && !terraform.dir().join(state::OVERRIDE).exists() {
+            terraform = self.make_state().await?;
+            terraform.init().await?;
+            terraform.require_known_state()?;
+            let planned = terraform.plan(false, &prepared.prices).await?;
+            if planned.plan != prepared.plan {
+                let what = "the plan is no longer the one that was agreed to: nothing was applied";
+                return Err(Failure::msg(Kind::Infrastructure, what).hint("democtl setup shows it as it is now"));
+            }
+        }
+        terraform.apply().await
     }
 
     /// Fetches the credentials of a cluster that is there; yields the kubeconfig's path.
@@ -342,90 +428,6 @@ impl Azure {
     pub fn watch(&self) -> Result<watch::Watch, Failure> {
         let nodes = azure_names(&self.profile, &self.environment.name).node_resource_group;
         Ok(watch::Watch::new(self.arm()?, &self.place.subscription, &self.cluster_id(), &nodes, chrono::Utc::now()))
-    }
-
-    /// What is there now, one line each with its price. A Terraform that still works here is waited for first.
-    pub async fn inventory(&self) -> Result<Vec<String>, Failure> {
-        let arm = self.arm()?;
-        let known = match self.plan_removal().await {
-            Ok(known) => known,
-            Err(failure) => self.go_on_without_terraform(failure).map(|()| Vec::new())?,
-        };
-        let found = self.scan(&arm).await?;
-        // What a module of the user's own made may lie where no scan of the subscription looks.
-        let lines = if found.is_empty() { known } else { found.iter().map(scan::line).collect() };
-        Ok(lines)
-    }
-
-    async fn scan(&self, arm: &Arm) -> Result<Vec<scan::Found>, Failure> {
-        let what = || format!("cannot look for what is left of {}", self.environment.name);
-        scan::scan(arm, &self.profile, &self.placement()).await.or_fail(Kind::Infrastructure, what)
-    }
-
-    /// Removes everything, then looks for what is left.
-    pub async fn destroy(&self) -> Result<Vec<String>, Failure> {
-        let arm = self.arm()?;
-        if let Err(failure) = self.destroy_by_terraform().await {
-            self.go_on_without_terraform(failure)?;
-        }
-        let found = self.scan(&arm).await?;
-        let what =
-            |error: &ArmError| format!("not everything could be removed ({})", error.code().unwrap_or("no code"));
-        if let Err(error) = scan::remove(&arm, &found, self.progress.as_ref()).await {
-            let what = what(&error);
-            let mut failure = Failure::new(Kind::Infrastructure, anyhow::Error::from(error).context(what));
-            for item in self.scan(&arm).await?.iter().filter(|item| item.usd_per_month != Some(0.0)) {
-                failure = failure.hint(format!("left: {}", scan::line(item)));
-            }
-            return Err(failure.hint(format!(
-                "az group delete --subscription {} --name {}",
-                self.place.subscription,
-                azure_names(&self.profile, &self.environment.name).resource_group
-            )));
-        }
-        Ok(self.scan(&arm).await?.iter().map(scan::line).collect())
-    }
-
-    async fn destroy_by_terraform(&self) -> Result<(), Failure> {
-        if self.removal.get().is_none() {
-            self.plan_removal().await?;
-        }
-        if self.removal.get() == Some(&true) {
-            self.terraform().apply().await?;
-        }
-        Ok(())
-    }
-
-    /// Plans the removal of all that the state knows; yields its addresses. The state is looked at only when no other
-    /// Terraform works on it: one that outlived its democtl writes nothing until its first resource is made.
-    async fn plan_removal(&self) -> Result<Vec<String>, Failure> {
-        let terraform = self.terraform();
-        if !(self.was_begun() && terraform.has_module()) {
-            return Ok(Vec::new());
-        }
-        terraform.forget_plan();
-        terraform.version()?;
-        (self.progress)("terraform plans the removal; one that still works here is waited for");
-        terraform.init().await?;
-        let planned = terraform.plan(true, &self.profile.prices).await?;
-        let _ = self.removal.set(planned.changes);
-        Ok(planned.plan.changes.into_iter().map(|change| change.address).collect())
-    }
-
-    /// Whether anything was ever about to be made. A ledger that cannot be read says nothing against it.
-    fn was_begun(&self) -> bool {
-        let begun = |ledger: Ledger| ledger.entries().iter().any(|entry| entry.effect == Effect::Cluster);
-        self.terraform().has_state() || self.environment.ledger().map_or(true, begun)
-    }
-
-    /// Tells why Terraform removes nothing; an error where it must not be passed over: the user's word, or a Terraform
-    /// that still makes what a scan would miss.
-    fn go_on_without_terraform(&self, failure: Failure) -> Result<(), Failure> {
-        if failure.kind() == Kind::Cancelled || failure.to_string().contains(terraform::LOCKED) {
-            return Err(failure);
-        }
-        (self.progress)(&format!("{failure}\n  going on through ARM"));
-        Ok(())
     }
 }
 

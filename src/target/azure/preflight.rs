@@ -6,31 +6,22 @@ use democtl_core::{
     profile::Profile,
     render::azure::{ENVIRONMENT_TAG, ID_TAG, Names, Placement, azure_names},
 };
-use futures::future::join_all;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::arm::{Arm, ArmError, CONTAINER_SERVICE, RESOURCES};
+use super::{
+    arm::{Arm, ArmError, CONTAINER_SERVICE, RESOURCES, WORKSPACES},
+    locks,
+    providers::{self, PROVIDERS},
+};
 
 const SUBSCRIPTIONS: &str = "2022-12-01";
 const AUTHORIZATION: &str = "2022-04-01";
-const LOCKS: &str = "2020-05-01";
 const SKUS: &str = "2021-07-01";
 const COMPUTE: &str = "2024-07-01";
-const WORKSPACES: &str = "2023-09-01";
 
 /// Where quota is asked for.
 const QUOTA_PAGE: &str = "https://portal.azure.com/#view/Microsoft_Azure_Capacity/QuotaMenuBlade/~/myQuotas";
-
-/// Namespaces whose resources the module makes, or that AKS makes for it.
-pub const PROVIDERS: [&str; 6] = [
-    "Microsoft.ContainerService",
-    "Microsoft.Compute",
-    "Microsoft.Network",
-    "Microsoft.ManagedIdentity",
-    "Microsoft.OperationalInsights",
-    "Microsoft.Insights",
-];
 
 /// What setup, status and cleanup do; the custom role of `docs/azure.md` holds exactly these.
 pub const ACTIONS: [&str; 21] = [
@@ -109,9 +100,17 @@ impl Check {
 pub struct Report {
     /// Its lines.
     pub checks: Vec<Check>,
+    /// Resource providers that setup could register.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unregistered: Vec<&'static str>,
 }
 
 impl Report {
+    /// A table of these lines.
+    pub fn of(checks: Vec<Check>) -> Self {
+        Self { checks, unregistered: Vec::new() }
+    }
+
     /// Lines that keep setup from going on.
     pub fn refusals(&self) -> impl Iterator<Item = &Check> {
         self.checks.iter().filter(|check| check.standing == Standing::Refused)
@@ -153,10 +152,10 @@ pub async fn inspect(arm: &Arm, profile: &Profile, placement: &Placement<'_>) ->
     let mut checks = match account(arm, placement.subscription).await {
         Ok(checks) => checks.to_vec(),
         // Without a subscription there is nothing more to look at.
-        Err(check) => return Report { checks: vec![check] },
+        Err(check) => return Report::of(vec![check]),
     };
-    let (providers, permissions, locks, sizes, version, leftovers) = tokio::join!(
-        wanted.providers(),
+    let ((providers, unregistered), permissions, locks, sizes, version, leftovers) = tokio::join!(
+        registered(arm, placement.subscription, &PROVIDERS),
         wanted.permissions(),
         wanted.locks(),
         wanted.sizes(),
@@ -169,7 +168,7 @@ pub async fn inspect(arm: &Arm, profile: &Profile, placement: &Placement<'_>) ->
     checks.extend(sizes);
     checks.push(version);
     checks.extend(leftovers);
-    Report { checks }
+    Report { checks, unregistered }
 }
 
 /// Whether the login sees the subscription, and how that stands; else why not.
@@ -228,27 +227,23 @@ fn state(subscription: &Value) -> Check {
     }
 }
 
+/// Whether these resource providers are registered: the line, and those that are not.
+pub(super) async fn registered(arm: &Arm, subscription: &str, wanted: &[&'static str]) -> (Check, Vec<&'static str>) {
+    let missing = match providers::missing(arm, subscription, wanted).await {
+        Ok(missing) => missing,
+        Err(error) => return (Check::unreadable("providers", &error), Vec::new()),
+    };
+    if missing.is_empty() {
+        return (Check::ok("providers", format!("{} registered", wanted.len())), missing);
+    }
+    let commands: Vec<_> = missing.iter().map(|name| format!("az provider register --wait -n {name}")).collect();
+    let remedy = format!("democtl setup --register, or {}", commands.join(" && "));
+    (Check::refused("providers", format!("not registered: {}", missing.join(", ")), remedy), missing)
+}
+
 impl Wanted<'_> {
     fn path(&self, below: &str) -> String {
         format!("{}/{below}", self.subscription)
-    }
-
-    async fn providers(&self) -> Check {
-        let asked = PROVIDERS
-            .map(|name| async move { (name, self.arm.get(&self.path(&format!("providers/{name}")), RESOURCES).await) });
-        let mut missing = Vec::new();
-        for (name, answer) in join_all(asked).await {
-            match answer {
-                Err(error) => return Check::unreadable("providers", &error),
-                Ok(body) if body.as_ref().is_some_and(|body| body["registrationState"] == "Registered") => {}
-                Ok(_) => missing.push(name),
-            }
-        }
-        if missing.is_empty() {
-            return Check::ok("providers", format!("{} registered", PROVIDERS.len()));
-        }
-        let commands: Vec<_> = missing.iter().map(|name| format!("az provider register --wait -n {name}")).collect();
-        Check::refused("providers", format!("not registered: {}", missing.join(", ")), commands.join(" && "))
     }
 
     async fn permissions(&self) -> Check {
@@ -257,7 +252,7 @@ impl Wanted<'_> {
             Ok(roles) => roles,
             Err(error) => return Check::unreadable("permissions", &error),
         };
-        let missing: Vec<_> = ACTIONS.into_iter().filter(|action| !permits(&roles, action)).collect();
+        let missing: Vec<_> = ACTIONS.into_iter().filter(|action| !permits(&roles, "actions", action)).collect();
         match missing.as_slice() {
             [] => Check::ok("permissions", format!("all {} actions allowed", ACTIONS.len())),
             [first, rest @ ..] => {
@@ -269,24 +264,17 @@ impl Wanted<'_> {
     }
 
     async fn locks(&self) -> Check {
-        let path = self.path("providers/Microsoft.Authorization/locks");
-        let locks = match self.arm.list(&path, LOCKS, &[]).await {
+        let state = self.names.state_group();
+        let groups = [self.names.resource_group.as_str(), &self.names.node_resource_group, &state];
+        let locks = match locks::on(self.arm, self.placement.subscription, &groups).await {
             Ok(locks) => locks,
             // Reading locks is a permission of its own that setup does not need.
             Err(error) => return Check::warning("locks", format!("not known: {error}"), "az lock list"),
         };
-        let ours = format!("/resourcegroups/{}/", self.names.resource_group.to_lowercase());
-        let concerns = |id: &str| !id.to_lowercase().contains("/resourcegroups/") || id.to_lowercase().contains(&ours);
-        match locks.iter().find(|lock| concerns(lock["id"].as_str().unwrap_or_default())) {
+        match locks.first() {
             None => Check::ok("locks", "none that would keep cleanup from its work"),
             Some(lock) => {
-                let text = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
-                let found = format!(
-                    "{} {}: cleanup could not remove anything",
-                    text(&lock["properties"]["level"]),
-                    text(&lock["id"])
-                );
-                Check::refused("locks", found, format!("az lock delete --ids {}", text(&lock["id"])))
+                Check::refused("locks", format!("{}: cleanup could not remove anything", lock.line()), lock.remedy())
             }
         }
     }
@@ -541,12 +529,13 @@ fn newest_patch(version: &Value) -> String {
     patches.max_by_key(|patch| number(patch)).cloned().unwrap_or_else(|| "unknown".to_owned())
 }
 
-/// Whether any of the caller's roles allows `action`.
-fn permits(roles: &[Value], action: &str) -> bool {
+/// Whether any of the caller's roles allows `action`; `kind`: `actions` or `dataActions`.
+pub(super) fn permits(roles: &[Value], kind: &str, action: &str) -> bool {
     let any = |patterns: &Value| {
         patterns.as_array().into_iter().flatten().filter_map(Value::as_str).any(|pattern| covers(pattern, action))
     };
-    roles.iter().any(|role| any(&role["actions"]) && !any(&role["notActions"]))
+    let not = if kind == "actions" { "notActions" } else { "notDataActions" };
+    roles.iter().any(|role| any(&role[kind]) && !any(&role[not]))
 }
 
 /// Azure's wildcard: `*` stands for any text; case does not matter.

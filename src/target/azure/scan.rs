@@ -11,7 +11,9 @@ use democtl_core::{
 use serde::Serialize;
 use serde_json::Value;
 
-use super::arm::{Arm, ArmError, RESOURCES};
+use super::arm::{Arm, ArmError, RESOURCES, WORKSPACES};
+
+const WORKSPACE: &str = "Microsoft.OperationalInsights/workspaces";
 
 /// Hours of a month, as everywhere.
 use democtl_core::catalog::HOURS_PER_MONTH;
@@ -29,28 +31,48 @@ pub struct Found {
     pub ours: bool,
 }
 
+impl Found {
+    /// The last part of its id.
+    pub fn name(&self) -> &str {
+        self.id.rsplit('/').next().unwrap_or_default()
+    }
+}
+
 /// Looks for everything that belongs to the environment of `placement`, or bears its names.
 pub async fn scan(arm: &Arm, profile: &Profile, placement: &Placement<'_>) -> Result<Vec<Found>, ArmError> {
-    let environment = placement.environment;
-    let names = azure_names(profile, environment);
+    let names = azure_names(profile, placement.environment);
+    look(arm, Some(&names), placement, &profile.prices).await
+}
+
+/// The same of an environment that is known by its tags only: another machine made it.
+pub async fn scan_by_tags(arm: &Arm, placement: &Placement<'_>) -> Result<Vec<Found>, ArmError> {
+    look(arm, None, placement, &Prices::committed()).await
+}
+
+async fn look(
+    arm: &Arm,
+    names: Option<&Names>,
+    placement: &Placement<'_>,
+    prices: &Prices,
+) -> Result<Vec<Found>, ArmError> {
     let base = format!("/subscriptions/{}", placement.subscription);
     let mut found: Vec<Found> = Vec::new();
     let mut add = |item: &Value, ours: bool| {
         let id = item["id"].as_str().unwrap_or_default();
         if !id.is_empty() && !found.iter().any(|known| known.id.eq_ignore_ascii_case(id)) {
             let kind = item["type"].as_str().unwrap_or("unknown").to_owned();
-            let usd_per_month = monthly(&kind, item, &profile.prices);
+            let usd_per_month = monthly(&kind, item, prices);
             found.push(Found { id: id.to_owned(), kind, usd_per_month, ours });
         }
     };
     let groups = arm.list(&format!("{base}/resourcegroups"), RESOURCES, &[]).await?;
-    // The cluster that manages a group is ours unless the group that it lies in is somebody else's.
-    let of_others = groups.iter().any(|group| named(group, &names.resource_group) && !placement.owns(&group["tags"]));
+    let own = owned(&groups, names, placement);
     let is_ours = |group: &Value| {
         let tags = &group["tags"];
-        placement.owns(tags) || (managed(group, &names) && tags[ID_TAG].is_null() && !of_others)
+        placement.owns(tags) || (tags[ID_TAG].is_null() && own.iter().any(|name| managed(group, name)))
     };
-    for group in groups.iter().filter(|group| concerns(group, &names) || is_ours(group)) {
+    let concerns = |group: &Value| names.is_some_and(|names| concerns(group, names));
+    for group in groups.iter().filter(|group| concerns(group) || is_ours(group)) {
         let ours = is_ours(group);
         add(group, ours);
         let name = group["name"].as_str().unwrap_or_default();
@@ -58,7 +80,7 @@ pub async fn scan(arm: &Arm, profile: &Profile, placement: &Placement<'_>) -> Re
             add(&item, ours);
         }
     }
-    let filter = format!("tagName eq '{ENVIRONMENT_TAG}' and tagValue eq '{environment}'");
+    let filter = format!("tagName eq '{ENVIRONMENT_TAG}' and tagValue eq '{}'", placement.environment);
     for item in arm.list(&format!("{base}/resources"), RESOURCES, &[("$filter", &filter)]).await? {
         if placement.owns(&item["tags"]) {
             add(&item, true);
@@ -67,31 +89,72 @@ pub async fn scan(arm: &Arm, profile: &Profile, placement: &Placement<'_>) -> Re
     Ok(found)
 }
 
+/// Names of the groups whose clusters are ours: those with our tags, and the one of our name unless it is somebody else's
+/// (it may be gone already, and its nodes' group be left).
+fn owned<'a>(groups: &'a [Value], names: Option<&'a Names>, placement: &Placement<'_>) -> Vec<&'a str> {
+    let owns = |group: &&Value| placement.owns(&group["tags"]);
+    let mut own: Vec<&str> = groups.iter().filter(owns).filter_map(|group| group["name"].as_str()).collect();
+    if let Some(names) = names {
+        let of_others = groups.iter().any(|group| named(group, &names.resource_group) && !owns(&group));
+        if !of_others {
+            own.push(&names.resource_group);
+        }
+    }
+    own
+}
+
 fn named(group: &Value, name: &str) -> bool {
     group["name"].as_str().is_some_and(|known| known.eq_ignore_ascii_case(name))
 }
 
 fn concerns(group: &Value, names: &Names) -> bool {
-    named(group, &names.resource_group) || named(group, &names.node_resource_group)
+    [&names.resource_group, &names.node_resource_group, &names.state_group()].into_iter().any(|name| named(group, name))
 }
 
-/// Whether a cluster in the resource group of our name manages it.
-fn managed(group: &Value, names: &Names) -> bool {
-    let cluster = format!("/resourcegroups/{}/", names.resource_group.to_lowercase());
+/// Whether a cluster in the resource group `own` manages it.
+fn managed(group: &Value, own: &str) -> bool {
+    let cluster = format!("/resourcegroups/{}/", own.to_lowercase());
     group["managedBy"].as_str().is_some_and(|by| by.to_lowercase().contains(&cluster))
 }
 
-/// Removes every resource group of ours, the one with the cluster first: the nodes' group goes with it. A group that
-/// only bears our name is left alone.
+/// The groups of a scan that are ours, in the order in which they go: first the one with the cluster, with which
+/// that of the nodes goes; the group of the state, which tells what was made, last. Theirs is the first one's name with
+/// an ending.
+pub fn groups(found: &[Found]) -> Vec<&Found> {
+    let of_ours = |item: &&Found| item.ours && item.kind.eq_ignore_ascii_case("Microsoft.Resources/resourceGroups");
+    let mut groups: Vec<&Found> = found.iter().filter(of_ours).collect();
+    groups.sort_by_key(|group| (group.name().len(), group.name()));
+    groups
+}
+
+/// Removes every resource group of ours. A group that only bears our name is left alone.
 pub async fn remove(arm: &Arm, found: &[Found], progress: &(dyn Fn(&str) + Send + Sync)) -> Result<(), ArmError> {
-    let groups =
-        found.iter().filter(|item| item.ours && item.kind.eq_ignore_ascii_case("Microsoft.Resources/resourceGroups"));
-    let (nodes, own): (Vec<_>, Vec<_>) = groups.partition(|group| group.id.to_lowercase().ends_with("-nodes"));
-    for group in own.into_iter().chain(nodes) {
+    // One that goes with its group is kept by Azure for two weeks, with its logs:
+    // <https://learn.microsoft.com/azure/azure-monitor/logs/delete-workspace>.
+    for item in found.iter().filter(|item| item.ours && item.kind.eq_ignore_ascii_case(WORKSPACE)) {
+        progress(&format!("  removing {} for good", item.id));
+        arm.delete_with(&item.id, WORKSPACES, &[("force", "true")]).await?;
+    }
+    for group in groups(found) {
         progress(&format!("  removing {} through ARM", group.id));
         arm.delete(&group.id, RESOURCES).await?;
     }
     Ok(())
+}
+
+/// Workspaces of a group that were removed and that Azure still keeps, in words. They cost nothing.
+pub async fn kept_workspaces(arm: &Arm, subscription: &str, group: &str) -> Result<Vec<String>, ArmError> {
+    let path = format!("/subscriptions/{subscription}/providers/Microsoft.OperationalInsights/deletedWorkspaces");
+    let within = format!("/resourcegroups/{}/", group.to_lowercase());
+    let kept = arm.list(&path, WORKSPACES, &[]).await?;
+    let ours = |workspace: &&Value| workspace["id"].as_str().is_some_and(|id| id.to_lowercase().contains(&within));
+    let line = |workspace: &Value| {
+        let id = workspace["id"].as_str().unwrap_or_default();
+        format!(
+            "Azure keeps {id} for 14 days after its removal, at no cost; a workspace of that name comes back with its logs"
+        )
+    };
+    Ok(kept.iter().filter(ours).map(line).collect())
 }
 
 fn monthly(kind: &str, item: &Value, prices: &Prices) -> Option<f64> {

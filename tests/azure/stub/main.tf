@@ -36,7 +36,7 @@ resource "terraform_data" "workspace" {
 
   provisioner "local-exec" {
     when    = destroy
-    command = "sh arm.sh DELETE '${self.input.path}' ${self.input.version}"
+    command = "sh arm.sh DELETE '${self.input.path}' '${self.input.version}&force=true'"
   }
 }
 

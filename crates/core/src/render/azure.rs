@@ -37,6 +37,12 @@ pub struct Placement<'a> {
 }
 
 impl Placement<'_> {
+    /// Name of the storage account that keeps Terraform's state: 3 to 24 small letters and digits, unique in the world.
+    pub fn state_account(&self) -> String {
+        let drawn: String = self.id.chars().filter(char::is_ascii_alphanumeric).take(22).collect();
+        format!("st{}", drawn.to_lowercase())
+    }
+
     /// Whether tags say that this environment made what bears them: by name and by id.
     pub fn owns(&self, tags: &Value) -> bool {
         !self.id.is_empty() && tags[ENVIRONMENT_TAG] == self.environment && tags[ID_TAG] == self.id
@@ -75,6 +81,11 @@ pub fn azure_names(profile: &Profile, environment: &str) -> Names {
 }
 
 impl Names {
+    /// Resource group of the storage account that keeps Terraform's state, where that is kept in Azure.
+    pub fn state_group(&self) -> String {
+        format!("{}-state", self.resource_group)
+    }
+
     /// What is too long for Azure, in words.
     pub fn too_long(&self) -> Option<String> {
         let name = |what: &str, text: &str, most: usize| {
@@ -89,10 +100,6 @@ impl Names {
 /// The module's variables, as the content of a `terraform.tfvars.json`.
 pub fn tfvars(profile: &Profile, placement: &Placement<'_>) -> Value {
     let names = azure_names(profile, placement.environment);
-    let mut tags = json!(profile.azure.tags);
-    tags[ENVIRONMENT_TAG] = json!(placement.environment);
-    tags[ID_TAG] = json!(placement.id);
-    tags[EXPIRES_TAG] = json!(placement.expires_at);
     json!({
         "subscription_id": placement.subscription,
         "location": profile.azure.location,
@@ -116,8 +123,17 @@ pub fn tfvars(profile: &Profile, placement: &Placement<'_>) -> Value {
             "max_node_provisioning_time": minutes(settings.max_node_provision_time),
         })),
         "authorized_ip_ranges": profile.azure.authorized_ip_ranges,
-        "tags": tags,
+        "tags": azure_tags(profile, placement),
     })
+}
+
+/// The tags of everything that is made: the profile's, and those by which cleanup finds it.
+pub fn azure_tags(profile: &Profile, placement: &Placement<'_>) -> Value {
+    let mut tags = json!(profile.azure.tags);
+    tags[ENVIRONMENT_TAG] = json!(placement.environment);
+    tags[ID_TAG] = json!(placement.id);
+    tags[EXPIRES_TAG] = json!(placement.expires_at);
+    tags
 }
 
 /// The pools as the module takes them. AKS's own pool comes first: the first untainted system pool.

@@ -25,12 +25,15 @@ use rate::Rate;
 use reqwest::{Method, Url, header};
 use serde_json::Value;
 use token::Cached;
-pub use token::{Given, Token, TokenSource};
+pub use token::{Caller, Given, Token, TokenSource};
 
 /// API version of subscriptions, resource groups and generic resources.
 pub const RESOURCES: &str = "2021-04-01";
 /// API version of managed clusters and agent pools.
 pub const CONTAINER_SERVICE: &str = "2025-10-01";
+
+/// API version of Log Analytics workspaces.
+pub const WORKSPACES: &str = "2023-09-01";
 
 /// Longest time until a connection stands: a network that swallows everything is told after seconds.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -183,7 +186,39 @@ impl Arm {
 
     /// Removes a resource and waits until it is gone; one that is not there is as wanted.
     pub async fn delete(&self, path: &str, version: &str) -> Result<(), ArmError> {
-        operation::delete(self, path, version).await
+        operation::delete(self, path, version, &[]).await
+    }
+
+    /// The same with a query, such as `force=true`.
+    pub async fn delete_with(&self, path: &str, version: &str, query: &[(&str, &str)]) -> Result<(), ArmError> {
+        operation::delete(self, path, version, query).await
+    }
+
+    /// Waits until a resource is as wanted.
+    pub async fn until(&self, path: &str, version: &str, done: impl Fn(&Value) -> bool) -> Result<(), ArmError> {
+        operation::until(self, path, version, done).await
+    }
+
+    /// Looks again and again, as often as ARM is polled, until it is so; for what is not ARM's own.
+    pub async fn poll<F>(&self, what: &str, within: Duration, mut look: impl FnMut() -> F) -> Result<(), ArmError>
+    where
+        F: Future<Output = Result<bool, ArmError>>,
+    {
+        let begun = self.0.pace.now();
+        while !look().await? {
+            let waited = self.0.pace.now().saturating_sub(begun);
+            if waited >= within {
+                let state = "not open".to_owned();
+                return Err(ArmError::Deadline { path: what.to_owned(), state, waited });
+            }
+            self.0.pace.sleep(self.1.poll).await;
+        }
+        Ok(())
+    }
+
+    /// Who is logged in, as the token says; none: it does not.
+    pub async fn caller(&self) -> Result<Option<Caller>, ArmError> {
+        Ok(Caller::of(self.0.tokens.token(None).await?.secret()))
     }
 
     /// A resource when ARM is done with it, whoever asked for what is under way; none: ARM knows of none.

@@ -60,10 +60,10 @@ pub(super) async fn put(arm: &Arm, path: &str, version: &str, body: &Value) -> R
     }
 }
 
-pub(super) async fn delete(arm: &Arm, path: &str, version: &str) -> Result<(), ArmError> {
+pub(super) async fn delete(arm: &Arm, path: &str, version: &str, query: &[(&str, &str)]) -> Result<(), ArmError> {
     let waiting = Waiting::new(arm, Method::DELETE, path, version, Aim::Gone);
     loop {
-        let reply = arm.send(&arm.call(Method::DELETE, path, version, &[], None)).await?;
+        let reply = arm.send(&arm.call(Method::DELETE, path, version, query, None)).await?;
         if matches!(reply.status, 204 | 404) {
             return Ok(());
         }
@@ -73,6 +73,14 @@ pub(super) async fn delete(arm: &Arm, path: &str, version: &str) -> Result<(), A
             Err(error) => return Err(error),
         }
     }
+}
+
+pub(super) async fn until(arm: &Arm, path: &str, version: &str, done: impl Fn(&Value) -> bool) -> Result<(), ArmError> {
+    let waiting = Waiting::new(arm, Method::GET, path, version, Aim::Made);
+    while !done(&waiting.resource().await?) {
+        waiting.pause("not yet as wanted", None).await?;
+    }
+    Ok(())
 }
 
 /// A resource when nothing is under way with it any more; `tell` hears what is, at each look.

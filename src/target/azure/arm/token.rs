@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use base64::Engine as _;
 use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 
@@ -36,6 +37,27 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Token").field("expires", &self.expires).finish_non_exhaustive()
+    }
+}
+
+/// An object of the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Its object id.
+    pub id: String,
+    /// `User` or `ServicePrincipal`.
+    pub kind: &'static str,
+}
+
+impl Caller {
+    /// Whose a token is: <https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference>. The claims are
+    /// read and not checked; ARM does that.
+    pub(super) fn of(token: &str) -> Option<Self> {
+        let claims = token.split('.').nth(1)?;
+        let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
+        let claims: serde_json::Value = serde_json::from_slice(&text).ok()?;
+        let kind = if claims["idtyp"] == "app" { "ServicePrincipal" } else { "User" };
+        Some(Self { id: claims["oid"].as_str()?.to_owned(), kind })
     }
 }
 
@@ -107,6 +129,17 @@ mod tests {
         assert_ne!(long.token(Some(&first)).await.expect("there is one"), first);
         let short = Cached::new(Box::new(Counting(AtomicU32::new(0), Some(MARGIN / 2))));
         assert_ne!(short.token(None).await.expect("one"), short.token(None).await.expect("two"));
+    }
+
+    #[test]
+    fn a_token_may_tell_whose_it_is() {
+        let token = |claims: &str| format!("x.{}.y", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims));
+        let caller = |id: &str, kind| Some(Caller { id: id.to_owned(), kind });
+        assert_eq!(Caller::of(&token(r#"{"oid":"o","idtyp":"app"}"#)), caller("o", "ServicePrincipal"));
+        assert_eq!(Caller::of(&token(r#"{"oid":"o"}"#)), caller("o", "User"));
+        for none in ["opaque", "a.b.c", &token("{}")] {
+            assert_eq!(Caller::of(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Go program dies of a broken standard output). It runs in a process group of its own and gets one SIGINT when the user
 //! cancels, on which it stops gracefully, saves its state and frees its lock; a second one would do neither.
 
+mod lock;
 mod plan;
 mod stream;
 
@@ -18,6 +19,7 @@ use std::{
 };
 
 use democtl_core::cost::Prices;
+use futures::future::BoxFuture;
 pub use plan::{Action, Change, Plan};
 use rustix::process::{Pid, Signal, kill_process};
 pub use stream::{Diagnostic, Message};
@@ -37,6 +39,7 @@ const LOOK: Duration = Duration::from_millis(25);
 const PLAN_FILE: &str = "plan.tfplan";
 const ERRORED_STATE: &str = "errored.tfstate";
 const STATE: &str = "terraform.tfstate";
+const LOCK: &str = "lock.json";
 
 /// In the words of every error of a state that another Terraform works on.
 pub const LOCKED: &str = "acquiring the state lock";
@@ -53,7 +56,14 @@ pub struct Terraform {
     cancel: CancellationToken,
     progress: Progress,
     lock_timeout: Duration,
+    /// The storage account that keeps the state, where one does.
+    account: Option<String>,
+    /// Tells which lock this machine's apply holds.
+    lock_teller: Option<LockTeller>,
 }
+
+/// Asks where the state lies for the id of the lock on it; none: it is not locked, or that is not known.
+pub type LockTeller = Arc<dyn Fn() -> BoxFuture<'static, Option<String>> + Send + Sync>;
 
 impl std::fmt::Debug for Terraform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -68,6 +78,8 @@ struct Finished {
     code: Option<i32>,
     errors: Vec<Diagnostic>,
     stderr: String,
+    /// Whether work on a resource has begun: from then on the state is locked.
+    working: bool,
 }
 
 /// A plan that lies in a file, ready to be applied.
@@ -90,7 +102,16 @@ impl Terraform {
         cancel: CancellationToken,
         progress: Progress,
     ) -> Self {
-        Self { program, dir, variables, cancel, progress, lock_timeout: Duration::ZERO }
+        let (account, lock_teller) = (None, None);
+        Self { program, dir, variables, cancel, progress, lock_timeout: Duration::ZERO, account, lock_teller }
+    }
+
+    /// Keeps the state in this storage account, as the module's backend says; `lock_teller` looks at its lock.
+    #[must_use]
+    pub fn with_state_in(mut self, account: String, lock_teller: LockTeller) -> Self {
+        self.account = Some(account);
+        self.lock_teller = Some(lock_teller);
+        self
     }
 
     /// Waits for another Terraform that works on the state, such as one whose democtl was killed.
@@ -107,12 +128,21 @@ impl Terraform {
 
     /// The state, if there is one that can be read. It holds secrets.
     pub fn state(&self) -> Option<serde_json::Value> {
+        if self.account.is_none() {
+            return self.local_state();
+        }
+        let pulled = self.command(&["state", "pull"]).stdout_capture().stderr_capture().unchecked().run().ok()?;
+        serde_json::from_slice(&pulled.stdout).ok()
+    }
+
+    fn local_state(&self) -> Option<serde_json::Value> {
         serde_json::from_str(&fs::read_to_string(self.dir.join(STATE)).ok()?).ok()
     }
 
-    /// Whether there is a state that says that something was made.
+    /// Whether there is a state here that says that something was made.
     pub fn has_state(&self) -> bool {
-        let made = self.state().is_some_and(|state| state["resources"].as_array().is_some_and(|all| !all.is_empty()));
+        let made =
+            self.local_state().is_some_and(|state| state["resources"].as_array().is_some_and(|all| !all.is_empty()));
         made || self.dir.join(ERRORED_STATE).exists()
     }
 
@@ -127,19 +157,36 @@ impl Terraform {
         let _ = fs::remove_file(self.dir.join(PLAN_FILE));
     }
 
-    /// Refuses a module whose state lies elsewhere: cleanup could not vouch for it. To be asked after `init`.
-    pub fn require_local_state(&self) -> Result<(), Failure> {
-        // <https://developer.hashicorp.com/terraform/language/backend>: what `init` chose is written here.
+    /// What `init` chose: <https://developer.hashicorp.com/terraform/language/backend>.
+    fn backend(&self) -> serde_json::Value {
         let text = fs::read_to_string(self.dir.join(".terraform").join(STATE)).unwrap_or_default();
-        let chosen: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        let backend = &chosen["backend"];
+        let mut chosen: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        chosen["backend"].take()
+    }
+
+    /// Whether the directory was prepared for another backend than it has now.
+    fn backend_changed(&self) -> bool {
+        let backend = self.backend();
+        match (backend["type"].as_str(), &self.account) {
+            (None, _) => false,
+            (Some(kind), None) => kind == "azurerm",
+            (Some(kind), Some(account)) => {
+                kind != "azurerm" || backend["config"]["storage_account_name"] != account.as_str()
+            }
+        }
+    }
+
+    /// Refuses a module whose state lies elsewhere: cleanup could not vouch for it. To be asked after `init`.
+    pub fn require_known_state(&self) -> Result<(), Failure> {
+        let backend = self.backend();
         let what = match backend["type"].as_str() {
-            None | Some("local") if backend["config"]["path"].is_null() => return Ok(()),
+            None | Some("local") if self.account.is_none() && backend["config"]["path"].is_null() => return Ok(()),
+            Some("azurerm") if self.account.is_some() && !self.backend_changed() => return Ok(()),
             None | Some("local") => "keeps its state at a path of its own".to_owned(),
             Some(other) => format!("keeps its state in a backend of type {other}"),
         };
         Err(Failure::msg(Kind::Preflight, format!("the module {what}, which cleanup would not look after"))
-            .hint("give it backend \"local\" {} without a path, or none"))
+            .hint("give it backend \"local\" {} without a path, or none; --state azurerm keeps it in Azure"))
     }
 
     /// Checks that the program is there and of a version that the module works with; yields the version.
@@ -168,7 +215,11 @@ impl Terraform {
 
     /// Prepares the directory; brings back a state that an earlier run could not save.
     pub async fn init(&self) -> Result<(), Failure> {
-        self.checked("init", &["init", "-input=false", "-json"]).await?;
+        let mut arguments = vec!["init", "-input=false", "-json"];
+        if self.backend_changed() {
+            arguments.push("-reconfigure");
+        }
+        self.checked("init", &arguments).await?;
         let errored = self.dir.join(ERRORED_STATE);
         if errored.exists() {
             self.checked("state push", &["state", "push", ERRORED_STATE]).await?;
@@ -221,6 +272,29 @@ impl Terraform {
         self.checked("untaint", &["untaint", &self.lock(), address]).await
     }
 
+    /// The lock of an apply of ours that is certainly over: it was written down while that apply held it, and its process
+    /// is no more.
+    pub fn lock_of_dead_apply(&self) -> Option<String> {
+        lock::Held::read(&self.dir.join(LOCK)).filter(lock::Held::is_over).map(|held| held.id)
+    }
+
+    /// Takes a lock off the state.
+    pub async fn force_unlock(&self, id: &str) -> Result<(), Failure> {
+        self.checked("force-unlock", &["force-unlock", "-force", id]).await?;
+        let _ = fs::remove_file(self.dir.join(LOCK));
+        Ok(())
+    }
+
+    /// Writes down which lock the running Terraform holds.
+    async fn note_lock(&self, pids: &[u32]) {
+        let (Some(teller), Some(pid)) = (&self.lock_teller, pids.first()) else { return };
+        if let Some(id) = teller().await
+            && let Err(error) = lock::Held::of(id, *pid).write(&self.dir.join(LOCK))
+        {
+            (self.progress)(&format!("  the state's lock could not be written down: {error}"));
+        }
+    }
+
     fn lock(&self) -> String {
         format!("-lock-timeout={}s", self.lock_timeout.as_secs())
     }
@@ -266,8 +340,8 @@ impl Terraform {
             .start()
             .or_fail(Kind::Infrastructure, what_failed)?;
         let mut lines = Lines { reader: BufReader::new(file), partial: Vec::new() };
-        let mut finished = Finished { code: None, errors: Vec::new(), stderr: String::new() };
-        let (mut asked, mut readable) = (false, true);
+        let mut finished = Finished { code: None, errors: Vec::new(), stderr: String::new(), working: false };
+        let (mut asked, mut readable, mut noted) = (false, true, false);
         loop {
             let ended = handle.try_wait().or_fail(Kind::Infrastructure, what_failed)?.map(|output| output.status);
             // Terraform is waited for even when its stream cannot be read: it may be making things that cost money.
@@ -277,7 +351,15 @@ impl Terraform {
             }
             if let Some(status) = ended {
                 finished.code = status.code();
+                if noted && finished.code.is_some() {
+                    // It has given its lock back.
+                    let _ = fs::remove_file(self.dir.join(LOCK));
+                }
                 break;
+            }
+            if finished.working && !noted {
+                noted = true;
+                self.note_lock(&handle.pids()).await;
             }
             if self.cancel.is_cancelled() && !asked {
                 asked = true;
@@ -302,10 +384,10 @@ impl Terraform {
             if let Some(text) = stream::progress(&message) {
                 (self.progress)(&text);
             }
-            if let Message::Diagnostic(diagnostic) = message
-                && diagnostic.severity == "error"
-            {
-                finished.errors.push(diagnostic);
+            match message {
+                Message::Started { .. } => finished.working = true,
+                Message::Diagnostic(diagnostic) if diagnostic.severity == "error" => finished.errors.push(diagnostic),
+                _ => {}
             }
         }
         Ok(())
