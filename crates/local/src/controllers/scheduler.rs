@@ -90,7 +90,7 @@ fn schedule(client: &Client, random: &mut StdRng) -> Result<(), Status> {
 /// Removes pods of lesser priority where that makes the pod fit; it is bound once they have ended.
 fn make_room(client: &Client, object: &Value, pod: &Pod, cluster: &Cluster) -> Result<(), Status> {
     let nominated = text(object, "/status/nominatedNodeName");
-    let ending = |pod: &Pod| client.get(&PODS, &pod.namespace, &pod.name).is_ok_and(|pod| is_deleting(&pod));
+    let ending = |pod: &Arc<Pod>| client.get(&PODS, &pod.namespace, &pod.name).is_ok_and(|pod| is_deleting(&pod));
     let waits = cluster.nodes.iter().any(|at| at.node.name == nominated && at.pods.iter().any(ending));
     if text(object, "/spec/preemptionPolicy") == "Never" || waits {
         return Ok(());

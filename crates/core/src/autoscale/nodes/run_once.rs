@@ -2,7 +2,7 @@
 //!
 //! Upstream: `core/static_autoscaler.go`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Action, Group, Options, World,
@@ -185,7 +185,7 @@ impl Autoscaler {
     /// Whether there is nothing to simulate: no pod waits, no node leaves or comes, and none is a candidate.
     fn is_quiet(&self, world: &World, now: f64) -> bool {
         let nodes = &world.cluster.nodes;
-        let expendable = |pod: &Pod| is_expendable(pod, self.options.expendable_cutoff);
+        let expendable = |pod: &Arc<Pod>| is_expendable(pod, self.options.expendable_cutoff);
         !self.options.enforce_min_size
             && world.pending.is_empty()
             && world.deleting.is_empty()
@@ -229,8 +229,8 @@ impl Autoscaler {
             if !state.pods.iter().any(|pod| is_expendable(pod, cutoff)) {
                 return state.clone();
             }
-            let pods = state.pods.iter().filter(|pod| !is_expendable(pod, cutoff)).cloned().collect();
-            NodeState::new(state.node.clone(), pods)
+            let pods = state.pods.iter().filter(|pod| !is_expendable(pod, cutoff)).cloned();
+            NodeState::sharing(state.node.clone(), pods)
         };
         let mut simulation = Simulation::new(started.map(kept).collect());
         let mut pending: Vec<Pod> = Vec::new();
@@ -343,8 +343,8 @@ fn template(world: &World, group: &Group) -> NodeState {
     });
     let mut template = match own {
         Some(state) => {
-            let stays = |pod: &&Pod| is_daemon_set_pod(pod) || is_mirror_pod(pod);
-            NodeState::new(state.node.clone(), state.pods.iter().filter(stays).cloned().collect())
+            let stays = |pod: &&Arc<Pod>| is_daemon_set_pod(pod) || is_mirror_pod(pod);
+            NodeState::sharing(state.node.clone(), state.pods.iter().filter(stays).cloned())
         }
         None => NodeState::new(group.template.clone(), Vec::new()),
     };
