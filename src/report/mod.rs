@@ -5,3 +5,4 @@ pub mod forecast;
 pub mod human;
 pub mod junit;
 pub mod summary;
+pub mod tune;

@@ -11,4 +11,5 @@ mod help;
 mod killed;
 mod lifecycle;
 mod taken;
+mod tune;
 mod verdicts;
