@@ -7,6 +7,9 @@ use std::{
 };
 
 /// What `work` makes of each item, in their order.
+///
+/// # Panics
+/// When `work` does.
 pub fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(items.len());
     let next = AtomicUsize::new(0);

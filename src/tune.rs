@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use democtl_core::{
+    capacity,
     profile::Profile,
     sim::{self, Forecast, Options},
     tune::{Figures, Measure, Outcome, Policy, Search, Trial},
@@ -28,6 +29,8 @@ pub struct Job<'a> {
     pub options: Options,
     /// Share of each limit that is to be left.
     pub margin: f64,
+    /// The greatest nodes must hold the greatest replicas, as they do in the given profile.
+    pub roomy: bool,
 }
 
 /// How a policy fares at one speed over seeds that the search has not seen.
@@ -54,6 +57,9 @@ impl Job<'_> {
 
     fn measure(&self, sets: &[(String, String)], measure: Measure) -> Outcome {
         let Ok(profile) = self.request.profile_with(sets) else { return Outcome::Invalid };
+        if self.roomy && !capacity::has_room(&profile) {
+            return Outcome::Invalid;
+        }
         match measure {
             Measure::Suite(seed) => {
                 let forecast = self.forecast(&profile, seed, self.options.speed);

@@ -187,7 +187,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::App(_) | Command::LocalCluster(_) => Ok(()),
         Command::Plan(args) => block_on(&settings, plan::run(args, &settings)),
         Command::Forecast(args) => forecast::run(args, &settings),
-        Command::Tune(args) => tune::run(args, &settings),
+        Command::Tune(args) => tune::run(&args, &settings),
         Command::Explain(args) => explain::run(args, &settings),
         Command::Render(args) => render::run(&args, &settings),
         Command::Profile(command) => profile::run(command, &settings),

@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use democtl_core::{
-    profile,
+    capacity, profile,
     sim::{Fault, Options, forecast},
     tune::{Plan, Search, Space, difference},
     units::parse_duration,
@@ -32,7 +32,7 @@ pub(super) struct TuneArgs {
     profile: String,
     #[command(flatten)]
     sets: SetArgs,
-    /// Leave this and what is below it as it is, such as pool.main.vm_size; may be repeated
+    /// Leave this and what is below it as it is, such as pool.main; may be repeated
     #[arg(long, value_name = "PATH")]
     keep: Vec<String>,
     /// Only this test; may be repeated
@@ -75,7 +75,7 @@ const TIME: Duration = Duration::from_secs(120);
 /// The first line of what this command writes; no other file is overwritten.
 const MADE_BY: &str = "Made by democtl tune";
 
-pub(super) fn run(args: TuneArgs, settings: &Settings) -> Result<(), Failure> {
+pub(super) fn run(args: &TuneArgs, settings: &Settings) -> Result<(), Failure> {
     let (request, profile) =
         Request::resolve(&args.profile, args.sets.set.clone(), Target::Local, args.speed, args.seed)?;
     let options = Options {
@@ -89,7 +89,7 @@ pub(super) fn run(args: TuneArgs, settings: &Settings) -> Result<(), Failure> {
     // What cannot be forecast as it is cannot be tuned either, and is told at once.
     forecast(&profile, &options).map_err(|error| super::forecast::refused(&error, &profile))?;
     if let Some(out) = &args.out {
-        check_out(out, &args)?;
+        check_out(out, args)?;
     }
     let space = Space::of(&profile, &args.keep).map_err(|error| Failure::msg(Kind::Usage, error))?;
     let count = u64::from(args.seeds.get());
@@ -100,7 +100,8 @@ pub(super) fn run(args: TuneArgs, settings: &Settings) -> Result<(), Failure> {
         seed: args.seed,
     };
     let mut search = Search::new(space, plan);
-    let job = Job { request: &request, options, margin: args.margin };
+    let roomy = capacity::has_room(&profile);
+    let job = Job { request: &request, options, margin: args.margin, roomy };
     let time = args.time.or_else(|| args.forecasts.is_none().then_some(TIME));
     job.search(&mut search, time, |passed, policy, forecasts| ui::note(&report::progress(passed, policy, forecasts)));
     let others: Vec<u64> = (0..2 * count).map(|number| args.seed.wrapping_add(count + number)).collect();
@@ -121,7 +122,7 @@ pub(super) fn run(args: TuneArgs, settings: &Settings) -> Result<(), Failure> {
         proofs: proofs.unwrap_or_default(),
         toml: None,
     };
-    tuned.toml = tuned.best.as_ref().map(|best| text(&args, &best.sets, &report::sentence(&tuned)));
+    tuned.toml = tuned.best.as_ref().map(|best| text(args, &best.sets, &report::sentence(&tuned)));
     if let (Some(out), Some(text)) = (&args.out, &tuned.toml) {
         environment::check_profile(out, text)?;
         write_whole(out, text.as_bytes()).or_fail(Kind::Other, || format!("cannot write {}", out.display()))?;

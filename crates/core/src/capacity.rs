@@ -118,6 +118,11 @@ pub fn needed(profile: &Profile, replicas: fn(&Workload) -> u32) -> Capacity {
     Capacity { pools, nodes: by_vm_size(profile, &counts), pending }
 }
 
+/// Whether the greatest nodes hold the greatest replicas.
+pub fn has_room(profile: &Profile) -> bool {
+    needed(profile, most_replicas).pending == 0
+}
+
 /// What a fresh node of the pool offers to pods that are not daemons.
 pub fn room(pool: &Pool) -> Resources {
     less(&pool.allocatable(), &daemon_overhead())

@@ -1,6 +1,6 @@
-//! A profile of any size: so many nodes at its peak, 50 pods on each, ten of them to a workload of 500.
+//! A profile of any size: so many nodes at its peak, 50 pods on each, ten of them to a workload of 512.
 //!
-//! One workload in twenty-five nodes or so is quiet, every other one doubles from 8 to 18 o'clock on working days (cron),
+//! Every second workload has a fixed number of pods, the others double from 8 to 18 o'clock on working days (cron),
 //! web and worker follow an hour of full traffic by what is in flight, by CPU and by the queue. The nodes follow the pods.
 
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use democtl_core::profile::{Profile, Source};
 
 /// Pods of a workload at its peak.
-const PODS: u32 = 500;
+const PODS: u32 = 512;
 /// Web, worker, Redis and Prometheus are there too.
 const OWN: u32 = 4;
 
@@ -29,13 +29,13 @@ fn text(nodes: u32) -> String {
         (nodes / 2).max(1),
         (nodes * 3 / 4).max(1),
     );
-    let requests = "requests = { cpu = \"280m\", memory = \"512Mi\" }";
+    let requests = "requests = { cpu = \"300m\", memory = \"512Mi\" }";
     let _ = write!(
         text,
         "[workload.redis]\n[workload.prometheus]\n[workload.web]\n{requests}\n[workload.web.scaling]\nmin = 50\n\
          max = {PODS}\ntrigger = [{{ type = \"cpu\", utilization = 60 }}, {{ type = \"prometheus\", name = \"in-flight\", \
          query = \"sum(http_requests_in_flight)\", threshold = 6 }}]\n[workload.worker]\n{requests}\n\
-         [workload.worker.scaling]\nmin = 10\nmax = {PODS}\ntrigger = [{{ type = \"redis\" }}]\n"
+         [workload.worker.scaling]\nmin = 10\nmax = 170\ntrigger = [{{ type = \"redis\" }}]\n"
     );
     for number in OWN..(nodes / 10).max(OWN) {
         let _ = writeln!(text, "[workload.other-{number}]\nimage = \"example.com/other:1\"\n{requests}");

@@ -299,6 +299,7 @@ impl World<'_> {
             let seen = self.seen();
             let now_s = self.profile_s();
             let actions = scanner.brain.run_once(&seen, now_s);
+            self.cluster = seen.cluster;
             scanner.waits = !seen.pending.is_empty() || self.pools.iter().any(|pool| !pool.booting.is_empty());
             let increased = actions.iter().any(|action| matches!(action, Action::Increase { .. }));
             for action in actions {
@@ -310,7 +311,8 @@ impl World<'_> {
         self.scanner = Some(scanner);
     }
 
-    fn seen(&self) -> Seen {
+    /// What the autoscaler sees; the cluster itself is in it, to be put back.
+    fn seen(&mut self) -> Seen {
         let group = |(pool, state): (&Pool, &super::machines::PoolState)| {
             (pool.max > pool.min).then(|| Group {
                 id: pool.name.clone(),
@@ -330,7 +332,7 @@ impl World<'_> {
                 ..pod.object.clone()
             }));
         }
-        let mut cluster = self.cluster.clone();
+        let mut cluster = std::mem::take(&mut self.cluster);
         for (state, machine) in cluster.nodes.iter_mut().zip(&self.machines) {
             state.node.age_seconds = Some((self.now - machine.joined) as f64 / 1e9 * self.speed);
         }

@@ -492,7 +492,7 @@ mod tests {
         let search = to_its_end(search(Some(3000), 1));
         let found = search.found();
         let best = found.first().expect("there are many");
-        assert_eq!(best.score.monthly_usd, 214.0, "14 pods are the fewest that hold: {:?}", best.changes);
+        assert_eq!(best.score.cents(), 21_400, "14 pods are the fewest that hold: {:?}", best.changes);
         assert_eq!(best.sets, [("workload.web.scaling.max".to_owned(), "14".to_owned())], "and nothing else matters");
         assert!(found.iter().all(|policy| policy.score.seeds == 8 && policy.score.held == 8));
         let front = search.front();

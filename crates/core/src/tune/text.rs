@@ -44,7 +44,7 @@ pub fn difference(extends: &str, description: &str, comment: &str, sets: &[(Stri
         let parsed = text.parse::<Value>().unwrap_or_else(|_| Value::from(text.as_str()));
         put(document.as_table_mut(), &segments, parsed);
     }
-    let comment: String = comment.lines().map(|line| format!("# {line}\n")).collect();
+    let comment = comment.lines().fold(String::new(), |text, line| text + "# " + line + "\n");
     format!("{comment}{document}")
 }
 

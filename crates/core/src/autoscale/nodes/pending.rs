@@ -22,6 +22,11 @@ pub fn is_expendable(pod: &Pod, cutoff: i64) -> bool {
     pod.priority.is_some_and(|priority| priority < cutoff)
 }
 
+/// Whether a node has such a pod.
+pub(super) fn has_expendable(state: &NodeState, cutoff: i64) -> bool {
+    (cutoff > 0 || state.has_minor()) && state.pods.iter().any(|pod| is_expendable(pod, cutoff))
+}
+
 /// Whether a pod has waited long enough: the general delay, or a longer one of its own. Of an unknown age it has.
 pub fn is_old_enough(pod: &Pod, delay_s: f64) -> bool {
     let own = pod.annotations.get(SCALE_UP_DELAY).and_then(|text| go_duration(text));

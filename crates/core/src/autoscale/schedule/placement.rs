@@ -21,6 +21,9 @@ pub struct NodeState {
     pub pods: Vec<Arc<Pod>>,
     used: Resources,
     non_zero: Resources,
+    /// Pods that have a deletion timestamp, and pods of a priority below 0.
+    ending: usize,
+    minor: usize,
 }
 
 impl NodeState {
@@ -31,7 +34,8 @@ impl NodeState {
 
     /// A node with pods that others have too.
     pub fn sharing(node: Node, pods: impl IntoIterator<Item = Arc<Pod>>) -> Self {
-        let mut state = Self { node, pods: Vec::new(), used: Resources::default(), non_zero: Resources::default() };
+        let (used, non_zero) = (Resources::default(), Resources::default());
+        let mut state = Self { node, pods: Vec::new(), used, non_zero, ending: 0, minor: 0 };
         for pod in pods {
             state.put(pod);
         }
@@ -43,6 +47,8 @@ impl NodeState {
         let pod = pod.into();
         self.used.add(&pod.requests(true));
         self.non_zero.add(&pod.non_zero_requests(true));
+        self.ending += usize::from(is_ending(&pod));
+        self.minor += usize::from(is_minor(&pod));
         self.pods.push(pod);
     }
 
@@ -51,6 +57,8 @@ impl NodeState {
         let pod = self.pods.remove(index);
         self.used.subtract(&pod.requests(true));
         self.non_zero.subtract(&pod.non_zero_requests(true));
+        self.ending -= usize::from(is_ending(&pod));
+        self.minor -= usize::from(is_minor(&pod));
         pod
     }
 
@@ -62,6 +70,16 @@ impl NodeState {
     /// The same with an assumption for containers that state no CPU or memory.
     pub fn non_zero(&self) -> &Resources {
         &self.non_zero
+    }
+
+    /// Whether a pod on it has a deletion timestamp.
+    pub(crate) fn has_ending(&self) -> bool {
+        self.ending > 0
+    }
+
+    /// Whether a pod on it has a priority below 0.
+    pub(crate) fn has_minor(&self) -> bool {
+        self.minor > 0
     }
 
     /// All filters that look at one node only.
@@ -86,6 +104,14 @@ impl NodeState {
         let least = least(&demand.non_zero, &demand.plain, &self.node, &self.non_zero, &RESOURCES);
         least + balanced(&demand.plain, &self.node, &self.used, &["cpu", "memory"]).unwrap_or(0)
     }
+}
+
+fn is_ending(pod: &Pod) -> bool {
+    pod.deletion_age_seconds.is_some()
+}
+
+fn is_minor(pod: &Pod) -> bool {
+    pod.priority.is_some_and(|priority| priority < 0)
 }
 
 /// All nodes with what is on them.
