@@ -104,7 +104,7 @@ complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l month -d '3
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand tune" -l set -d 'Override a value of the profile, such as workload.web.scaling.max=6' -r
-complete -c democtl -n "__fish_democtl_using_subcommand tune" -l keep -d 'Leave this and what is below it as it is, such as pool.main.vm_size; may be repeated' -r
+complete -c democtl -n "__fish_democtl_using_subcommand tune" -l keep -d 'Leave this and what is below it as it is, such as pool.main; may be repeated' -r
 complete -c democtl -n "__fish_democtl_using_subcommand tune" -l test -d 'Only this test; may be repeated' -r
 complete -c democtl -n "__fish_democtl_using_subcommand tune" -l fault -d 'What goes wrong, in time since the run\'s beginning; may be repeated' -r
 complete -c democtl -n "__fish_democtl_using_subcommand tune" -l seeds -d 'So many seeds that each policy must pass' -r
