@@ -79,10 +79,26 @@ impl Request {
 
     /// The profile, from the remembered texts.
     pub fn profile(&self) -> Result<Profile, Failure> {
-        let find = |name: &str| self.sources.get(name).map(|text| named(name, text.clone()));
-        let main = find(&self.profile).ok_or_else(|| unknown_profile(&self.profile))?;
-        Profile::load(&main, &self.sets, &find).map_err(|errors| profile_failure(&self.profile, &errors))
+        if !self.sources.contains_key(&self.profile) {
+            return Err(unknown_profile(&self.profile));
+        }
+        self.profile_with(&[]).map_err(|errors| profile_failure(&self.profile, &errors))
     }
+
+    /// The profile with further overrides.
+    pub fn profile_with(&self, more: &[(String, String)]) -> Result<Profile, profile::ProfileErrors> {
+        let find = |name: &str| self.sources.get(name).map(|text| named(name, text.clone()));
+        let main = find(&self.profile).unwrap_or_else(|| named(&self.profile, String::new()));
+        Profile::load(&main, &[&self.sets, more].concat(), &find)
+    }
+}
+
+/// Reads a text as the profile that it would be in that file.
+pub fn check_profile(file: &Path, text: &str) -> Result<Profile, Failure> {
+    let base = file.parent().map(Path::to_owned).unwrap_or_default();
+    let name = file.display().to_string();
+    let main = Source { name: name.clone(), text: text.to_owned() };
+    Profile::load(&main, &[], &|name| read_source(&base, name)).map_err(|errors| profile_failure(&name, &errors))
 }
 
 fn named(name: &str, text: String) -> Source {

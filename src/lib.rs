@@ -12,9 +12,11 @@ pub mod failure;
 pub mod ledger;
 pub mod load;
 pub mod observe;
+pub mod parallel;
 pub mod report;
 pub mod run;
 pub mod target;
+pub mod tune;
 pub mod ui;
 
 /// Version of this binary, and the tag of the images that it delivers.

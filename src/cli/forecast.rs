@@ -11,10 +11,11 @@ use democtl_core::{
     verdict::Verdict,
 };
 
-use super::{SetArgs, Settings, runs};
+use super::{SetArgs, Settings, parse_share, runs};
 use crate::{
     environment::Request,
     failure::{Failure, Kind},
+    parallel,
     report::{
         against::{self, Against},
         forecast::{self, ForecastSummary, Seeds},
@@ -61,11 +62,6 @@ pub(super) struct ForecastArgs {
     /// 30 days of the profile's traffic instead of the suite
     #[arg(long, conflicts_with_all = ["test", "fault"])]
     month: bool,
-}
-
-fn parse_share(text: &str) -> Result<f64, String> {
-    let share: f64 = text.parse().map_err(|_| format!("`{text}` is not a number, such as 0.95"))?;
-    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(format!("{text} is not a share of 0 to 1; 95 % is 0.95")) }
 }
 
 pub(super) fn run(args: ForecastArgs, settings: &Settings) -> Result<(), Failure> {
@@ -144,29 +140,11 @@ fn seeds<T: Send>(
     numbers: Range<u32>,
     forecast: impl Fn(&Options) -> Result<T, Failure> + Sync,
 ) -> Result<Vec<T>, Failure> {
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get) as u32;
-    let share = |thread: u32| -> Result<Vec<(u32, T)>, Failure> {
-        let own = numbers.clone().filter(|number| number % threads == thread);
-        own.map(|number| {
-            let seed = options.seed.wrapping_add(u64::from(number));
-            Ok((number, forecast(&Options { seed, ..options.clone() })?))
-        })
-        .collect()
-    };
-    let share = &share;
-    let shares: Vec<_> = std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|thread| scope.spawn(move || share(thread))).collect();
-        running.into_iter().map(|thread| thread.join().expect("a forecast does not panic")).collect()
-    });
-    let mut all = Vec::new();
-    for share in shares {
-        all.extend(share?);
-    }
-    all.sort_by_key(|(number, _)| *number);
-    Ok(all.into_iter().map(|(_, forecast)| forecast).collect())
+    let seeds: Vec<u64> = numbers.map(|number| options.seed.wrapping_add(u64::from(number))).collect();
+    parallel::map(&seeds, |seed| forecast(&Options { seed: *seed, ..options.clone() })).into_iter().collect()
 }
 
-fn refused(error: &ForecastError, profile: &Profile) -> Failure {
+pub(super) fn refused(error: &ForecastError, profile: &Profile) -> Failure {
     let failure = Failure::msg(Kind::Usage, error.to_string());
     if let ForecastError::UnknownTest(_) = error {
         let known: Vec<_> = profile.suite.tests.iter().map(|test| test.name.as_str()).collect();
@@ -187,20 +165,6 @@ fn judge(summary: &ForecastSummary, probability: f64) -> Result<(), Failure> {
             let failed = summary.run.tests.iter().filter(|test| test.verdict == Verdict::Fail);
             let names: Vec<_> = failed.map(|test| test.name.as_str()).collect();
             Err(Failure::msg(Kind::Threshold, format!("thresholds failed in {}", names.join(", "))))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_probability_is_a_share_of_one() {
-        assert_eq!((parse_share("0"), parse_share("0.95"), parse_share("1")), (Ok(0.0), Ok(0.95), Ok(1.0)));
-        assert_eq!(parse_share("95"), Err("95 is not a share of 0 to 1; 95 % is 0.95".to_owned()));
-        for wrong in ["-0.1", "1.01", "NaN", "inf", "95%", ""] {
-            assert!(parse_share(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -20,6 +20,7 @@ mod runs;
 mod session;
 mod setup;
 mod status;
+mod tune;
 mod watch;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
@@ -81,6 +82,8 @@ enum Command {
     RunTests(run_tests::RunTestsArgs),
     /// The suite, or days of traffic, in virtual time: verdicts before anything runs
     Forecast(forecast::ForecastArgs),
+    /// The cheapest policy that passes, searched by forecast and proven over other seeds
+    Tune(tune::TuneArgs),
     /// Why a run went as it did: the rule behind each decision, and what failed tests lacked; warnings about a profile
     Explain(explain::ExplainArgs),
     /// Fit service times, start-up times and CPU to a recorded run, as a profile that extends the one that ran
@@ -197,6 +200,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::App(_) | Command::LocalCluster(_) => Ok(()),
         Command::Plan(args) => block_on(&settings, plan::run(args, &settings)),
         Command::Forecast(args) => forecast::run(args, &settings),
+        Command::Tune(args) => tune::run(&args, &settings),
         Command::Explain(args) => explain::run(args, &settings),
         Command::Calibrate(args) => calibrate::run(&args, &settings),
         Command::Render(args) => render::run(&args, &settings),
@@ -280,6 +284,11 @@ fn parse_set(text: &str) -> Result<(String, String), String> {
     }
 }
 
+fn parse_share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| format!("`{text}` is not a number, such as 0.95"))?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(format!("{text} is not a share of 0 to 1; 95 % is 0.95")) }
+}
+
 /// How long to wait for an environment.
 #[derive(Debug, Clone, Args)]
 struct HealthArgs {
@@ -294,4 +303,18 @@ struct NameArgs {
     /// The environment's name; the only one there is when left out
     #[arg(long, short, env = "DEMOCTL_NAME", value_name = "NAME")]
     name: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probability_is_a_share_of_one() {
+        assert_eq!((parse_share("0"), parse_share("0.95"), parse_share("1")), (Ok(0.0), Ok(0.95), Ok(1.0)));
+        assert_eq!(parse_share("95"), Err("95 is not a share of 0 to 1; 95 % is 0.95".to_owned()));
+        for wrong in ["-0.1", "1.01", "NaN", "inf", "95%", ""] {
+            assert!(parse_share(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -8,3 +8,4 @@ pub mod human;
 pub mod junit;
 pub mod recorded;
 pub mod summary;
+pub mod tune;

@@ -15,5 +15,6 @@ mod lifecycle;
 mod recorded;
 mod rules;
 mod taken;
+mod tune;
 mod verdicts;
 mod workflows;

@@ -1,5 +1,7 @@
 //! How long forecasts take: `cargo bench -p democtl-core --bench forecast`.
 
+mod large;
+
 use std::{hint::black_box, time::Duration};
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -37,5 +39,18 @@ fn traffic_of_days(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, run_of_suite, traffic_of_days);
+/// The day of an hour of full traffic, by the number of nodes at the peak; `examples/growth.rs` tells what is in it.
+fn traffic_of_large_clusters(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("large");
+    group.sample_size(10).warm_up_time(Duration::from_millis(1)).measurement_time(Duration::from_secs(1));
+    for nodes in [125, 250, 500, 1000] {
+        let profile = large::profile(nodes);
+        group.bench_function(format!("{nodes} nodes"), |bencher| {
+            bencher.iter(|| traffic(black_box(&profile), &Options::default(), 1).expect("a forecast"));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, run_of_suite, traffic_of_days, traffic_of_large_clusters);
 criterion_main!(benches);

@@ -6,9 +6,11 @@
 use serde::Serialize;
 
 use crate::{
+    app::MEMORY_PER_REQUEST,
     cost::NodeCount,
-    profile::{Pool, PoolMode, Profile, Resources, Workload},
+    profile::{Pool, PoolMode, Profile, Resources, Role, Web, Workload},
     render::{daemon_overhead, platform_pods},
+    units::{Bytes, Millicores},
 };
 
 /// Nodes of each pool, in the profile's order, and pods that fit nowhere.
@@ -58,6 +60,29 @@ pub fn least_replicas(workload: &Workload) -> u32 {
     workload.scaling.as_ref().map_or(workload.replicas, |scaling| scaling.min)
 }
 
+/// Requests that one full pod answers in a second: its places over the time of the slowest write. None: writes take no time.
+pub fn saturated_rate(web: &Web) -> Option<f64> {
+    (!web.write.is_zero()).then(|| f64::from(web.concurrency) / web.write.as_secs_f64())
+}
+
+/// CPU of a pod that does as much as it can; none where that is not known.
+pub fn full_use(workload: &Workload) -> Option<Millicores> {
+    let cores = match &workload.role {
+        Role::Web(web) => saturated_rate(web)? * web.cpu_per_request.as_secs_f64(),
+        Role::Worker(worker) if !worker.batch_time.is_zero() => {
+            f64::from(worker.batch) / worker.batch_time.as_secs_f64() * worker.cpu_per_message.as_secs_f64()
+        }
+        _ => return None,
+    };
+    Some(Millicores((cores * 1000.0).ceil() as i64))
+}
+
+/// Memory of a pod with as many requests as it takes in.
+pub fn full_memory(workload: &Workload) -> Bytes {
+    let requests = if let Role::Web(web) = &workload.role { web.concurrency + web.queue } else { 0 };
+    workload.base_memory + Bytes(i64::from(requests) * i64::from(MEMORY_PER_REQUEST))
+}
+
 /// The nodes that are needed when every workload has so many replicas, platform pods included.
 pub fn needed(profile: &Profile, replicas: fn(&Workload) -> u32) -> Capacity {
     let mut pods = platform_pods();
@@ -91,6 +116,11 @@ pub fn needed(profile: &Profile, replicas: fn(&Workload) -> u32) -> Capacity {
     }
     let pools = profile.pools.iter().zip(&counts).map(|(pool, count)| (pool.name.clone(), *count)).collect();
     Capacity { pools, nodes: by_vm_size(profile, &counts), pending }
+}
+
+/// Whether the greatest nodes hold the greatest replicas.
+pub fn has_room(profile: &Profile) -> bool {
+    needed(profile, most_replicas).pending == 0
 }
 
 /// What a fresh node of the pool offers to pods that are not daemons.

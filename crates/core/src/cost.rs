@@ -234,21 +234,22 @@ pub struct Projection {
     pub assumption: String,
 }
 
-/// Projects a month: at load 0 every pool at its minimum, at load 1 at `peak` nodes per pool (in the profile's order),
+/// Projects a month: at load 0 every pool at what the least replicas need, at load 1 at `peak` nodes per pool (in the profile's order),
 /// rounded up in between. `peak` is what a run measured; none: what the workloads need at their greatest replicas.
 /// None: a VM size has no price.
 pub fn project(profile: &Profile, peak: Option<&[u32]>) -> Option<Projection> {
     let estimated: Vec<u32> =
         capacity::needed(profile, capacity::most_replicas).pools.iter().map(|(_, count)| *count).collect();
     let peak_counts = peak.unwrap_or(&estimated);
+    let least = capacity::needed(profile, capacity::least_replicas).pools;
     let prices = &profile.prices;
     let (mut vms, mut node_hours, mut spans) = (0.0, 0.0, Vec::new());
     for (load, hours) in profile.traffic.hours() {
-        let grow = |(pool, peak): (&Pool, &u32)| {
-            let extra = f64::from(peak.saturating_sub(pool.min)) * load;
-            if pool.autoscaled { pool.min + extra.ceil() as u32 } else { pool.count }
+        let grow = |((pool, (_, least)), peak): ((&Pool, &(String, u32)), &u32)| {
+            let extra = f64::from(peak.saturating_sub(*least)) * load;
+            if pool.autoscaled { least + extra.ceil() as u32 } else { pool.count }
         };
-        let counts: Vec<u32> = profile.pools.iter().zip(peak_counts).map(grow).collect();
+        let counts: Vec<u32> = profile.pools.iter().zip(&least).zip(peak_counts).map(grow).collect();
         let total: u32 = counts.iter().sum();
         for node in capacity::by_vm_size(profile, &counts) {
             vms += prices.vm.get(&node.vm_size)? * f64::from(node.count) * hours;

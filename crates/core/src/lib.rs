@@ -22,5 +22,6 @@ pub mod render;
 pub mod sim;
 pub mod suite;
 pub mod timeline;
+pub mod tune;
 pub mod units;
 pub mod verdict;

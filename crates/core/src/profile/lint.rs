@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::model::{Profile, Role, Scaling, Trigger, Web, Workload};
 use crate::{
-    capacity,
+    capacity::{self, saturated_rate},
     units::{Millicores, format_duration},
 };
 
@@ -83,11 +83,6 @@ fn bounds(workload: &Workload, scaling: &Scaling, lints: &mut Vec<Lint>) {
             );
         }
     }
-}
-
-/// Requests that one full pod answers in a second: its slots over the time of the slowest write.
-fn saturated_rate(web: &Web) -> Option<f64> {
-    (!web.write.is_zero()).then(|| f64::from(web.concurrency) / web.write.as_secs_f64())
 }
 
 fn triggers(workload: &Workload, scaling: &Scaling, profile: &Profile, lints: &mut Vec<Lint>) {

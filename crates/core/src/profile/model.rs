@@ -479,7 +479,7 @@ pub enum PolicyKind {
 
 /// A day's shape: from each time on, so much load.
 ///
-/// `load` is a share, not a number of nodes: 0 is the baseline (every pool at its minimum), 1 the hardest moment of the
+/// `load` is a share, not a number of nodes: 0 is the baseline (every pool at what the least replicas need), 1 the hardest moment of the
 /// suite (the peak nodes that a run measured, or that the workloads' limits need). In between the nodes are
 /// interpolated and rounded up. A fixed pool costs the same at any load.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -11,7 +11,7 @@ use super::{
     scaling::Scaler,
 };
 use crate::{
-    autoscale::schedule::{self, Nominated, place, preempt},
+    autoscale::schedule,
     event::Fact,
     profile::{self, Profile, Role, Worker},
     render,
@@ -37,6 +37,10 @@ pub(super) struct Workload {
     /// Pods that exist, oldest first.
     pub(super) pods: Vec<u32>,
     pub(super) scaler: Option<Box<Scaler>>,
+    /// Its pods may be more or fewer than wanted.
+    uneven: bool,
+    /// Its pods may be others than was told.
+    untold: bool,
     told: (i32, i32, i32),
 }
 
@@ -71,6 +75,13 @@ pub(super) struct Pod {
     pub(super) process: Process,
 }
 
+impl Pod {
+    /// Whether it was tried to be placed in vain.
+    pub(super) fn is_refused(&self) -> bool {
+        !self.refused.is_empty()
+    }
+}
+
 impl Workload {
     fn new(deployment: &Value, profile: &Profile) -> Self {
         let name = deployment["metadata"]["name"].as_str().unwrap_or_default().to_owned();
@@ -102,6 +113,8 @@ impl Workload {
             numbers: 0,
             pods: Vec::new(),
             scaler: None,
+            uneven: true,
+            untold: true,
             told: (0, 0, 0),
         }
     }
@@ -156,8 +169,8 @@ impl World<'_> {
 
     /// Whether the machine of a pod lost power: its kubelet starts nothing and tells nothing any more.
     fn is_cut_off(&self, pod: u32) -> bool {
-        let node = self.pods[pod as usize].node;
-        self.machines.iter().any(|machine| machine.dead && Some(machine.number) == node)
+        let machine = self.pods[pod as usize].node.and_then(|node| self.machine(node));
+        machine.is_some_and(|at| self.machines[at].dead)
     }
 
     /// Sets the wanted replicas of a workload and tells why.
@@ -166,21 +179,32 @@ impl World<'_> {
         if from != to {
             let name = self.workloads[workload].name.clone();
             self.tell(Fact::Replicas { workload: name, from, to, reason, by: by.to_owned() });
-            self.dirty = true;
+            self.recount(workload);
         }
+    }
+
+    /// Pods of a workload have come or gone, or others are wanted.
+    fn recount(&mut self, workload: usize) {
+        let entry = &mut self.workloads[workload];
+        (entry.uneven, entry.untold) = (true, true);
+        self.dirty = true;
     }
 
     /// What follows from changes: pods are made and taken away, placed, and told of.
     pub(super) fn reconcile(&mut self) {
         while std::mem::take(&mut self.dirty) {
             for workload in 0..self.workloads.len() {
-                self.replicate(workload);
+                if std::mem::take(&mut self.workloads[workload].uneven) {
+                    self.replicate(workload);
+                }
             }
             self.schedule();
             self.changed = self.now;
         }
         for workload in 0..self.workloads.len() {
-            self.tell_pods(workload);
+            if std::mem::take(&mut self.workloads[workload].untold) {
+                self.tell_pods(workload);
+            }
         }
     }
 
@@ -223,7 +247,14 @@ impl World<'_> {
             refused: String::new(),
             process: Process::default(),
         });
-        self.dirty = true;
+        self.waiting.insert(self.turn(id));
+        self.recount(workload);
+    }
+
+    /// Where a pod stands among those that wait: the most important first, then the oldest.
+    fn turn(&self, pod: u32) -> (Reverse<i64>, Nanos, u32) {
+        let entry = &self.pods[pod as usize];
+        (Reverse(entry.object.priority.unwrap_or(0)), entry.created, pod)
     }
 
     /// A pod is to go: it leaves its Service at once, its process ends in its own time.
@@ -233,8 +264,10 @@ impl World<'_> {
             return;
         }
         entry.deleting = true;
-        self.dirty = true;
-        self.refresh_endpoints();
+        let workload = entry.workload;
+        self.waiting.remove(&self.turn(pod));
+        self.recount(workload);
+        self.refresh_endpoints(workload);
         if self.pods[pod as usize].phase != Phase::Running {
             return self.exit(pod);
         }
@@ -262,60 +295,30 @@ impl World<'_> {
         entry.process.up = false;
         let workload = entry.workload;
         if let Some(node) = entry.node.take() {
-            let name = entry.object.name.clone();
-            self.take_off(node, &name);
+            self.take_off(node, pod);
         }
-        self.workloads[workload].pods.retain(|other| *other != pod);
+        self.waiting.remove(&self.turn(pod));
+        if let Ok(at) = self.workloads[workload].pods.binary_search(&pod) {
+            self.workloads[workload].pods.remove(at);
+        }
         if self.redis == Some(workload) {
             self.lose_store();
             self.store_changed();
         }
-        self.refresh_endpoints();
-        self.dirty = true;
+        self.refresh_endpoints(workload);
+        self.recount(workload);
     }
 
-    /// Ready web pods, in order.
-    pub(super) fn refresh_endpoints(&mut self) {
-        let Some(web) = self.web else { return };
+    /// Ready web pods, in order; those of that workload have changed.
+    fn refresh_endpoints(&mut self, workload: usize) {
+        let Some(web) = self.web.filter(|web| web.deployment == workload) else { return };
         let pods = &self.pods;
         let of = self.workloads[web.deployment].pods.iter().copied();
         self.endpoints.clear();
         self.endpoints.extend(of.filter(|pod| pods[*pod as usize].ready && !pods[*pod as usize].deleting));
     }
 
-    /// Places waiting pods, the most important first; lesser ones make room where that helps.
-    fn schedule(&mut self) {
-        let mut waiting: Vec<u32> = Vec::new();
-        for workload in &self.workloads {
-            let is_waiting = |pod: &u32| {
-                let pod = &self.pods[*pod as usize];
-                pod.phase == Phase::Waiting && !pod.deleting
-            };
-            waiting.extend(workload.pods.iter().copied().filter(is_waiting));
-        }
-        waiting.sort_by_key(|id| {
-            let pod = &self.pods[*id as usize];
-            (Reverse(pod.object.priority.unwrap_or(0)), pod.created, *id)
-        });
-        let mut nominated = Nominated::new(waiting.iter().map(|pod| &self.pods[*pod as usize].object));
-        for pod in waiting {
-            nominated.before(&mut self.cluster, &self.pods[pod as usize].object);
-            match place(&self.pods[pod as usize].object, &self.cluster, &mut self.placement) {
-                Ok(at) => self.bind(pod, at),
-                Err(unschedulable) => {
-                    self.refuse(pod, unschedulable.message);
-                    self.make_room(pod);
-                    let object = &self.pods[pod as usize].object;
-                    if let Some(node) = object.nominated_node.clone() {
-                        nominated.hold(&mut self.cluster, object, &node);
-                    }
-                }
-            }
-        }
-        nominated.end(&mut self.cluster);
-    }
-
-    fn bind(&mut self, pod: u32, at: usize) {
+    pub(super) fn bind(&mut self, pod: u32, at: usize) {
         let (now, speed) = (self.now, self.speed);
         let pull = self.image_pull;
         let entry = &mut self.pods[pod as usize];
@@ -328,48 +331,29 @@ impl World<'_> {
         entry.object.nominated_node = None;
         let mut object = entry.object.clone();
         object.phase = Some("Running".to_owned());
+        *self.priorities.entry(object.priority.unwrap_or(0)).or_default() += 1;
         self.cluster.nodes[at].put(object);
-        let image = &self.workloads[entry.workload].image;
-        let present = !machine.images.insert(image.clone());
+        machine.pods.push(pod);
+        let workload = &mut self.workloads[entry.workload];
+        workload.untold = true;
+        let present = !machine.images.insert(workload.image.clone());
+        self.waiting.remove(&self.turn(pod));
+        self.rejudge(at);
         let pull = if present { 0 } else { nanos(pull.div_f64(speed)) };
         self.agenda.plan(now + pull, Happening::Started { pod });
     }
 
-    fn refuse(&mut self, pod: u32, message: String) {
+    pub(super) fn refuse(&mut self, pod: u32, message: String) {
         let entry = &mut self.pods[pod as usize];
         if entry.refused == message {
             return;
         }
         entry.refused.clone_from(&message);
-        let (pod, workload) = (entry.object.name.clone(), &self.workloads[entry.workload]);
+        let (pod, workload) = (entry.object.name.clone(), &mut self.workloads[entry.workload]);
+        workload.untold = true;
         if workload.index.is_some() {
             let workload = workload.name.clone();
             self.tell(Fact::FailedScheduling { pod, workload, message });
-        }
-    }
-
-    fn make_room(&mut self, pod: u32) {
-        let entry = &self.pods[pod as usize];
-        let ends_at = |name: &String| {
-            let machine = self.machines.iter().find(|machine| machine.name == *name).map(|machine| machine.number);
-            self.pods.iter().any(|p| p.node.is_some() && p.node == machine && p.deleting && p.phase != Phase::Gone)
-        };
-        if entry.object.nominated_node.as_ref().is_some_and(ends_at) {
-            return;
-        }
-        let Some((at, victims)) = preempt(&entry.object, &self.cluster) else {
-            self.pods[pod as usize].object.nominated_node = None;
-            return;
-        };
-        let (node, node_name) = (self.machines[at].number, self.machines[at].name.clone());
-        let victims: Vec<String> = victims.into_iter().map(|victim| victim.name.clone()).collect();
-        let message = format!("Preempted by pod {} on node {node_name}", entry.object.name);
-        self.pods[pod as usize].object.nominated_node = Some(node_name);
-        for name in victims {
-            let victim = self.pods.iter().position(|p| p.object.name == name && p.node == Some(node));
-            let Some(victim) = victim else { continue };
-            self.note("Pod", &name, "Preempted", &message, "Normal");
-            self.delete(victim as u32);
         }
     }
 
@@ -388,6 +372,7 @@ impl World<'_> {
         entry.phase = Phase::Running;
         self.changed = now;
         let workload = entry.workload;
+        self.workloads[workload].untold = true;
         let is_web = self.web.is_some_and(|web| web.deployment == workload);
         if self.workloads[workload].index.is_none() || self.workloads[workload].worker.is_some() {
             // Without a probe a container counts as ready when it runs.
@@ -429,8 +414,10 @@ impl World<'_> {
         if entry.phase == Phase::Running {
             entry.ready = ready;
             entry.ready_since = self.now;
+            let workload = entry.workload;
             self.changed = self.now;
-            self.refresh_endpoints();
+            self.workloads[workload].untold = true;
+            self.refresh_endpoints(workload);
         }
     }
 
@@ -463,5 +450,31 @@ impl World<'_> {
             self.workloads[workload].told = tally;
             self.tell(fact);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Options, *};
+
+    #[test]
+    fn room_that_was_made_is_not_taken_by_lesser_pods_that_wait_too() {
+        let profile = Profile::load_builtin("m3demo2", &[]).expect("it is built in").expect("it is right");
+        let options = Options::default();
+        let mut world = World::new(&profile, &options, false).expect("a world");
+        let web = world.web.expect("it has web pods").deployment;
+        let worker = world.workloads.iter().position(|workload| workload.worker.is_some()).expect("it has workers");
+        world.scale(worker, 40, String::new(), "test");
+        world.reconcile();
+        let on_nodes = |world: &World<'_>, workload: usize| {
+            world.workloads[workload].pods.iter().filter(|pod| world.pods[**pod as usize].node.is_some()).count()
+        };
+        let workers = on_nodes(&world, worker);
+        assert!((2..40).contains(&workers), "the nodes are full: {workers}");
+        // Those that were placed have not started: they are gone the moment they are told to go.
+        world.scale(web, 10, String::new(), "test");
+        world.reconcile();
+        assert_eq!(on_nodes(&world, web), 10);
+        assert!(on_nodes(&world, worker) < workers);
     }
 }

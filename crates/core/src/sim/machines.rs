@@ -39,6 +39,8 @@ pub(super) struct Machine {
     /// It lost power: nothing runs on it and nothing will, though the cluster does not know yet.
     pub(super) dead: bool,
     evicting: Vec<u32>,
+    /// Pods that are bound to it, in the order in which they were.
+    pub(super) pods: Vec<u32>,
 }
 
 /// A pool as the cloud has it.
@@ -143,7 +145,7 @@ impl World<'_> {
 
     /// A machine of the pool is a node now, with its daemons.
     pub(super) fn join(&mut self, pool: usize, number: u32) -> String {
-        let shape = &self.shapes[pool];
+        let shape = &self.node_pools[pool];
         let name = shape.machine(number);
         let node = Node { name: name.clone(), labels: shape.node_labels(number), ..shape.template() };
         let daemon = |daemon: &Pod| Pod {
@@ -155,11 +157,27 @@ impl World<'_> {
         self.cluster.nodes.push(NodeState::new(node, self.daemons.iter().map(daemon).collect()));
         self.machine_numbers += 1;
         let (number, images) = (self.machine_numbers, BTreeSet::new());
-        let (joined, evicting) = (self.now, Vec::new());
+        let (joined, evicting, pods) = (self.now, Vec::new(), Vec::new());
         let (deleting, dead) = (false, false);
-        self.machines.push(Machine { number, name: name.clone(), pool, images, joined, deleting, dead, evicting });
+        self.machines.push(Machine {
+            number,
+            name: name.clone(),
+            pool,
+            images,
+            joined,
+            deleting,
+            dead,
+            evicting,
+            pods,
+        });
+        self.rejudge(self.machines.len() - 1);
         self.dirty = true;
         name
+    }
+
+    /// Where a machine stands: they are listed by their numbers.
+    pub(super) fn machine(&self, number: u32) -> Option<usize> {
+        self.machines.binary_search_by_key(&number, |machine| machine.number).ok()
     }
 
     /// A machine that was asked for has booted.
@@ -181,26 +199,35 @@ impl World<'_> {
         wanted as usize == self.machines.len() && !self.scanner.as_ref().is_some_and(|scanner| busy(&scanner.brain))
     }
 
-    pub(super) fn take_off(&mut self, node: u32, pod: &str) {
-        let Some(at) = self.machines.iter().position(|machine| machine.number == node) else { return };
-        let state = &mut self.cluster.nodes[at];
-        if let Some(index) = state.pods.iter().position(|other| other.name == pod) {
-            state.take(index);
+    pub(super) fn take_off(&mut self, node: u32, pod: u32) {
+        let Some(at) = self.machine(node) else { return };
+        let (state, name) = (&mut self.cluster.nodes[at], &self.pods[pod as usize].object.name);
+        if let Some(index) = state.pods.iter().position(|other| other.name == *name) {
+            let taken = state.take(index).priority.unwrap_or(0);
+            if let Some(count) = self.priorities.get_mut(&taken) {
+                *count -= 1;
+                if *count == 0 {
+                    self.priorities.remove(&taken);
+                }
+            }
         }
+        self.machines[at].pods.retain(|other| *other != pod);
+        self.rejudge(at);
     }
 
     /// A node is gone with everything on it.
     pub(super) fn remove_machine(&mut self, node: u32, change: &str, reason: &str) {
-        let Some(at) = self.machines.iter().position(|machine| machine.number == node) else { return };
-        for pod in 0..self.pods.len() {
-            if self.pods[pod].node == Some(node) && self.pods[pod].phase != Phase::Gone {
-                self.pods[pod].deleting = true;
-                self.kill(pod as u32);
-                self.exit(pod as u32);
-            }
+        let Some(at) = self.machine(node) else { return };
+        let mut pods = self.machines[at].pods.clone();
+        pods.sort_unstable();
+        for pod in pods {
+            self.pods[pod as usize].deleting = true;
+            self.kill(pod);
+            self.exit(pod);
         }
         let machine = self.machines.remove(at);
         self.cluster.nodes.remove(at);
+        self.rejudge_all();
         let pool = &mut self.pools[machine.pool];
         pool.target = pool.target.saturating_sub(1);
         self.dirty = true;
@@ -214,6 +241,7 @@ impl World<'_> {
             let seen = self.seen();
             let now_s = self.profile_s();
             let actions = scanner.brain.run_once(&seen, now_s);
+            self.cluster = seen.cluster;
             scanner.waits = !seen.pending.is_empty() || self.pools.iter().any(|pool| !pool.booting.is_empty());
             let increased = actions.iter().any(|action| matches!(action, Action::Increase { .. }));
             for action in actions {
@@ -225,7 +253,8 @@ impl World<'_> {
         self.scanner = Some(scanner);
     }
 
-    fn seen(&self) -> Seen {
+    /// What the autoscaler sees; the cluster itself is in it, to be put back.
+    fn seen(&mut self) -> Seen {
         let group = |(pool, state): (&NodePool, &super::machines::PoolState)| {
             (pool.max > pool.min).then(|| Group {
                 id: pool.name.clone(),
@@ -245,13 +274,13 @@ impl World<'_> {
                 ..pod.object.clone()
             }));
         }
-        let mut cluster = self.cluster.clone();
+        let mut cluster = std::mem::take(&mut self.cluster);
         for (state, machine) in cluster.nodes.iter_mut().zip(&self.machines) {
             state.node.age_seconds = Some((self.now - machine.joined) as f64 / 1e9 * self.speed);
         }
         let pool_of = |machine: &Machine| (machine.name.clone(), self.profile.pools[machine.pool].name.clone());
         Seen {
-            groups: self.shapes.iter().zip(&self.pools).filter_map(group).collect(),
+            groups: self.node_pools.iter().zip(&self.pools).filter_map(group).collect(),
             cluster,
             instances: self.instances(),
             group_of: self.machines.iter().map(pool_of).collect(),
@@ -271,7 +300,7 @@ impl World<'_> {
                 self.machines.iter().filter(|machine| machine.pool == index).map(|machine| machine.name.clone());
             (pool.name.clone(), booting.chain(nodes).collect())
         };
-        self.shapes.iter().enumerate().map(of).collect()
+        self.node_pools.iter().enumerate().map(of).collect()
     }
 
     /// The app's budgets: one pod of a workload at a time.
@@ -335,7 +364,7 @@ impl World<'_> {
     /// A machine that has not become a node in time is given back.
     fn abandon(&mut self, group: &str, instance: &str) {
         let Some(pool) = self.profile.pools.iter().position(|pool| pool.name == *group) else { return };
-        let shape = &self.shapes[pool];
+        let shape = &self.node_pools[pool];
         let state = &mut self.pools[pool];
         let before = state.booting.len();
         state.booting.retain(|number| shape.machine(*number) != instance);
@@ -347,14 +376,18 @@ impl World<'_> {
     fn drain(&mut self, node: &str, pods: &[(String, String)], utilization: f64) {
         let Some(at) = self.machines.iter().position(|machine| machine.name == *node) else { return };
         let number = self.machines[at].number;
-        let on = |name: &str| self.pods.iter().position(|p| p.object.name == *name && p.node == Some(number));
-        let evicting: Vec<u32> = pods.iter().filter_map(|(_, name)| on(name)).map(|pod| pod as u32).collect();
+        let on = |name: &str| {
+            let mut pods = self.machines[at].pods.iter().copied();
+            pods.find(|pod| self.pods[*pod as usize].object.name == *name)
+        };
+        let evicting: Vec<u32> = pods.iter().filter_map(|(_, name)| on(name)).collect();
         let taint = Taint {
             key: TO_BE_DELETED.to_owned(),
             value: (self.profile_s() as i64).to_string(),
             effect: "NoSchedule".to_owned(),
         };
         self.cluster.nodes[at].node.taints.push(taint);
+        self.rejudge(at);
         self.machines[at].deleting = true;
         self.machines[at].evicting.clone_from(&evicting);
         self.note("Node", node, "ScaleDown", "marked the node as toBeDeleted/unschedulable", "Normal");
@@ -376,7 +409,7 @@ impl World<'_> {
 
     /// A node whose pods are gone is given back.
     pub(super) fn draining(&mut self, node: u32) {
-        let Some(machine) = self.machines.iter().find(|machine| machine.number == node) else { return };
+        let Some(machine) = self.machine(node).map(|at| &self.machines[at]) else { return };
         if machine.evicting.iter().any(|pod| self.pods[*pod as usize].phase != Phase::Gone) {
             let again = self.now + self.real(DRAIN_TICK);
             return self.agenda.plan(again.min(NEVER - 1), Happening::Draining { node });

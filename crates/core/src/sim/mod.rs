@@ -16,11 +16,16 @@ mod fluid;
 mod load;
 mod machines;
 mod monitoring;
+mod placing;
 mod route;
 mod scaling;
 mod sources;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use agenda::{Agenda, Happening, Nanos, nanos};
 pub(crate) use app::BATCH_HANDLING;
@@ -39,7 +44,7 @@ pub(crate) use route::{Backend, HANDLING, NETWORK};
 pub use scaling::TriggerFailure;
 
 use crate::{
-    autoscale::schedule::{self, Cluster, Selector},
+    autoscale::schedule::{self, Cluster, Selector, Shape},
     draws::Boots,
     event::{Event, Fact},
     profile::{Profile, Role, Web},
@@ -195,9 +200,18 @@ struct World<'a> {
     machine_numbers: u32,
     pools: Vec<PoolState>,
     /// The same pools' nodes.
-    shapes: Vec<NodePool>,
+    node_pools: Vec<NodePool>,
     daemons: Vec<schedule::Pod>,
     budgets: Vec<(usize, Selector)>,
+    /// Pods without a node, in the order in which they are placed.
+    waiting: BTreeSet<(Reverse<i64>, Nanos, u32)>,
+    /// Bound pods by priority, daemons apart.
+    priorities: BTreeMap<i64, u32>,
+    /// What each workload's pods find on the nodes, as of the number of changes that were looked at.
+    shapes: Vec<Option<Shape>>,
+    judged: Vec<usize>,
+    /// Nodes on which something has changed, one after the other.
+    rejudged: Vec<usize>,
     scanner: Option<Scanner>,
     monitoring: Monitoring,
     store: Store,
@@ -267,7 +281,7 @@ impl<'a> World<'a> {
         scaled.sort_by(|a, b| workloads[*a].name.cmp(&workloads[*b].name));
         let redis = by_role(|role| *role == Role::Redis).and_then(deployed);
         let budgets = budgets(&workloads, profile);
-        let seed = options.seed;
+        let (seed, count) = (options.seed, workloads.len());
         let mut world = Self {
             profile,
             options,
@@ -287,9 +301,14 @@ impl<'a> World<'a> {
             machines: Vec::new(),
             machine_numbers: 0,
             pools: profile.pools.iter().map(|_| PoolState::default()).collect(),
-            shapes: render::node_pools(profile),
+            node_pools: render::node_pools(profile),
             daemons: daemons(),
             budgets,
+            waiting: BTreeSet::new(),
+            priorities: BTreeMap::new(),
+            shapes: Vec::new(),
+            judged: vec![0; count],
+            rejudged: Vec::new(),
             scanner: profile.autoscaler.as_ref().map(|settings| Scanner::new(settings, seed)),
             monitoring: Monitoring::new(profile, server, options.speed),
             store: Store::default(),

@@ -311,7 +311,13 @@ impl World<'_> {
     pub(super) fn measure(&mut self) {
         let mut before = std::mem::take(&mut self.monitoring.readings);
         self.monitoring.usage.clear();
-        for workload in (0..self.workloads.len()).filter(|workload| self.workloads[*workload].index.is_some()) {
+        for workload in 0..self.workloads.len() {
+            let entry = &self.workloads[workload];
+            // Of traffic nobody reads samples; of a suite people do.
+            let is_asked = !self.flows || entry.scaler.as_ref().is_some_and(|scaler| scaler.asks_for_use());
+            if entry.index.is_none() || !is_asked {
+                continue;
+            }
             let accounts =
                 self.workloads[workload].worker.is_some() || self.web.is_some_and(|web| web.deployment == workload);
             for pod in &self.workloads[workload].pods {

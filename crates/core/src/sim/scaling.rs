@@ -102,6 +102,11 @@ impl Scaler {
         })
     }
 
+    /// Whether it looks at what pods use.
+    pub(super) fn asks_for_use(&self) -> bool {
+        self.triggers.iter().any(|trigger| matches!(trigger.source, Source::Resource { .. }))
+    }
+
     /// Its cron triggers.
     pub(super) fn crons(&self) -> impl Iterator<Item = &Cron> {
         self.triggers
@@ -203,7 +208,9 @@ impl World<'_> {
     }
 
     fn sync_one(&mut self, workload: usize, scaler: &mut Scaler) {
-        let pods: Vec<Seen> = self.workloads[workload].pods.iter().map(|pod| self.seen_pod(*pod)).collect();
+        // Only use is compared pod by pod.
+        let seen = if scaler.asks_for_use() { &self.workloads[workload].pods[..] } else { &[] };
+        let pods: Vec<Seen> = seen.iter().map(|pod| self.seen_pod(*pod)).collect();
         let mut metrics = Vec::with_capacity(scaler.metrics.len());
         for (index, _, target) in &scaler.metrics {
             metrics.push(self.observe(workload, &scaler.triggers[*index], target));

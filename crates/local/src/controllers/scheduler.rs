@@ -95,7 +95,7 @@ fn schedule(client: &Client, random: &mut StdRng) -> Result<(), Status> {
 /// room is being made for it.
 fn make_room(client: &Client, object: &Value, pod: &Pod, cluster: &Cluster) -> Result<Option<String>, Status> {
     let nominated = text(object, "/status/nominatedNodeName");
-    let ending = |pod: &Pod| client.get(&PODS, &pod.namespace, &pod.name).is_ok_and(|pod| is_deleting(&pod));
+    let ending = |pod: &Arc<Pod>| client.get(&PODS, &pod.namespace, &pod.name).is_ok_and(|pod| is_deleting(&pod));
     let waits = cluster.nodes.iter().any(|at| at.node.name == nominated && at.pods.iter().any(ending));
     if waits {
         return Ok(Some(nominated.to_owned()));

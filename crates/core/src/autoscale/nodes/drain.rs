@@ -2,7 +2,10 @@
 //!
 //! Upstream: `simulator/drainability/rules`, `utils/drain`, `utils/pod`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use crate::autoscale::schedule::{Pod, Selector, matches};
 
@@ -131,9 +134,9 @@ pub struct Drained {
 }
 
 /// What becomes of the pods of a node.
-pub fn drain(pods: &[Pod], context: &DrainContext<'_>) -> Result<Drained, Blocked> {
+pub fn drain<P: Borrow<Pod>>(pods: &[P], context: &DrainContext<'_>) -> Result<Drained, Blocked> {
     let mut drained = Drained::default();
-    for (index, pod) in pods.iter().enumerate() {
+    for (index, pod) in pods.iter().map(Borrow::borrow).enumerate() {
         match drainability(pod, context) {
             Outcome::Block(reason) => return Err(Blocked { pod: index, reason }),
             Outcome::Skip => {}

@@ -37,7 +37,8 @@ impl Default for EligibilityOptions {
 pub fn utilization(state: &NodeState, options: EligibilityOptions) -> Option<f64> {
     // What is on the node, less what does not count: most nodes have no such pod.
     let (mut used, mut excluded) = (state.used().clone(), Resources::default());
-    for pod in &state.pods {
+    let some_do_not = options.ignore_daemon_sets || options.ignore_mirror_pods || state.has_ending();
+    for pod in state.pods.iter().filter(|_| some_do_not) {
         let ignored = (options.ignore_daemon_sets && is_daemon_set_pod(pod))
             || (options.ignore_mirror_pods && is_mirror_pod(pod));
         let leaves = is_long_terminating(pod);

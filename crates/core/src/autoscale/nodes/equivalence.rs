@@ -13,17 +13,16 @@ const REMEMBERED: usize = 10;
 /// Indices of the pods of each group, in order.
 pub fn equivalence_groups(pods: &[&Pod]) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
-    let mut by_owner = BTreeMap::<&str, Vec<(usize, Pod)>>::new();
+    let mut by_owner = BTreeMap::<&str, Vec<(usize, &Pod)>>::new();
     for (index, pod) in pods.iter().enumerate() {
         if let Some(owner) = pod.owner.as_ref().filter(|_| !is_daemon_set_pod(pod)) {
             let known = by_owner.entry(owner.uid.as_str()).or_default();
-            let shape = shape(pod);
-            if let Some((group, _)) = known.iter().find(|(_, other)| *other == shape) {
+            if let Some((group, _)) = known.iter().find(|(_, other)| are_alike(other, pod)) {
                 groups[*group].push(index);
                 continue;
             }
             if known.len() < REMEMBERED {
-                known.push((groups.len(), shape));
+                known.push((groups.len(), *pod));
             }
         }
         groups.push(vec![index]);
@@ -31,25 +30,24 @@ pub fn equivalence_groups(pods: &[&Pod]) -> Vec<Vec<usize>> {
     groups
 }
 
-/// What must be equal: labels and specification, without what is each pod's own.
-fn shape(pod: &Pod) -> Pod {
-    Pod {
-        labels: pod.labels.clone(),
-        containers: pod.containers.clone(),
-        init_containers: pod.init_containers.clone(),
-        overhead: pod.overhead.clone(),
-        pod_level_requests: pod.pod_level_requests.clone(),
-        tolerations: pod.tolerations.clone(),
-        node_selector: pod.node_selector.clone(),
-        node_affinity_required_terms: pod.node_affinity_required_terms.clone(),
-        topology_spread: pod.topology_spread.clone(),
-        host_ports: pod.host_ports.clone(),
-        priority: pod.priority,
-        volumes: pod.volumes.iter().filter(|volume| volume.kind != "projected").cloned().collect(),
-        restart_policy: pod.restart_policy.clone(),
-        grace_period_seconds: pod.grace_period_seconds,
-        ..Pod::default()
-    }
+/// Whether labels and specification are equal, without what is each pod's own.
+pub(super) fn are_alike(one: &Pod, other: &Pod) -> bool {
+    let volumes =
+        |pod: &Pod| pod.volumes.iter().filter(|volume| volume.kind != "projected").cloned().collect::<Vec<_>>();
+    one.labels == other.labels
+        && one.containers == other.containers
+        && one.init_containers == other.init_containers
+        && one.overhead == other.overhead
+        && one.pod_level_requests == other.pod_level_requests
+        && one.tolerations == other.tolerations
+        && one.node_selector == other.node_selector
+        && one.node_affinity_required_terms == other.node_affinity_required_terms
+        && one.topology_spread == other.topology_spread
+        && one.host_ports == other.host_ports
+        && one.priority == other.priority
+        && one.restart_policy == other.restart_policy
+        && one.grace_period_seconds == other.grace_period_seconds
+        && volumes(one) == volumes(other)
 }
 
 #[cfg(test)]

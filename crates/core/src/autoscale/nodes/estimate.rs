@@ -86,7 +86,7 @@ impl Packing<'_> {
         let mut placed = Vec::new();
         let first = self.first;
         for (at, pod) in pods.iter().enumerate() {
-            let Some(node) = self.simulation.place(pod, |index, _| index >= first) else { break };
+            let Some(node) = self.simulation.place(*pod, |index, _| index >= first) else { break };
             self.holds[node - first] += 1;
             placed.push(at);
         }

@@ -7,7 +7,8 @@ use std::cmp::Reverse;
 
 use super::{
     drain::{is_daemon_set_pod, is_mirror_pod, is_static_pod},
-    simulation::Simulation,
+    equivalence::are_alike,
+    simulation::{Simulation, has_hard_spread},
 };
 use crate::autoscale::{
     keda::go_duration,
@@ -19,6 +20,11 @@ const SCALE_UP_DELAY: &str = "cluster-autoscaler.kubernetes.io/pod-scale-up-dela
 /// Pods of so low a priority that no node is kept or added for them.
 pub fn is_expendable(pod: &Pod, cutoff: i64) -> bool {
     pod.priority.is_some_and(|priority| priority < cutoff)
+}
+
+/// Whether a node has such a pod.
+pub(super) fn has_expendable(state: &NodeState, cutoff: i64) -> bool {
+    (cutoff > 0 || state.has_minor()) && state.pods.iter().any(|pod| is_expendable(pod, cutoff))
 }
 
 /// Whether a pod has waited long enough: the general delay, or a longer one of its own. Of an unknown age it has.
@@ -33,7 +39,7 @@ pub fn evicted_soon<'a>(nodes: impl Iterator<Item = &'a NodeState>) -> Vec<Pod> 
     nodes
         .flat_map(|state| &state.pods)
         .filter(|pod| pod.deletion_age_seconds.is_none() && is_recreated(pod))
-        .map(|pod| Pod { node: None, ..pod.clone() })
+        .map(|pod| Pod { node: None, ..Pod::clone(pod) })
         .collect()
 }
 
@@ -50,7 +56,20 @@ pub fn still_pending(
 ) -> Vec<usize> {
     let mut order: Vec<usize> = (0..pods.len()).collect();
     order.sort_by_key(|index| Reverse(pods[*index].priority.unwrap_or(0)));
-    order.retain(|index| simulation.place(&pods[*index], &acceptable).is_none());
+    // What fits nowhere fits nowhere for those that are like it either: room only becomes less.
+    let mut refused: Vec<&Pod> = Vec::new();
+    order.retain(|index| {
+        let pod = &pods[*index];
+        let alone = has_hard_spread(pod);
+        if !alone && refused.iter().any(|other| are_alike(other, pod)) {
+            return true;
+        }
+        let is_refused = simulation.place(pod, &acceptable).is_none();
+        if is_refused && !alone {
+            refused.push(pod);
+        }
+        is_refused
+    });
     order.sort_unstable();
     order
 }

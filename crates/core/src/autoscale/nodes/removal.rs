@@ -2,7 +2,7 @@
 //!
 //! Upstream: `simulator/cluster.go`, `core/scaledown/planner/planner.go`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     drain::{Controller, DrainContext, drain},
@@ -18,9 +18,9 @@ pub struct Removable {
     /// Node.
     pub node: String,
     /// Pods that move.
-    pub moved: Vec<Pod>,
+    pub moved: Vec<Arc<Pod>>,
     /// Pods that go with it.
-    pub daemon_set: Vec<Pod>,
+    pub daemon_set: Vec<Arc<Pod>>,
 }
 
 /// Why a node must stay.
@@ -61,11 +61,11 @@ pub fn simulate(
 ) -> Result<Removable, Unremovable> {
     let index = simulation.index_of(name).ok_or(Unremovable::NoNodeInfo)?;
     let drained = drain(&simulation.nodes[index].pods, context).map_err(|blocked| Unremovable::BlockedByPod {
-        pod: Box::new(simulation.nodes[index].pods[blocked.pod].clone()),
+        pod: Box::new(Pod::clone(&simulation.nodes[index].pods[blocked.pod])),
         reason: blocked.reason,
     })?;
     let before = (!persist).then(|| simulation.clone());
-    let pods = |indices: &[usize]| -> Vec<Pod> {
+    let pods = |indices: &[usize]| -> Vec<Arc<Pod>> {
         indices.iter().map(|at| simulation.nodes[index].pods[*at].clone()).collect()
     };
     let (moved, daemon_set) = (pods(&drained.moved), pods(&drained.daemon_set));

@@ -2,7 +2,7 @@
 //!
 //! Upstream: `core/static_autoscaler.go`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Action, Group, Options, World,
@@ -12,7 +12,7 @@ use super::{
     drain::{Evicted, is_daemon_set_pod, is_mirror_pod},
     eligibility::TO_BE_DELETED,
     estimate::instance,
-    pending::{evicted_soon, is_expendable, is_old_enough, still_pending},
+    pending::{evicted_soon, has_expendable, is_expendable, is_old_enough, still_pending},
     readiness::is_ready,
     scale_down::Found,
     scale_up::{GroupView, Increase, Plan, PlanResult, Situation, limited_by_max_nodes_total, plan, scale_up_to_min},
@@ -185,12 +185,11 @@ impl Autoscaler {
     /// Whether there is nothing to simulate: no pod waits, no node leaves or comes, and none is a candidate.
     fn is_quiet(&self, world: &World, now: f64) -> bool {
         let nodes = &world.cluster.nodes;
-        let expendable = |pod: &Pod| is_expendable(pod, self.options.expendable_cutoff);
         !self.options.enforce_min_size
             && world.pending.is_empty()
             && world.deleting.is_empty()
             && self.state.upcoming().is_empty()
-            && !nodes.iter().any(|state| state.pods.iter().any(expendable))
+            && !nodes.iter().any(|state| has_expendable(state, self.options.expendable_cutoff))
             && self.candidates(world, nodes, &[], now).is_empty()
     }
 
@@ -226,11 +225,11 @@ impl Autoscaler {
         let cutoff = self.options.expendable_cutoff;
         let started = world.cluster.nodes.iter().filter(|state| !not_started.contains(&state.node.name));
         let kept = |state: &NodeState| {
-            if !state.pods.iter().any(|pod| is_expendable(pod, cutoff)) {
+            if !has_expendable(state, cutoff) {
                 return state.clone();
             }
-            let pods = state.pods.iter().filter(|pod| !is_expendable(pod, cutoff)).cloned().collect();
-            NodeState::new(state.node.clone(), pods)
+            let pods = state.pods.iter().filter(|pod| !is_expendable(pod, cutoff)).cloned();
+            NodeState::sharing(state.node.clone(), pods)
         };
         let mut simulation = Simulation::new(started.map(kept).collect());
         let mut pending: Vec<Pod> = Vec::new();
@@ -343,8 +342,8 @@ fn template(world: &World, group: &Group) -> NodeState {
     });
     let mut template = match own {
         Some(state) => {
-            let stays = |pod: &&Pod| is_daemon_set_pod(pod) || is_mirror_pod(pod);
-            NodeState::new(state.node.clone(), state.pods.iter().filter(stays).cloned().collect())
+            let stays = |pod: &&Arc<Pod>| is_daemon_set_pod(pod) || is_mirror_pod(pod);
+            NodeState::sharing(state.node.clone(), state.pods.iter().filter(stays).cloned())
         }
         None => NodeState::new(group.template.clone(), Vec::new()),
     };

@@ -157,7 +157,7 @@ impl Autoscaler {
         let accepted = self.accepted(world, now);
         let mut groups = BTreeMap::<&str, Vec<(String, usize, bool)>>::new();
         for (node, found) in &accepted {
-            let moved: Vec<&Pod> = found.removable.moved.iter().collect();
+            let moved: Vec<&Pod> = found.removable.moved.iter().map(AsRef::as_ref).collect();
             let (_, at_once) = can_remove(&moved, &world.budgets);
             groups.entry(found.group.as_str()).or_default().push((node.clone(), moved.len(), at_once));
         }
@@ -186,7 +186,7 @@ impl Autoscaler {
             let pods = &found.removable.moved;
             if !pods.is_empty() {
                 self.drains.note(&node);
-                self.evicted.extend(pods.iter().map(|pod| (now, pod.clone())));
+                self.evicted.extend(pods.iter().map(|pod| (now, Pod::clone(pod))));
             }
             let pods = pods.iter().map(|pod| (pod.namespace.clone(), pod.name.clone())).collect();
             actions.push(Action::Remove { node, pods, utilization: found.utilization });

@@ -2,7 +2,7 @@
 //!
 //! Upstream: `simulator/scheduling/hinting_simulator.go`, `simulator/clustersnapshot`.
 
-use std::collections::BTreeMap;
+use std::{borrow::Borrow, collections::BTreeMap, sync::Arc};
 
 use crate::autoscale::schedule::{Code, FitOptions, Node, NodeState, Pod, Refusal, topology_spread};
 
@@ -40,18 +40,26 @@ impl Simulation {
             return None;
         }
         let nodes: Vec<&Node> = self.nodes.iter().map(|state| &state.node).collect();
-        let pods: BTreeMap<&str, Vec<&Pod>> =
-            self.nodes.iter().map(|state| (state.node.name.as_str(), state.pods.iter().collect())).collect();
+        let pods: BTreeMap<&str, Vec<&Pod>> = self
+            .nodes
+            .iter()
+            .map(|state| (state.node.name.as_str(), state.pods.iter().map(AsRef::as_ref).collect()))
+            .collect();
         Some(topology_spread(pod, &nodes, &pods, true))
     }
 
     /// Puts the pod on the first node from the pointer on that is acceptable and lets it in; the pointer then stands
     /// behind it.
-    pub fn place(&mut self, pod: &Pod, acceptable: impl Fn(usize, &NodeState) -> bool) -> Option<usize> {
-        let (count, options, spread) = (self.nodes.len(), FitOptions::default(), self.spread(pod));
+    pub fn place<P>(&mut self, pod: &P, acceptable: impl Fn(usize, &NodeState) -> bool) -> Option<usize>
+    where
+        P: Borrow<Pod> + Clone + Into<Arc<Pod>>,
+    {
+        let seen: &Pod = pod.borrow();
+        let (count, options, spread) = (self.nodes.len(), FitOptions::default(), self.spread(seen));
+        let request = seen.requests(options.pod_level_resources);
         let index = (0..count).map(|step| (self.pointer + step) % count).find(|index| {
             acceptable(*index, &self.nodes[*index])
-                && self.nodes[*index].accepts(pod, &options).is_ok()
+                && self.nodes[*index].accepts_request(seen, &request, &options).is_ok()
                 && spread.as_ref().is_none_or(|codes| codes[*index] == Code::Success)
         })?;
         self.pointer = (index + 1) % count;
@@ -77,7 +85,10 @@ impl Simulation {
     }
 
     /// Puts all pods or none; the nodes that they went to. The pointer moves in either case.
-    pub fn place_all(&mut self, pods: &[Pod], acceptable: impl Fn(usize, &NodeState) -> bool) -> Option<Vec<usize>> {
+    pub fn place_all<P>(&mut self, pods: &[P], acceptable: impl Fn(usize, &NodeState) -> bool) -> Option<Vec<usize>>
+    where
+        P: Borrow<Pod> + Clone + Into<Arc<Pod>>,
+    {
         let mut placed = Vec::new();
         for pod in pods {
             if let Some(index) = self.place(pod, &acceptable) {

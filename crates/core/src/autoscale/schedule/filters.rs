@@ -67,6 +67,18 @@ impl Default for FitOptions {
 
 /// Whether the node's free resources hold the pod. `used` are the requests, `count` the number of pods there.
 pub fn fits(pod: &Pod, node: &Node, used: &Resources, count: i64, options: &FitOptions) -> Result<(), Refusal> {
+    fits_request(pod, &pod.requests(options.pod_level_resources), node, used, count, options)
+}
+
+/// The same where what the pod requests is known.
+pub(super) fn fits_request(
+    pod: &Pod,
+    request: &Resources,
+    node: &Node,
+    used: &Resources,
+    count: i64,
+    options: &FitOptions,
+) -> Result<(), Refusal> {
     if !options.sidecars && pod.init_containers.iter().any(|init| init.restart_always) {
         return Err(Refusal::unresolvable(
             "Pod has a restartable init container and the SidecarContainers feature is disabled",
@@ -79,7 +91,6 @@ pub fn fits(pod: &Pod, node: &Node, used: &Resources, count: i64, options: &FitO
         let capacity = room("pods");
         refusal.insufficient.push(Insufficient { resource: "pods".to_owned(), requested: 1, used: count, capacity });
     }
-    let request = pod.requests(options.pod_level_resources);
     if !request.is_zero() {
         let plain = ["cpu", "memory", "ephemeral-storage"];
         let ignored = |name: &str| is_extended(name) && options.ignores(name);
@@ -125,12 +136,15 @@ fn tolerated(pod: &Pod, taint: &Taint) -> bool {
 
 /// A cordoned node.
 pub fn unschedulable(pod: &Pod, node: &Node) -> Result<(), Refusal> {
+    if !node.unschedulable {
+        return Ok(());
+    }
     let taint = Taint {
         key: "node.kubernetes.io/unschedulable".to_owned(),
         value: String::new(),
         effect: "NoSchedule".to_owned(),
     };
-    if node.unschedulable && !tolerated(pod, &taint) {
+    if !tolerated(pod, &taint) {
         return Err(Refusal::unresolvable("node(s) were unschedulable"));
     }
     Ok(())

@@ -21,6 +21,7 @@ pub use model::{
     Expression, InitContainer, Node, Owner, Pod, Resources, Selector, Taint, Term, Toleration, TopologySpread, Volume,
 };
 pub use nominated::Nominated;
+pub(crate) use placement::Shape;
 pub use placement::{Cluster, NodeState, Unschedulable, failed_scheduling_message, place};
 pub use preemption::preempt;
 pub use scores::{balanced_allocation, least_allocated, taint_scores};

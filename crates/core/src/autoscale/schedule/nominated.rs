@@ -23,30 +23,37 @@ impl Nominated {
     }
 
     /// Before a pod is placed: others of its priority or a greater one hold their room, it does not hold its own.
-    pub fn before(&mut self, cluster: &mut Cluster, pod: &Pod) {
+    /// On which nodes the room has changed.
+    pub fn before(&mut self, cluster: &mut Cluster, pod: &Pod) -> Vec<usize> {
+        let mut changed = Vec::new();
         while let Some(next) = self.later.pop_if(|next| next.priority.unwrap_or(0) >= pod.priority.unwrap_or(0)) {
             let node = next.nominated_node.clone().unwrap_or_default();
-            self.hold(cluster, &next, &node);
+            changed.extend(self.hold(cluster, &next, &node));
         }
         let same = |(_, namespace, name): &(usize, String, String)| *namespace == pod.namespace && *name == pod.name;
         if let Some(index) = self.held.iter().position(same) {
             let held = self.held.swap_remove(index);
             release(cluster, &held);
+            changed.push(held.0);
         }
+        changed
     }
 
-    /// Room is being made on a node for a pod that was not placed.
-    pub fn hold(&mut self, cluster: &mut Cluster, pod: &Pod, node: &str) {
-        let Some(index) = cluster.nodes.iter().position(|state| state.node.name == node) else { return };
+    /// Room is being made on a node for a pod that was not placed. The node, if it is there.
+    pub fn hold(&mut self, cluster: &mut Cluster, pod: &Pod, node: &str) -> Option<usize> {
+        let index = cluster.nodes.iter().position(|state| state.node.name == node)?;
         cluster.nodes[index].put(pod.clone());
         self.held.push((index, pod.namespace.clone(), pod.name.clone()));
+        Some(index)
     }
 
-    /// The round is over: the nodes have only those pods that are on them.
-    pub fn end(self, cluster: &mut Cluster) {
-        for held in &self.held {
-            release(cluster, held);
-        }
+    /// The round is over: the nodes have only those pods that are on them. On which nodes the room has changed.
+    pub fn end(self, cluster: &mut Cluster) -> Vec<usize> {
+        let release = |held: (usize, String, String)| {
+            release(cluster, &held);
+            held.0
+        };
+        self.held.into_iter().map(release).collect()
     }
 }
 

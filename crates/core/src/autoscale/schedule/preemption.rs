@@ -3,7 +3,7 @@
 //! Upstream: `pkg/scheduler/framework/preemption` (<https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/>).
 //! `PodDisruptionBudgets` and start times, by which upstream breaks further ties, are not looked at.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, sync::Arc};
 
 use super::{
     filters::{Code, FitOptions},
@@ -27,11 +27,15 @@ pub fn preempt<'a>(pod: &Pod, cluster: &'a Cluster) -> Option<(usize, Vec<&'a Po
 
 /// All lesser pods leave; then as many as fit come back, the most important ones first.
 fn victims<'a>(pod: &Pod, state: &'a NodeState) -> Option<Vec<&'a Pod>> {
-    let (mut lesser, stay): (Vec<&Pod>, Vec<&Pod>) =
+    if state.pods.iter().all(|other| priority(other) >= priority(pod)) {
+        return None;
+    }
+    let (lesser, stay): (Vec<&Arc<Pod>>, Vec<&Arc<Pod>>) =
         state.pods.iter().partition(|other| priority(other) < priority(pod));
+    let mut lesser: Vec<&Pod> = lesser.into_iter().map(AsRef::as_ref).collect();
     let options = FitOptions::default();
-    let mut left = NodeState::new(state.node.clone(), stay.into_iter().cloned().collect());
-    if lesser.is_empty() || left.accepts(pod, &options).is_err() {
+    let mut left = NodeState::sharing(state.node.clone(), stay.into_iter().cloned());
+    if left.accepts(pod, &options).is_err() {
         return None;
     }
     lesser.sort_by_key(|other| Reverse(priority(other)));

@@ -8,8 +8,17 @@ use super::{
 /// Room that is left, weighed by resource. `used` are the non-zero requests there, for CPU and memory, and the plain
 /// ones for the rest.
 pub fn least_allocated(pod: &Pod, node: &Node, used: &Resources, resources: &[(&str, i64)]) -> i64 {
-    let request = pod.non_zero_requests(true);
-    let plain = pod.requests(true);
+    least(&pod.non_zero_requests(true), &pod.requests(true), node, used, resources)
+}
+
+/// The same where what the pod requests is known.
+pub(super) fn least(
+    request: &Resources,
+    plain: &Resources,
+    node: &Node,
+    used: &Resources,
+    resources: &[(&str, i64)],
+) -> i64 {
     let (mut score, mut weights) = (0, 0);
     for (name, weight) in resources {
         let capacity = node.allocatable.get(name).unwrap_or(0);
@@ -27,7 +36,11 @@ pub fn least_allocated(pod: &Pod, node: &Node, used: &Resources, resources: &[(&
 
 /// How evenly the resources would be used; none when the pod asks for none of them. `used` are plain requests.
 pub fn balanced_allocation(pod: &Pod, node: &Node, used: &Resources, resources: &[&str]) -> Option<i64> {
-    let request = pod.requests(true);
+    balanced(&pod.requests(true), node, used, resources)
+}
+
+/// The same where what the pod requests is known.
+pub(super) fn balanced(request: &Resources, node: &Node, used: &Resources, resources: &[&str]) -> Option<i64> {
     if resources.iter().all(|name| request.get(name).unwrap_or(0) == 0) {
         return None;
     }

@@ -1,9 +1,9 @@
 //! Requests against use: what is paid for and never used, and memory that no pod can give back.
 
-use super::{Lint, push, saturated_rate};
+use super::{Lint, push};
 use crate::{
-    profile::{Role, Scaling, Trigger, Workload},
-    units::Millicores,
+    capacity::full_use,
+    profile::{Scaling, Trigger, Workload},
 };
 
 /// A request of more than so many times the use of a full pod is far over it.
@@ -23,18 +23,6 @@ pub(super) fn sizes(workload: &Workload, lints: &mut Vec<Lint>) {
         let path = format!("workload.{}.requests.cpu", workload.name);
         push(lints, "request_over_use", path, message, "request what a full pod uses, with some room");
     }
-}
-
-/// CPU of a pod that does as much as it can.
-fn full_use(workload: &Workload) -> Option<Millicores> {
-    let cores = match &workload.role {
-        Role::Web(web) => saturated_rate(web)? * web.cpu_per_request.as_secs_f64(),
-        Role::Worker(worker) if !worker.batch_time.is_zero() => {
-            f64::from(worker.batch) / worker.batch_time.as_secs_f64() * worker.cpu_per_message.as_secs_f64()
-        }
-        _ => return None,
-    };
-    Some(Millicores((cores * 1000.0).ceil() as i64))
 }
 
 /// What an idle pod uses counts too, and more pods do not lower it.
