@@ -85,6 +85,7 @@ pub(super) fn run(args: &TuneArgs, settings: &Settings) -> Result<(), Failure> {
         settle: false,
         faults: args.fault.clone(),
         any_phase: args.any_phase,
+        ..Options::default()
     };
     // What cannot be forecast as it is cannot be tuned either, and is told at once.
     forecast(&profile, &options).map_err(|error| super::forecast::refused(&error, &profile))?;
