@@ -93,6 +93,17 @@ variable "workspace" {
   }
 }
 
+variable "data_collection_rule" {
+  description = "Name of the rule that says which logs of the cluster are collected."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_-]{1,64}$", var.data_collection_rule))
+    error_message = "data_collection_rule must be 1 to 64 letters, digits, _ and -."
+  }
+}
+
 variable "pools" {
   description = "Node pools in order; the first is the system pool of the cluster itself."
   type = list(object({

@@ -19,6 +19,9 @@ _democtl() {
             democtl,app)
                 cmd="democtl__subcmd__app"
                 ;;
+            democtl,calibrate)
+                cmd="democtl__subcmd__calibrate"
+                ;;
             democtl,cleanup)
                 cmd="democtl__subcmd__cleanup"
                 ;;
@@ -28,9 +31,6 @@ _democtl() {
             democtl,demo)
                 cmd="democtl__subcmd__demo"
                 ;;
-            democtl,doctor)
-                cmd="democtl__subcmd__doctor"
-                ;;
             democtl,explain)
                 cmd="democtl__subcmd__explain"
                 ;;
@@ -39,9 +39,6 @@ _democtl() {
                 ;;
             democtl,help)
                 cmd="democtl__subcmd__help"
-                ;;
-            democtl,kube-token)
-                cmd="democtl__subcmd__kube__subcmd__token"
                 ;;
             democtl,kubeconfig)
                 cmd="democtl__subcmd__kubeconfig"
@@ -73,6 +70,9 @@ _democtl() {
             democtl__subcmd__help,app)
                 cmd="democtl__subcmd__help__subcmd__app"
                 ;;
+            democtl__subcmd__help,calibrate)
+                cmd="democtl__subcmd__help__subcmd__calibrate"
+                ;;
             democtl__subcmd__help,cleanup)
                 cmd="democtl__subcmd__help__subcmd__cleanup"
                 ;;
@@ -82,9 +82,6 @@ _democtl() {
             democtl__subcmd__help,demo)
                 cmd="democtl__subcmd__help__subcmd__demo"
                 ;;
-            democtl__subcmd__help,doctor)
-                cmd="democtl__subcmd__help__subcmd__doctor"
-                ;;
             democtl__subcmd__help,explain)
                 cmd="democtl__subcmd__help__subcmd__explain"
                 ;;
@@ -93,9 +90,6 @@ _democtl() {
                 ;;
             democtl__subcmd__help,help)
                 cmd="democtl__subcmd__help__subcmd__help"
-                ;;
-            democtl__subcmd__help,kube-token)
-                cmd="democtl__subcmd__help__subcmd__kube__subcmd__token"
                 ;;
             democtl__subcmd__help,kubeconfig)
                 cmd="democtl__subcmd__help__subcmd__kubeconfig"
@@ -164,7 +158,7 @@ _democtl() {
 
     case "${cmd}" in
         democtl)
-            opts="-h -V --home --output --help --version demo setup run-tests forecast explain status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help"
+            opts="-h -V --home --output --help --version demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -192,6 +186,40 @@ _democtl() {
                 return 0
             fi
             case "${prev}" in
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        democtl__subcmd__calibrate)
+            opts="-n -h -V --name --out --home --output --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --home)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -309,36 +337,6 @@ _democtl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        democtl__subcmd__doctor)
-            opts="-h -V --target --subscription --home --output --help --version"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --target)
-                    COMPREPLY=($(compgen -W "local azure" -- "${cur}"))
-                    return 0
-                    ;;
-                --subscription)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --output)
-                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
         democtl__subcmd__explain)
             opts="-n -h -V --name --set --at --forecast --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -378,13 +376,17 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__forecast)
-            opts="-h -V --set --test --seed --seeds --probability --speed --any-phase --fault --day --month --home --output --help --version"
+            opts="-h -V --set --against --test --seed --seeds --probability --speed --any-phase --fault --day --month --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --against)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -428,7 +430,7 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__help)
-            opts="demo setup run-tests forecast explain status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help"
+            opts="demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -442,6 +444,20 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__help__subcmd__app)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        democtl__subcmd__help__subcmd__calibrate)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -497,20 +513,6 @@ _democtl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        democtl__subcmd__help__subcmd__doctor)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
         democtl__subcmd__help__subcmd__explain)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -540,20 +542,6 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__help__subcmd__help)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        democtl__subcmd__help__subcmd__kube__subcmd__token)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -728,36 +716,6 @@ _democtl() {
                 return 0
             fi
             case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        democtl__subcmd__kube__subcmd__token)
-            opts="-h -V --server-id --tenant-id --home --output --help --version"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --server-id)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --tenant-id)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --output)
-                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
-                    return 0
-                    ;;
                 *)
                     COMPREPLY=()
                     ;;

@@ -34,15 +34,14 @@ complete -c democtl -n "__fish_democtl_needs_command" -f -a "setup" -d 'Make an 
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "run-tests" -d 'Run the load suite against an environment and give a verdict'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "forecast" -d 'The suite, or days of traffic, in virtual time: verdicts before anything runs'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "explain" -d 'Why a run went as it did: the rule behind each decision, and what failed tests lacked; warnings about a profile'
+complete -c democtl -n "__fish_democtl_needs_command" -f -a "calibrate" -d 'Fit service times, start-up times and CPU to a recorded run, as a profile that extends the one that ran'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "status" -d 'How environments stand'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "watch" -d 'The timeline as it happens: replicas, nodes, and why'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "cleanup" -d 'Remove an environment and prove that nothing is left'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "plan" -d 'What setup would make, and what it costs'
-complete -c democtl -n "__fish_democtl_needs_command" -f -a "doctor" -d 'Whether this machine is ready: tools, login, home directory, leftovers'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "render" -d 'Write the Kubernetes manifests of a profile'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "profile" -d 'List, show and check profiles'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "kubeconfig" -d 'The path of an environment\'s kubeconfig'
-complete -c democtl -n "__fish_democtl_needs_command" -f -a "kube-token" -d 'A token for an AKS cluster with Entra ID, as kubectl\'s credential plugin (the kubeconfig of an environment asks for it)'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "completions" -d 'Shell completions'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "app" -d 'Run a role of the demo app (what the pods run)'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "local-cluster" -d 'Be the local cluster (what setup starts in the background)'
@@ -90,6 +89,7 @@ complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -l settle -d 
 complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l set -d 'Override a value of the profile, such as workload.web.scaling.max=6' -r
+complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l against -d 'Put the forecast beside a recorded run, with its seed and speed: a run\'s directory or id; exit 0 whatever differs' -r
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l test -d 'Only this test; may be repeated' -r
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l seed -d 'Seed of every draw' -r
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l seeds -d 'So many seeds, from --seed on: how probable each verdict is' -r
@@ -113,6 +113,13 @@ json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand explain" -l forecast -d 'Explain a forecast of the profile, not only its settings'
 complete -c democtl -n "__fish_democtl_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand explain" -s V -l version -d 'Print version'
+complete -c democtl -n "__fish_democtl_using_subcommand calibrate" -s n -l name -d 'The environment\'s name; the only one there is when left out' -r
+complete -c democtl -n "__fish_democtl_using_subcommand calibrate" -l out -d 'Write the profile to this file instead of the standard output' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand calibrate" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand calibrate" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
+json\t'One JSON document'"
+complete -c democtl -n "__fish_democtl_using_subcommand calibrate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c democtl -n "__fish_democtl_using_subcommand calibrate" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand status" -s n -l name -d 'The environment\'s name; all of them when left out' -r
 complete -c democtl -n "__fish_democtl_using_subcommand status" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand status" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
@@ -145,14 +152,6 @@ complete -c democtl -n "__fish_democtl_using_subcommand plan" -l output -d 'How 
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -s V -l version -d 'Print version'
-complete -c democtl -n "__fish_democtl_using_subcommand doctor" -l target -d 'The target to be ready for' -r -f -a "local\t'A cluster embedded in this binary, on this machine'
-azure\t'AKS, made by Terraform in a subscription of yours: it costs money'"
-complete -c democtl -n "__fish_democtl_using_subcommand doctor" -l subscription -d 'Subscription that would pay, with --target azure' -r
-complete -c democtl -n "__fish_democtl_using_subcommand doctor" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
-complete -c democtl -n "__fish_democtl_using_subcommand doctor" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
-json\t'One JSON document'"
-complete -c democtl -n "__fish_democtl_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c democtl -n "__fish_democtl_using_subcommand doctor" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand render" -s p -l profile -d 'A built-in profile\'s name or a file\'s path' -r
 complete -c democtl -n "__fish_democtl_using_subcommand render" -l set -d 'Override a value of the profile, such as workload.web.scaling.max=6' -r
 complete -c democtl -n "__fish_democtl_using_subcommand render" -l out -d 'Write one file for each object into this directory; YAML on standard output when left out' -r -F
@@ -197,13 +196,6 @@ complete -c democtl -n "__fish_democtl_using_subcommand kubeconfig" -l output -d
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand kubeconfig" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand kubeconfig" -s V -l version -d 'Print version'
-complete -c democtl -n "__fish_democtl_using_subcommand kube-token" -l server-id -d 'Application that the cluster\'s API is' -r
-complete -c democtl -n "__fish_democtl_using_subcommand kube-token" -l tenant-id -d 'Tenant to log in to, where the environment names none' -r
-complete -c democtl -n "__fish_democtl_using_subcommand kube-token" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
-complete -c democtl -n "__fish_democtl_using_subcommand kube-token" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
-json\t'One JSON document'"
-complete -c democtl -n "__fish_democtl_using_subcommand kube-token" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c democtl -n "__fish_democtl_using_subcommand kube-token" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand completions" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand completions" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
@@ -220,24 +212,23 @@ complete -c democtl -n "__fish_democtl_using_subcommand local-cluster" -l output
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand local-cluster" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand local-cluster" -s V -l version -d 'Print version'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "demo" -d 'The whole tour: each profile set up, tested, watched back to its baseline, compared, cleaned up'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "setup" -d 'Make an environment: the cluster, the platform and the application of a profile'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "run-tests" -d 'Run the load suite against an environment and give a verdict'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "forecast" -d 'The suite, or days of traffic, in virtual time: verdicts before anything runs'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "explain" -d 'Why a run went as it did: the rule behind each decision, and what failed tests lacked; warnings about a profile'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "status" -d 'How environments stand'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "watch" -d 'The timeline as it happens: replicas, nodes, and why'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "cleanup" -d 'Remove an environment and prove that nothing is left'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "plan" -d 'What setup would make, and what it costs'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "doctor" -d 'Whether this machine is ready: tools, login, home directory, leftovers'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "render" -d 'Write the Kubernetes manifests of a profile'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "profile" -d 'List, show and check profiles'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "kubeconfig" -d 'The path of an environment\'s kubeconfig'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "kube-token" -d 'A token for an AKS cluster with Entra ID, as kubectl\'s credential plugin (the kubeconfig of an environment asks for it)'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "completions" -d 'Shell completions'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "app" -d 'Run a role of the demo app (what the pods run)'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "local-cluster" -d 'Be the local cluster (what setup starts in the background)'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "demo" -d 'The whole tour: each profile set up, tested, watched back to its baseline, compared, cleaned up'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "setup" -d 'Make an environment: the cluster, the platform and the application of a profile'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "run-tests" -d 'Run the load suite against an environment and give a verdict'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "forecast" -d 'The suite, or days of traffic, in virtual time: verdicts before anything runs'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "explain" -d 'Why a run went as it did: the rule behind each decision, and what failed tests lacked; warnings about a profile'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "calibrate" -d 'Fit service times, start-up times and CPU to a recorded run, as a profile that extends the one that ran'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "status" -d 'How environments stand'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "watch" -d 'The timeline as it happens: replicas, nodes, and why'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "cleanup" -d 'Remove an environment and prove that nothing is left'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "plan" -d 'What setup would make, and what it costs'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "render" -d 'Write the Kubernetes manifests of a profile'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "profile" -d 'List, show and check profiles'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "kubeconfig" -d 'The path of an environment\'s kubeconfig'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "completions" -d 'Shell completions'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "app" -d 'Run a role of the demo app (what the pods run)'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "local-cluster" -d 'Be the local cluster (what setup starts in the background)'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast explain calibrate status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "list" -d 'The built-in profiles'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "show" -d 'A profile with every default filled in'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "check" -d 'Check a profile: errors and warnings with line, column and hint'

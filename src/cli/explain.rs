@@ -1,7 +1,5 @@
 //! `democtl explain`: why a run went as it did, or what a profile will not do as it seems to say.
 
-use std::path::{Path, PathBuf};
-
 use clap::Args;
 use democtl_core::{
     explain::{Explanation, Moment, explain, explain_at},
@@ -11,11 +9,11 @@ use democtl_core::{
 };
 use serde::Serialize;
 
-use super::{NameArgs, SetArgs, Settings};
+use super::{NameArgs, SetArgs, Settings, runs};
 use crate::{
-    environment::{Environment, Request},
+    environment::Request,
     failure::{Failure, Kind, OrFail as _},
-    report::explain::{self as report, Recorded},
+    report::{explain as report, recorded::Recorded},
     target::Target,
 };
 
@@ -59,7 +57,7 @@ struct OfProfile<'a> {
 }
 
 pub(super) fn run(args: ExplainArgs, settings: &Settings) -> Result<(), Failure> {
-    let found = find(args.what.as_deref(), args.name.name.as_deref(), settings)?;
+    let found = runs::find(args.what.as_deref(), args.name.name.as_deref(), settings)?;
     if let Some(dir) = found {
         if !args.sets.set.is_empty() || args.forecast {
             return Err(Failure::msg(Kind::Usage, "--set and --forecast are for profiles, and this is a run")
@@ -103,45 +101,6 @@ fn recorded(recorded: &Recorded, run: String, at: Option<f64>, settings: &Settin
     let moment = explain_at(&recording, &explanation, at_s);
     let value = OfMoment { run, profile, moment: &moment };
     settings.result(&value, || format!("{profile}, {}\n{}", value.run, report::moment(&moment)))
-}
-
-/// The directory of the run that is meant; none when a profile is.
-fn find(what: Option<&str>, name: Option<&str>, settings: &Settings) -> Result<Option<PathBuf>, Failure> {
-    let Some(what) = what else {
-        return latest(&settings.home.pick(name)?).map(Some);
-    };
-    if is_run(Path::new(what)) {
-        return Ok(Some(PathBuf::from(what)));
-    }
-    let names = match name {
-        Some(name) => vec![settings.home.pick(Some(name))?.name],
-        None => settings.home.names().or_fail(Kind::Other, || "cannot list the environments".to_owned())?,
-    };
-    for environment in &names {
-        let dir = settings.home.pick(Some(environment))?.runs_dir().join(what);
-        if is_run(&dir) {
-            return Ok(Some(dir));
-        }
-    }
-    match name {
-        Some(name) => Err(Failure::msg(Kind::Usage, format!("environment {name} has no run {what:?}"))
-            .hint(format!("democtl explain --name {name} takes the latest one"))),
-        None => Ok(None),
-    }
-}
-
-fn is_run(dir: &Path) -> bool {
-    dir.join("events.jsonl").is_file()
-}
-
-fn latest(environment: &Environment) -> Result<PathBuf, Failure> {
-    let runs = environment.runs_dir();
-    let entries = std::fs::read_dir(&runs).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
-    // Ids are moments: the greatest is the latest.
-    entries.filter(|dir| is_run(dir)).max().ok_or_else(|| {
-        Failure::msg(Kind::Usage, format!("environment {} has no runs", environment.name))
-            .hint(format!("democtl run-tests --name {}, or democtl explain PROFILE", environment.name))
-    })
 }
 
 /// Seconds of `02:15`, `1:02:15`, or of a duration such as `135s`.

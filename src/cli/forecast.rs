@@ -1,20 +1,24 @@
-//! `democtl forecast`: the suite, or days of traffic, in virtual time; exit 99 when a threshold fails.
+//! `democtl forecast`: the suite, or days of traffic, in virtual time; exit 99 when a threshold fails. Beside a recorded
+//! run it compares and judges nothing.
 
-use std::num::NonZero;
+use std::{num::NonZero, ops::Range};
 
 use clap::Args;
 use democtl_core::{
+    fidelity::sync_phase,
     profile::Profile,
     sim::{self, Fault, ForecastError, Options},
     verdict::Verdict,
 };
 
-use super::{SetArgs, Settings};
+use super::{SetArgs, Settings, runs};
 use crate::{
     environment::Request,
     failure::{Failure, Kind},
     report::{
+        against::{self, Against},
         forecast::{self, ForecastSummary, Seeds},
+        recorded::{self, Recorded},
         summary::RunSummary,
     },
     target::Target,
@@ -22,11 +26,14 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(super) struct ForecastArgs {
-    /// A built-in profile's name or a file's path
-    #[arg(default_value = "m3demo2", env = "DEMOCTL_PROFILE", value_name = "PROFILE")]
-    profile: String,
+    /// A built-in profile's name or a file's path [default: m3demo2; with --against the run's own]
+    #[arg(env = "DEMOCTL_PROFILE", value_name = "PROFILE")]
+    profile: Option<String>,
     #[command(flatten)]
     sets: SetArgs,
+    /// Put the forecast beside a recorded run, with its seed and speed: a run's directory or id; exit 0 whatever differs
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["test", "seed", "probability", "speed", "any_phase", "fault", "day", "month"])]
+    against: Option<String>,
     /// Only this test; may be repeated
     #[arg(long, value_name = "NAME")]
     test: Vec<String>,
@@ -62,7 +69,11 @@ fn parse_share(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn run(args: ForecastArgs, settings: &Settings) -> Result<(), Failure> {
-    let (_, profile) = Request::resolve(&args.profile, args.sets.set, Target::Local, args.speed, args.seed)?;
+    if let Some(run) = &args.against {
+        return beside(run, &args, settings);
+    }
+    let name = args.profile.as_deref().unwrap_or("m3demo2");
+    let (_, profile) = Request::resolve(name, args.sets.set, Target::Local, args.speed, args.seed)?;
     let options = Options {
         tests: args.test,
         seed: args.seed,
@@ -70,6 +81,7 @@ pub(super) fn run(args: ForecastArgs, settings: &Settings) -> Result<(), Failure
         settle: true,
         faults: args.fault,
         any_phase: args.any_phase,
+        ..Options::default()
     };
     if args.day || args.month {
         let days = if args.month { 30 } else { 1 };
@@ -80,7 +92,7 @@ pub(super) fn run(args: ForecastArgs, settings: &Settings) -> Result<(), Failure
     let seeds = match args.seeds {
         Some(count) if count.get() > 1 => {
             let mut runs = vec![first.clone()];
-            runs.extend(others(&profile, &options, count.get())?);
+            runs.extend(seeds(&options, 1..count.get(), |options| Ok(one(&profile, options)?.0))?);
             Some(Seeds::of(&runs))
         }
         _ => None,
@@ -90,33 +102,68 @@ pub(super) fn run(args: ForecastArgs, settings: &Settings) -> Result<(), Failure
     judge(&summary, args.probability)
 }
 
+/// A recorded run and its forecast side by side.
+fn beside(run: &str, args: &ForecastArgs, settings: &Settings) -> Result<(), Failure> {
+    let dir = runs::require(Some(run), None, settings)?;
+    let recorded = Recorded::read(&dir)?;
+    let request = recorded::request(&dir)?;
+    let sets = args.sets.set.clone();
+    let profile = match &args.profile {
+        Some(name) => Request::resolve(name, sets, Target::Local, request.speed, request.seed)?.1,
+        None => Request { sets: [request.sets.clone(), sets].concat(), ..request.clone() }.profile()?,
+    };
+    if recorded.tests.is_empty() {
+        return Err(Failure::msg(Kind::Usage, format!("no test of the run {} has ended", dir.display()))
+            .hint("democtl explain tells how far it came"));
+    }
+    let options = Options {
+        tests: recorded.tests.iter().map(|test| test.name.clone()).collect(),
+        seed: request.seed,
+        speed: request.speed,
+        settle: recorded.settled(),
+        phase: sync_phase(&recorded.events),
+        run_seed: Some(request.seed),
+        ..Options::default()
+    };
+    let count = args.seeds.map_or(1, NonZero::get);
+    let forecasts = seeds(&options, 0..count, |options| {
+        sim::forecast(&profile, options).map_err(|error| refused(&error, &profile))
+    })?;
+    let against = Against::new(dir.display().to_string(), &recorded, &profile, &options, &forecasts);
+    settings.result(&against, || against::human(&against, settings.style))
+}
+
 fn one(profile: &Profile, options: &Options) -> Result<(RunSummary, Vec<democtl_core::event::Event>), Failure> {
     let forecast = sim::forecast(profile, options).map_err(|error| refused(&error, profile))?;
     Ok((forecast::summary(profile, options, &forecast), forecast.events))
 }
 
-/// The other seeds, on all cores.
-fn others(profile: &Profile, options: &Options, count: u32) -> Result<Vec<RunSummary>, Failure> {
+/// A forecast of each seed, counted from the options' own, on all cores.
+fn seeds<T: Send>(
+    options: &Options,
+    numbers: Range<u32>,
+    forecast: impl Fn(&Options) -> Result<T, Failure> + Sync,
+) -> Result<Vec<T>, Failure> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get) as u32;
-    let share = |thread: u32| -> Result<Vec<(u32, RunSummary)>, Failure> {
-        let seeds = (1..count).filter(|number| number % threads == thread);
-        seeds
-            .map(|number| {
-                let seed = options.seed.wrapping_add(u64::from(number));
-                Ok((number, one(profile, &Options { seed, ..options.clone() })?.0))
-            })
-            .collect()
+    let share = |thread: u32| -> Result<Vec<(u32, T)>, Failure> {
+        let own = numbers.clone().filter(|number| number % threads == thread);
+        own.map(|number| {
+            let seed = options.seed.wrapping_add(u64::from(number));
+            Ok((number, forecast(&Options { seed, ..options.clone() })?))
+        })
+        .collect()
     };
+    let share = &share;
     let shares: Vec<_> = std::thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|thread| scope.spawn(move || share(thread))).collect();
         running.into_iter().map(|thread| thread.join().expect("a forecast does not panic")).collect()
     });
-    let mut runs = Vec::new();
+    let mut all = Vec::new();
     for share in shares {
-        runs.extend(share?);
+        all.extend(share?);
     }
-    runs.sort_by_key(|(number, _)| *number);
-    Ok(runs.into_iter().map(|(_, run)| run).collect())
+    all.sort_by_key(|(number, _)| *number);
+    Ok(all.into_iter().map(|(_, forecast)| forecast).collect())
 }
 
 fn refused(error: &ForecastError, profile: &Profile) -> Failure {

@@ -2,6 +2,7 @@
 
 mod app;
 mod azure;
+mod calibrate;
 mod cleanup;
 mod completions;
 mod demo;
@@ -15,6 +16,7 @@ mod plan;
 mod profile;
 mod render;
 mod run_tests;
+mod runs;
 mod session;
 mod setup;
 mod status;
@@ -81,6 +83,8 @@ enum Command {
     Forecast(forecast::ForecastArgs),
     /// Why a run went as it did: the rule behind each decision, and what failed tests lacked; warnings about a profile
     Explain(explain::ExplainArgs),
+    /// Fit service times, start-up times and CPU to a recorded run, as a profile that extends the one that ran
+    Calibrate(calibrate::CalibrateArgs),
     /// How environments stand
     Status(status::StatusArgs),
     /// The timeline as it happens: replicas, nodes, and why
@@ -194,6 +198,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Plan(args) => block_on(&settings, plan::run(args, &settings)),
         Command::Forecast(args) => forecast::run(args, &settings),
         Command::Explain(args) => explain::run(args, &settings),
+        Command::Calibrate(args) => calibrate::run(&args, &settings),
         Command::Render(args) => render::run(&args, &settings),
         Command::Profile(command) => profile::run(command, &settings),
         Command::Kubeconfig(args) => kubeconfig::run(&args, &settings),

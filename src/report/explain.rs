@@ -1,79 +1,13 @@
-//! Explanations: a run directory read back, and why its run went as it did, for people.
+//! Explanations: why a run went as it did, for people.
 
-use std::{fmt::Write as _, fs, io::ErrorKind, path::Path};
+use std::fmt::Write as _;
 
 use democtl_core::{
-    event::Event,
-    explain::{self, Cause, Decision, Explanation, MetricView, Recording, Rule},
+    explain::{self, Cause, Decision, Explanation, MetricView, Rule},
     profile::{Lint, Profile},
-    verdict::TestResult,
 };
 
-use crate::{
-    environment::{REQUEST_FILE, Request},
-    failure::{Failure, Kind, OrFail as _},
-    ui::timeline::stamp,
-};
-
-/// What a run left behind, or a forecast.
-#[derive(Debug)]
-pub struct Recorded {
-    /// The profile that ran.
-    pub profile: Profile,
-    /// The timeline.
-    pub events: Vec<Event>,
-    /// Tests that ended.
-    pub tests: Vec<TestResult>,
-}
-
-impl Recorded {
-    /// Reads a run directory.
-    pub fn read(dir: &Path) -> Result<Self, Failure> {
-        let text =
-            |path: &Path| fs::read_to_string(path).or_fail(Kind::Other, || format!("cannot read {}", path.display()));
-        // Runs of before a request was kept beside them lie in the environment that has it.
-        let request = [dir.join(REQUEST_FILE), dir.join("../..").join(REQUEST_FILE)];
-        let request = request.iter().find(|path| path.is_file()).ok_or_else(|| {
-            Failure::msg(Kind::Usage, format!("{} does not tell which profile ran", dir.display()))
-                .hint(format!("{REQUEST_FILE} of its environment is missing"))
-        })?;
-        let profile = serde_json::from_str::<Request>(&text(request)?)
-            .or_fail(Kind::Other, || format!("{} is damaged", request.display()))?
-            .profile()?;
-        let path = dir.join("tests.json");
-        let tests = match fs::read_to_string(&path) {
-            Ok(text) => {
-                serde_json::from_str(&text).or_fail(Kind::Other, || format!("{} is damaged", path.display()))?
-            }
-            // The run ended before its first test did.
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error).or_fail(Kind::Other, || format!("cannot read {}", path.display())),
-        };
-        let path = dir.join("events.jsonl");
-        Ok(Self { profile, events: events(&text(&path)?, &path)?, tests })
-    }
-
-    /// As the core takes it.
-    pub fn recording(&self) -> Recording<'_> {
-        Recording { profile: &self.profile, events: &self.events, tests: &self.tests }
-    }
-}
-
-/// One event a line; a run that was killed may have left half a line at the end.
-fn events(text: &str, path: &Path) -> Result<Vec<Event>, Failure> {
-    let lines: Vec<&str> = text.lines().collect();
-    let mut events = Vec::with_capacity(lines.len());
-    for (index, line) in lines.iter().enumerate() {
-        match serde_json::from_str(line) {
-            Ok(event) => events.push(event),
-            Err(_) if index + 1 == lines.len() && !text.ends_with('\n') => {}
-            Err(error) => {
-                return Err(error).or_fail(Kind::Other, || format!("{}:{} is no event", path.display(), index + 1));
-            }
-        }
-    }
-    Ok(events)
-}
+use crate::ui::timeline::stamp;
 
 /// Everything that was decided, then what each failed test lacked.
 pub fn human(explanation: &Explanation) -> String {

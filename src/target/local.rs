@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use democtl_core::profile::Profile;
+use democtl_core::{profile::Profile, render};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::State;
@@ -248,30 +248,7 @@ fn cluster_config(
     profile: &Profile,
     exe: PathBuf,
 ) -> democtl_local::config::Config {
-    use democtl_local::config::{Autoscaler, Config, NodePool};
-    let pools = profile
-        .pools
-        .iter()
-        .map(|pool| {
-            let allocatable = pool.allocatable();
-            NodePool {
-                name: pool.name.clone(),
-                vm_size: pool.vm_size.name.to_owned(),
-                count: pool.count,
-                min: pool.min,
-                max: pool.max,
-                zones: pool.zones.clone(),
-                cpu_milli: pool.vm_size.cpu().0,
-                memory_bytes: pool.vm_size.memory.0,
-                allocatable_cpu_milli: allocatable.cpu.0,
-                allocatable_memory_bytes: allocatable.memory.0,
-                max_pods: pool.max_pods,
-                labels: pool.labels.clone(),
-                taints: pool.taints.iter().map(ToString::to_string).collect(),
-                mode: format!("{:?}", pool.mode),
-            }
-        })
-        .collect();
+    use democtl_local::config::{Autoscaler, Config};
     let autoscaler = profile.autoscaler.as_ref().map(|settings| Autoscaler {
         scan_interval: settings.scan_interval,
         scale_down_delay_after_add: settings.scale_down_delay_after_add,
@@ -285,7 +262,7 @@ fn cluster_config(
         dir: dir.to_owned(),
         speed: request.speed,
         seed: request.seed,
-        pools,
+        pools: render::node_pools(profile),
         autoscaler,
         vm_delay: (profile.local.vm_delay_min, profile.local.vm_delay_max),
         app_exe: exe,

@@ -8,9 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use democtl_core::catalog;
+use democtl_core::{catalog, profile::Resources, render::NodePool};
 use democtl_fake_azure::Backing;
-use democtl_local::config::{Config, NodePool};
+use democtl_local::config::Config;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -52,10 +52,9 @@ fn pool(profile: &Value) -> NodePool {
         min: number("minCount").unwrap_or(count),
         max: number("maxCount").unwrap_or(count),
         zones: zones.filter_map(|zone| Some(zone.as_str()?.to_owned())).collect(),
-        cpu_milli: size.cpu().0,
-        memory_bytes: size.memory.0,
-        allocatable_cpu_milli: size.allocatable_cpu().0,
-        allocatable_memory_bytes: size.allocatable_memory(max_pods).0,
+        location: "westeurope".to_owned(),
+        capacity: Resources { cpu: size.cpu(), memory: size.memory },
+        allocatable: Resources { cpu: size.allocatable_cpu(), memory: size.allocatable_memory(max_pods) },
         max_pods,
         labels: BTreeMap::new(),
         taints: Vec::new(),

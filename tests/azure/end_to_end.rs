@@ -54,6 +54,10 @@ pub(crate) struct Stage {
     pub(crate) root: tempfile::TempDir,
     pub(crate) fake: FakeAzure,
     programs: Vec<PathBuf>,
+    /// The environment's name.
+    name: &'static str,
+    /// The module and the login.
+    variables: Vec<(&'static str, String)>,
 }
 
 pub(crate) struct Outcome {
@@ -65,7 +69,6 @@ pub(crate) struct Outcome {
 impl Stage {
     pub(crate) async fn new(world: World) -> Option<Self> {
         let programs = vec![found("terraform")?, found("curl")?];
-        tls();
         let root = tempfile::tempdir().expect("a temporary directory can be made");
         let path = |name: &str| root.path().join(name);
         fs::write(path("tiny.toml"), PROFILE).expect("the directory is ours");
@@ -77,14 +80,34 @@ impl Stage {
             let name = Path::new(file).file_name().expect("it has one");
             fs::copy(tree.join(file), path("stub").join(name)).expect("the directory is ours");
         }
-        let mut world = world;
+        let variables = vec![
+            ("DEMOCTL_TERRAFORM_MODULE", path("stub").display().to_string()),
+            ("AZURE_ACCESS_TOKEN", TOKEN.to_owned()),
+        ];
+        Some(Self::with(world, root, programs, "tiny", variables).await)
+    }
+
+    /// A stage in `root` with another module and login.
+    pub(crate) async fn with(
+        mut world: World,
+        root: tempfile::TempDir,
+        programs: Vec<PathBuf>,
+        name: &'static str,
+        variables: Vec<(&'static str, String)>,
+    ) -> Self {
+        tls();
         // Each request takes a minute of the world: nobody waits for long.
         world.style.tick = Duration::from_secs(60);
         world.style.retry_after = Duration::ZERO;
         world.tokens.insert(TOKEN.to_owned(), Duration::MAX);
         let fake = FakeAzure::start(world).await.expect("loopback has a free port");
-        fake.back(LocalClusters::new(path("clusters")));
-        Some(Self { root, fake, programs })
+        fake.back(LocalClusters::new(root.path().join("clusters")));
+        Self { root, fake, programs, name, variables }
+    }
+
+    /// Further variables of every command, over those that are there.
+    pub(crate) fn set(&mut self, variables: Vec<(&'static str, String)>) {
+        self.variables.extend(variables);
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
@@ -100,9 +123,8 @@ impl Stage {
             .env("PATH", std::env::join_paths(search).expect("plain directories"))
             .env("DEMOCTL_AZURE_ENDPOINT", &self.fake.url)
             .env("DEMOCTL_PRICES_ENDPOINT", &self.fake.url)
-            .env("DEMOCTL_TERRAFORM_MODULE", self.root.path().join("stub"))
             .env("AZURE_SUBSCRIPTION_ID", SUBSCRIPTION)
-            .env("AZURE_ACCESS_TOKEN", TOKEN)
+            .envs(self.variables.iter().map(|(name, value)| (*name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -129,7 +151,7 @@ impl Stage {
     }
 
     pub(crate) fn environment(&self) -> PathBuf {
-        self.root.path().join("home/environments/tiny")
+        self.root.path().join("home/environments").join(self.name)
     }
 
     fn state_file(&self) -> PathBuf {
@@ -142,10 +164,10 @@ impl Stage {
         assert!(!self.environment().exists());
     }
 
-    async fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+    pub(crate) async fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         let begun = Instant::now();
         while !condition(self) {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{what} did not happen");
+            assert!(begun.elapsed() < Duration::from_secs(300), "{what} did not happen");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -363,16 +385,22 @@ async fn killed_at_each_line_of_the_ledger_everything_goes_on() {
     stage.nothing_is_left();
 }
 
-/// The terraform that works in this stage's directory.
-fn terraform_of(stage: &Stage) -> Option<Pid> {
-    let entries = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
+/// The processes of terraform and its providers that work in this stage's directory, with their names.
+pub(crate) fn terraforms_of(stage: &Stage) -> Vec<(Pid, String)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let ours = |pid: &i32| {
-        let cwd = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        cwd.starts_with(stage.root.path()) && name.trim() == "terraform"
+    let ours = |pid: i32| {
+        let cwd = fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned();
+        let ours = cwd.starts_with(stage.root.path()) && name.starts_with("terraform");
+        ours.then_some((Pid::from_raw(pid)?, name))
     };
-    pids.into_iter().find(ours).and_then(Pid::from_raw)
+    pids.filter_map(ours).collect()
+}
+
+/// The terraform itself.
+fn terraform_of(stage: &Stage) -> Option<Pid> {
+    terraforms_of(stage).into_iter().find(|(_, name)| name == "terraform").map(|(pid, _)| pid)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -451,4 +479,35 @@ async fn ctrl_c_lets_terraform_end_and_the_next_setup_goes_on() {
     stage.setup().await;
     stage.expect(0, &["cleanup", "--yes"]).await;
     stage.nothing_is_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_logs_in_with_its_secret() {
+    let Some(mut stage) = Stage::new(World::default()).await else { return };
+    let over_tls = stage.fake.over_tls().await.expect("loopback has a free port");
+    let certificate = stage.root.path().join("fake.pem");
+    fs::write(&certificate, &over_tls.certificate).expect("the directory is ours");
+    let tenant = stage.fake.world().facts.tenant.clone();
+    stage.fake.world().applications.insert("app".to_owned(), TOKEN.to_owned());
+    let url = format!("https://{}", over_tls.host);
+    stage.set(vec![
+        ("AZURE_ACCESS_TOKEN", String::new()),
+        ("AZURE_TENANT_ID", tenant),
+        ("AZURE_CLIENT_ID", "app".to_owned()),
+        ("AZURE_CLIENT_SECRET", TOKEN.to_owned()),
+        ("AZURE_AUTHORITY_HOST", url.clone()),
+        ("DEMOCTL_AZURE_ENDPOINT", url),
+        ("SSL_CERT_FILE", certificate.display().to_string()),
+    ]);
+    let plan = ["plan", "--profile", "./tiny.toml", "--target", "azure"];
+    let planned = stage.expect(0, &plan).await;
+    assert!(planned.stdout.contains("terraform_data.cluster"), "{}", planned.stdout);
+    stage.fake.world().applications.insert("app".to_owned(), "another".to_owned());
+    let refused = stage.expect(3, &plan).await;
+    assert!(
+        refused.stderr.contains("a client secret") && refused.stderr.contains("AADSTS7000215"),
+        "{}",
+        refused.stderr
+    );
+    assert!(!refused.stderr.contains(TOKEN), "{}", refused.stderr);
 }

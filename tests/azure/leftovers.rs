@@ -6,7 +6,7 @@ use democtl::target::azure::{
     scan,
 };
 use democtl_core::{profile::Profile, render::azure::Placement};
-use democtl_fake_azure::{Fate, Faults, World};
+use democtl_fake_azure::{Fate, Faults, Request, World};
 use serde_json::{Value, json};
 
 use crate::common::{azure, group, placement, tags};
@@ -39,7 +39,7 @@ async fn what_no_state_knows_is_taken_over() {
     let profile = profile("m3demo1");
     let candidates = adopt::candidates(SUBSCRIPTION, &profile, "m3demo1");
     let addresses: Vec<_> = candidates.iter().map(|candidate| candidate.address.as_str()).collect();
-    assert_eq!(addresses.len(), 5, "{addresses:?}");
+    assert_eq!(addresses.len(), 7, "{addresses:?}");
     assert_eq!(adopt::strays(&arm, &candidates, &placement("m3demo1"), None).await.expect("it can be read"), []);
 
     let body = json!({ "location": "westeurope", "tags": tags("m3demo1") });
@@ -122,6 +122,37 @@ async fn the_cluster_of_a_colleague_with_the_same_name_is_told_and_left() {
     assert!(!found.is_empty() && found.iter().all(|item| !item.ours), "{found:#?}");
     scan::remove(&arm, &found, &|_: &str| {}).await.expect("there is nothing to remove");
     assert_eq!(fake.world().ids(), before);
+}
+
+/// As a Terraform leaves it that was killed while ARM was at work.
+#[tokio::test]
+async fn what_is_still_in_the_making_is_waited_for() {
+    let (fake, arm) = azure(World::default()).await;
+    let candidates = adopt::candidates(SUBSCRIPTION, &profile("m3demo2"), "m3demo2");
+    let said = std::sync::Mutex::new(Vec::new());
+    let progress = |line: &str| said.lock().expect("nobody panicked").push(line.to_owned());
+    adopt::wait_until_settled(&arm, &candidates, &progress).await.expect("there is nothing to wait for");
+    assert_eq!(said.lock().expect("nobody panicked").len(), 0);
+    let body = json!({ "location": "westeurope", "tags": tags("m3demo2") });
+    arm.put(&group("reliability-demo-demo-m3demo2"), RESOURCES, &body).await.expect("it can be made");
+    arm.put(&cluster_id("m3demo2"), CONTAINER_SERVICE, &cluster_body("m3demo2")).await.expect("it can be made");
+    // Somebody changes it; nobody waits for the end.
+    let request = Request {
+        method: http::Method::PUT,
+        path: cluster_id("m3demo2"),
+        query: [("api-version".to_owned(), CONTAINER_SERVICE.to_owned())].into(),
+        token: Some("fake-token".to_owned()),
+        body: cluster_body("m3demo2"),
+        base: fake.url.clone(),
+    };
+    fake.world().answer(&request);
+    adopt::wait_until_settled(&arm, &candidates, &progress).await.expect("it ends");
+    let told = said.lock().expect("nobody panicked").clone();
+    assert!(told[0].contains("azurerm_kubernetes_cluster.this: Azure says Updating"), "{told:?}");
+    assert_eq!(
+        fake.world().body(&cluster_id("m3demo2")).expect("it is there")["properties"]["provisioningState"],
+        "Succeeded"
+    );
 }
 
 /// As Terraform leaves it that was asked to stop while ARM was at work.

@@ -1,6 +1,7 @@
 //! The azure target against a fake of Azure: the ARM client, preflight, Terraform's driver, cleanup.
 
 mod arm;
+mod azurerm;
 mod backing;
 mod commands;
 mod common;
@@ -10,4 +11,5 @@ mod module;
 mod preflight;
 mod prices;
 mod rate;
+mod schema;
 mod terraform;

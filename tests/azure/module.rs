@@ -43,7 +43,7 @@ fn variables_that_azure_would_refuse_are_refused() {
     let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
     fs::copy(tree.join("terraform/variables.tf"), dir.path().join("variables.tf")).expect("the directory is ours");
     assert_eq!(refusal(&terraform, dir.path(), &good()), None);
-    let rows: [(&str, Value, &str); 13] = [
+    let rows: [(&str, Value, &str); 14] = [
         ("/subscription_id", json!("mine"), "subscription_id must be a UUID"),
         ("/location", json!("West Europe"), "location must be a region's name"),
         ("/resource_group", json!("ends-in-a-dot."), "resource_group must be 1 to 90"),
@@ -52,6 +52,7 @@ fn variables_that_azure_would_refuse_are_refused() {
         ("/cluster/sku_tier", json!("Paid"), "cluster.sku_tier must be"),
         ("/cluster/kubernetes_version", json!("latest"), "cluster.kubernetes_version must be such as"),
         ("/workspace/daily_quota_gb", json!(-1), "must not be able to run up a bill"),
+        ("/data_collection_rule", json!("dcr of mine"), "data_collection_rule must be 1 to 64"),
         ("/pools/0/mode", json!("User"), "the first pool must be a System pool"),
         ("/pools/1/name", json!("system"), "each with a name of its own"),
         ("/pools/1/name", json!("Apps"), "1 to 12 small letters and digits"),

@@ -1,32 +1,10 @@
 //! `explain`: a recorded run read back, a moment of it, warnings about a profile, and what is refused.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::environment::TestEnvironment;
-
-/// A run directory made from a recorded run of `m3demo2` with at most three web pods.
-fn recorded(environment: &TestEnvironment) -> PathBuf {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let data = root.join("crates/core/tests/data/explain/m3demo2-max-3");
-    let run = environment.path("run");
-    fs::create_dir(&run).expect("the directory is ours");
-    for file in ["events.jsonl", "tests.json"] {
-        fs::copy(data.join(file), run.join(file)).expect("it is in the repository");
-    }
-    let text = fs::read_to_string(root.join("profiles/m3demo2.toml")).expect("it is in the repository");
-    let request = json!({
-        "profile": "m3demo2",
-        "sources": { "m3demo2": text },
-        "sets": [["workload.web.scaling.max", "3"]],
-        "target": "local",
-        "speed": 15.0,
-        "seed": 1,
-    });
-    fs::write(run.join("environment.json"), request.to_string()).expect("the directory is ours");
-    run
-}
+use crate::{environment::TestEnvironment, recorded::recorded};
 
 #[test]
 fn a_profile_that_misleads_is_named_before_any_run() {
@@ -70,6 +48,12 @@ fn a_forecast_is_explained_like_a_run() {
     let value = environment.json(&["explain", "m3demo1", "--forecast", "--output", "json"]);
     assert_eq!(value["failed"][0]["test"], "spike");
     assert_eq!(value["failed"][0]["bottlenecks"][0]["cause"], "concurrency");
+    let scaled = environment.json(&["explain", "m3demo2-as-written", "--forecast", "--output", "json"]);
+    assert_eq!(scaled["failed"][0]["bottlenecks"][0]["cause"], "trigger_signal", "{}", scaled["failed"]);
+    let metric = |decision: &Value| decision["subject"] == "web" && decision["rule"] == "metric_above";
+    let decisions = scaled["decisions"].as_array().expect("decisions");
+    assert!(decisions.iter().any(|decision| metric(decision) && !decision["metrics"].is_null()), "{decisions:?}");
+    assert_eq!(scaled["notes"], serde_json::json!([]), "its syncs are known, and the brain decides alike");
 }
 
 #[test]

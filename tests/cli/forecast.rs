@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::environment::TestEnvironment;
+use crate::{environment::TestEnvironment, recorded::recorded};
 
 #[test]
 fn a_forecast_has_the_shape_of_a_run_and_its_exit_code() {
@@ -42,4 +42,51 @@ fn seeds_give_odds_and_days_give_cost() {
     assert!(wrong.stderr.contains("node-lost@TIME"), "{}", wrong.stderr);
     let unknown = environment.expect(2, &["forecast", "--test", "spik"]);
     assert!(unknown.stderr.contains("its tests are soak, load, spike"), "{}", unknown.stderr);
+}
+
+#[test]
+fn a_forecast_is_put_beside_the_run_it_forecasts() {
+    let environment = TestEnvironment::new();
+    recorded(&environment);
+    let value = environment.json(&["forecast", "--against", "run", "--seeds", "3", "--output", "json"]);
+    assert_eq!((&value["profile"], &value["forecast"]), (&Value::from("m3demo2"), &Value::from("m3demo2")));
+    assert_eq!(
+        (&value["speed"], &value["seed"], &value["seeds"]),
+        (&Value::from(15.0), &Value::from(1), &Value::from(3))
+    );
+    assert_eq!(value["verdict"], serde_json::json!({ "measured": "fail", "forecast": "fail", "passed": 0.0 }));
+    let spike = &value["tests"][0];
+    assert_eq!((&spike["name"], &spike["requests"]["measured"]), (&Value::from("spike"), &Value::from(7093.0)));
+    assert!(spike["p95_ms"]["difference"].as_f64().is_some_and(|share| share.abs() < 0.15), "{spike}");
+    assert!(
+        value["cost"]["run_usd"]["difference"].as_f64().is_some_and(|share| share.abs() < 0.05),
+        "{}",
+        value["cost"]
+    );
+    let web = &value["curves"][0];
+    assert_eq!((&web["subject"], &web["counted"]), (&Value::from("web"), &Value::from("replicas")));
+    assert_eq!((&web["measured_steps"], &web["forecast_steps"]), (&Value::from(1.0), &Value::from(1.0)));
+    assert!(value["events"].as_array().is_some_and(|events| events.iter().any(|event| event["fact"] == "sync")));
+
+    // It compares and judges nothing: the run failed, and so did its forecast.
+    let human = environment.expect(0, &["forecast", "--against", "run"]).stdout;
+    assert!(human.contains("FAIL measured, FAIL forecast: as measured") && human.contains("web replicas"), "{human}");
+    let other = environment.json(&["forecast", "m3demo1", "--against", "run", "--output", "json"]);
+    assert_eq!((&other["profile"], &other["forecast"]), (&Value::from("m3demo2"), &Value::from("m3demo1")));
+    let more = ["--set", "workload.web.scaling.max=10", "--output", "json"];
+    let wider = environment.json(&[&["forecast", "--against", "run"][..], &more].concat());
+    assert!(wider["curves"][0]["greatest"]["forecast"].as_f64() > Some(3.0), "{}", wider["curves"][0]);
+
+    let refused: [(&[&str], &str); 3] = [
+        (&["forecast", "--against", "nowhere"], "there is no run \"nowhere\""),
+        (&["forecast", "--against", "run", "--speed", "2"], "cannot be used with"),
+        (&["forecast", "--against", "run", "--day"], "cannot be used with"),
+    ];
+    for (arguments, words) in refused {
+        let outcome = environment.expect(2, arguments);
+        assert!(outcome.stderr.contains(words), "{arguments:?}: {}", outcome.stderr);
+    }
+    std::fs::remove_file(environment.path("run/tests.json")).expect("it was copied");
+    let early = environment.expect(2, &["forecast", "--against", "run"]);
+    assert!(early.stderr.contains("no test of the run run has ended"), "{}", early.stderr);
 }

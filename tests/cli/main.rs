@@ -1,6 +1,7 @@
 //! The built binary as users run it: each test in an empty environment of its own, and nothing left afterwards.
 
 mod bad_usage;
+mod calibrate;
 mod cancelled;
 mod doctor;
 mod environment;
@@ -11,6 +12,8 @@ mod generated;
 mod help;
 mod killed;
 mod lifecycle;
+mod recorded;
+mod rules;
 mod taken;
 mod verdicts;
 mod workflows;

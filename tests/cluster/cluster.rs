@@ -2,11 +2,12 @@
 
 use std::{path::Path, time::Duration};
 
-use democtl_local::{
-    ServeError,
-    config::{Config, NodePool},
-    server::serve_until,
+use democtl_core::{
+    profile::Resources,
+    render::NodePool,
+    units::{Bytes, Millicores},
 };
+use democtl_local::{ServeError, config::Config, server::serve_until};
 use kube::{
     Client,
     config::{KubeConfigOptions, Kubeconfig},
@@ -64,10 +65,9 @@ fn config(dir: &Path) -> Config {
         min: 1,
         max: 1,
         zones: Vec::new(),
-        cpu_milli: 4000,
-        memory_bytes: 16 << 30,
-        allocatable_cpu_milli: 3860,
-        allocatable_memory_bytes: 12 << 30,
+        location: "westeurope".into(),
+        capacity: Resources { cpu: Millicores(4000), memory: Bytes(16 << 30) },
+        allocatable: Resources { cpu: Millicores(3860), memory: Bytes(12 << 30) },
         max_pods: 110,
         labels: [].into(),
         taints: Vec::new(),

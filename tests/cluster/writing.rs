@@ -53,6 +53,29 @@ async fn ready(client: &Client, replicas: i32) -> Vec<Pod> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn patches_at_the_same_time_all_hold() {
+    let cluster = Cluster::start().await;
+    let maps: Api<ConfigMap> = Api::default_namespaced(cluster.client.clone());
+    let empty = object(json!({ "metadata": { "name": "shared" }, "data": {} }));
+    maps.create(&PostParams::default(), &empty).await.expect("it is made");
+    let writers = (0..8).map(|writer| {
+        let maps = maps.clone();
+        tokio::spawn(async move {
+            for count in 0..25 {
+                let patch = Patch::Merge(json!({ "data": { (format!("writer-{writer}")): count.to_string() } }));
+                maps.patch("shared", &PatchParams::default(), &patch).await.expect("a patch names no version");
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.expect("all patches hold");
+    }
+    let data = maps.get("shared").await.expect("it is there").data.unwrap_or_default();
+    assert_eq!(data.len(), 8);
+    assert!(data.values().all(|count| count == "24"), "{data:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn apply_owns_fields_and_updates_are_optimistic() {
     let cluster = Cluster::start().await;
     let maps: Api<ConfigMap> = Api::default_namespaced(cluster.client.clone());

@@ -5,11 +5,14 @@
 
 pub mod app;
 pub mod autoscale;
+pub mod calibrate;
 pub mod capacity;
 pub mod catalog;
 pub mod cost;
+pub mod draws;
 pub mod event;
 pub mod explain;
+pub mod fidelity;
 pub mod figures;
 pub mod plan;
 pub mod profile;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cost::{NodeCount, NodeStep},
-    event::{EventId, Fact},
+    event::{Event, EventId, Fact},
 };
 
 /// Counts that a person compares: nodes, and pods by workload.
@@ -57,6 +57,22 @@ pub fn metric_words(label: &str, value: f64, target: f64, unit: &str) -> (f64, S
 }
 
 impl Moment {
+    /// Where a recorded run stands at its last event; time counts from its beginning, what was before is what it found.
+    pub fn of(events: &[Event]) -> Self {
+        let began = |event: &&Event| matches!(event.fact, Fact::RunStarted { .. });
+        let begun_s = events.iter().find(began).map_or(0.0, |event| event.at_s);
+        let mut moment = Self::default();
+        for event in events {
+            moment.at_s = (event.at_s - begun_s).max(0.0);
+            moment.take(moment.at_s, &event.fact);
+            if began(&event) {
+                moment.peak = moment.now.clone();
+                moment.scaling_events = 0;
+            }
+        }
+        moment
+    }
+
     /// What is paid for now, as the cost functions take it.
     pub fn billed_nodes(&self) -> Vec<NodeCount> {
         node_counts(&self.billed)

@@ -124,20 +124,6 @@ impl World {
             .sum()
     }
 
-    /// What the service itself adds to a body.
-    pub(crate) fn decorate(&self, kind: &str, id: &str, body: &mut Value) {
-        if kind == "microsoft.containerservice/managedclusters" {
-            let name = id.rsplit('/').next().unwrap_or_default();
-            let group = id.split('/').nth(4).unwrap_or_default();
-            let properties = &mut body["properties"];
-            if properties["nodeResourceGroup"].is_null() {
-                properties["nodeResourceGroup"] = json!(format!("MC_{group}_{name}_{}", self.facts.location));
-            }
-            properties["powerState"] = json!({ "code": "Running" });
-            properties["fqdn"] = json!(format!("{name}-dns.hcp.{}.azmk8s.io", self.facts.location));
-        }
-    }
-
     /// Making has ended: node resource group, scale sets, load balancer and address are there.
     pub(crate) fn made(&mut self, key: &str) {
         self.set_state(key, "Succeeded");
@@ -147,6 +133,7 @@ impl World {
             "microsoft.containerservice/managedclusters/agentpools" => {
                 let group = self.node_group(parent(&resource.id));
                 self.scale_set(&group, &resource.body["name"], &resource.body["properties"]);
+                self.tell_cluster(&resource.id, Some(&resource.body));
             }
             _ => {}
         }
@@ -211,13 +198,37 @@ impl World {
         self.removed(&group);
     }
 
+    /// A cluster's own body lists its pools.
+    fn tell_cluster(&mut self, pool: &str, body: Option<&Value>) {
+        let name = pool.rsplit('/').next().unwrap_or_default();
+        let Some(cluster) = self.resources.get_mut(&parent(pool).to_lowercase()) else { return };
+        let Some(pools) = cluster.body["properties"]["agentPoolProfiles"].as_array_mut() else { return };
+        let at = pools.iter().position(|known| known["name"].as_str().is_some_and(|n| n.eq_ignore_ascii_case(name)));
+        let profile = body.map(|body| {
+            let mut profile = body["properties"].clone();
+            profile["name"] = body["name"].clone();
+            profile
+        });
+        match (at, profile) {
+            (Some(at), Some(profile)) => pools[at] = profile,
+            (None, Some(profile)) => pools.push(profile),
+            (Some(at), None) => drop(pools.remove(at)),
+            (None, None) => {}
+        }
+    }
+
     pub(crate) fn pool_removed(&mut self, key: &str) {
+        self.tell_cluster(key, None);
         let name = key.rsplit('/').next().unwrap_or_default();
         let group = self.node_group(parent(key)).to_lowercase();
         self.resources.remove(&format!("{group}/providers/microsoft.compute/virtualmachinescalesets/aks-{name}-vmss"));
     }
 
     pub(crate) fn user_credential(&mut self, cluster: &str) -> Answer {
+        let action = "Microsoft.ContainerService/managedClusters/listClusterUserCredential/action";
+        if let Some(refused) = self.not_permitted(action, cluster) {
+            return refused;
+        }
         let Some(body) = self.body(cluster) else { return Answer::not_found(cluster) };
         if body["properties"]["provisioningState"] != "Succeeded" {
             return crate::resources::in_progress(cluster);
@@ -242,6 +253,6 @@ fn count(pool: &Value) -> u32 {
 }
 
 /// The id without its last type and name.
-fn parent(id: &str) -> &str {
+pub(crate) fn parent(id: &str) -> &str {
     id.rsplit_once('/').and_then(|(rest, _)| rest.rsplit_once('/')).map_or("", |(parent, _)| parent)
 }

@@ -9,12 +9,15 @@
 mod activity;
 mod backing;
 mod clusters;
+mod defaults;
 mod faults;
+mod login;
 mod operations;
 mod prices;
 mod resources;
 mod server;
 mod subscription;
+mod tls;
 mod wire;
 mod world;
 
@@ -22,7 +25,7 @@ pub use activity::Activity;
 pub use backing::Backing;
 pub use faults::{Fate, Fault, Faults};
 pub use prices::Price;
-pub use server::FakeAzure;
+pub use server::{FakeAzure, OverTls};
 pub use subscription::{Facts, Permission, Sku, Usage, Version};
 pub use wire::{Answer, Request};
 pub use world::{Billed, Logged, Style, World};

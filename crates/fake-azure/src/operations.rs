@@ -29,6 +29,8 @@ pub(crate) enum Told {
     Location,
     /// Nothing: `provisioningState` must be polled.
     Nothing,
+    /// Nothing, for there is nothing to wait for: what is answered is done.
+    Done,
 }
 
 /// An operation that is under way or has ended.
@@ -53,6 +55,13 @@ impl World {
         told: Told,
         answer: Answer,
     ) -> Answer {
+        if told == Told::Done {
+            match effect {
+                Effect::Make => self.made(&resource.to_lowercase()),
+                Effect::Remove => self.removed(&resource.to_lowercase()),
+            }
+            return answer;
+        }
         let fate = self.faults.for_operation();
         let id = format!("op-{}", self.operations.len() + 1);
         let lasts = if effect == Effect::Make { self.style.make } else { self.style.remove };
@@ -72,7 +81,7 @@ impl World {
         let answer = match told {
             Told::AsyncOperation => answer.header("azure-asyncoperation", address("operations")),
             Told::Location => answer.header("location", address("operationresults")),
-            Told::Nothing => return answer,
+            Told::Nothing | Told::Done => return answer,
         };
         answer.header("retry-after", self.style.retry_after.as_secs().to_string())
     }

@@ -37,6 +37,9 @@ impl World {
             ["resourcegroups", _, "providers", _, "virtualmachinescalesets", _, "virtualmachines"] => {
                 self.machines(request)
             }
+            ["resourcegroups", _, "providers", "microsoft.operationalinsights", "workspaces", _, "sharedkeys"] => {
+                self.shared_keys(id.rsplit_once('/').map_or("", |(workspace, _)| workspace))
+            }
             ["resourcegroups", _, "providers", _, rest @ ..] if rest.len() % 2 == 1 => {
                 let prefix = format!("{}/", id.to_lowercase());
                 let depth = id.split('/').count() + 1;
@@ -125,8 +128,17 @@ impl World {
                 _ => Answer::not_found(id),
             },
             Method::PUT => self.put(request, id),
+            Method::DELETE if is_small(&kind_of(id)) => self.delete(request, id, Told::Done),
             Method::DELETE => self.delete(request, id, Told::AsyncOperation),
             _ => Answer::empty(StatusCode::METHOD_NOT_ALLOWED),
+        }
+    }
+
+    fn shared_keys(&self, workspace: &str) -> Answer {
+        match self.not_permitted("Microsoft.OperationalInsights/workspaces/sharedKeys/action", workspace) {
+            Some(refused) => refused,
+            None if self.body(workspace).is_none() => Answer::not_found(workspace),
+            None => Answer::ok(json!({ "primarySharedKey": "Zmlyc3Q=", "secondarySharedKey": "c2Vjb25k" })),
         }
     }
 
@@ -156,6 +168,11 @@ impl World {
             "microsoft.containerservice/managedclusters" => self.put_cluster(request, id),
             "microsoft.containerservice/managedclusters/agentpools" => self.put_pool(request, id),
             "microsoft.operationalinsights/workspaces" => Ok(Told::Nothing),
+            kind if is_small(kind) => match id.rsplit_once("/providers/") {
+                // What is attached to a resource needs it.
+                Some((scope, _)) if self.body(scope).is_none() => Err(Answer::not_found(scope)),
+                _ => Ok(Told::Done),
+            },
             _ => {
                 return Answer::error(
                     StatusCode::BAD_REQUEST,
@@ -174,10 +191,13 @@ impl World {
         body["name"] = json!(id.rsplit('/').next());
         body["type"] = json!(kind);
         body["properties"]["provisioningState"] = json!(if new { "Creating" } else { "Updating" });
-        self.decorate(&kind, id, &mut body);
+        self.decorate(id, &mut body);
         let seen_from = if new { self.now + self.faults.unseen_for } else { self.now };
         self.resources.insert(key, Resource { id: id.to_owned(), body: body.clone(), seen_from });
         let status = if new { StatusCode::CREATED } else { StatusCode::OK };
+        if told == Told::Done {
+            body["properties"]["provisioningState"] = json!("Succeeded");
+        }
         self.begin(request, id, Effect::Make, told, Answer::new(status, body))
     }
 
@@ -211,10 +231,11 @@ impl World {
             return answer;
         }
         self.set_state(&key, "Deleting");
-        self.begin(request, &id, Effect::Remove, told, Answer::empty(StatusCode::ACCEPTED))
+        let status = if told == Told::Done { StatusCode::OK } else { StatusCode::ACCEPTED };
+        self.begin(request, &id, Effect::Remove, told, Answer::empty(status))
     }
 
-    fn not_permitted(&self, action: &str, scope: &str) -> Option<Answer> {
+    pub(crate) fn not_permitted(&self, action: &str, scope: &str) -> Option<Answer> {
         (!self.facts.permits(action)).then(|| {
             Answer::error(
                 StatusCode::FORBIDDEN,
@@ -240,9 +261,19 @@ impl World {
     }
 }
 
-/// Lists of all resources leave out groups and parts of resources, such as agent pools.
+/// Lists of all resources leave out groups, parts of resources, such as agent pools, and what is attached to others.
 fn is_listed(id: &str) -> bool {
-    kind_of(id).matches('/').count() == 1
+    kind_of(id).matches('/').count() == 1 && id.to_lowercase().matches("/providers/").count() == 1
+}
+
+/// What is made and removed while one waits for the answer.
+fn is_small(kind: &str) -> bool {
+    matches!(
+        kind,
+        "microsoft.containerservice/managedclusters/maintenanceconfigurations"
+            | "microsoft.insights/datacollectionrules"
+            | "microsoft.insights/datacollectionruleassociations"
+    )
 }
 
 pub(crate) fn in_progress(id: &str) -> Answer {

@@ -1,6 +1,7 @@
-//! The fake behind a loopback port: plain HTTP, one task, ended when it is dropped.
+//! The fake behind loopback ports: plain HTTP, and TLS for clients that speak nothing else. It ends when it is dropped.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::Ipv4Addr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,10 +15,12 @@ use axum::{
 };
 use futures::{StreamExt as _, stream};
 use http::{HeaderMap, Method, Uri, header};
+use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     backing::Backing,
+    tls,
     wire::{Answer, Request},
     world::World,
 };
@@ -29,7 +32,16 @@ pub struct FakeAzure {
     pub url: String,
     base: Arc<Mutex<String>>,
     world: Arc<Mutex<World>>,
-    task: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// The same fake over TLS.
+#[derive(Debug)]
+pub struct OverTls {
+    /// `localhost:PORT`.
+    pub host: String,
+    /// The authority to trust, as PEM.
+    pub certificate: String,
 }
 
 #[derive(Clone)]
@@ -51,7 +63,20 @@ impl FakeAzure {
             // It serves until it is aborted; an accept error ends only the test that waits for it.
             let _ = axum::serve(listener, router).await;
         });
-        Ok(Self { url, base, world, task })
+        Ok(Self { url, base, world, tasks: vec![task] })
+    }
+
+    /// Puts the world behind a second port as well, which speaks TLS.
+    pub async fn over_tls(&mut self) -> io::Result<OverTls> {
+        let (certificate, acceptor) = tls::identity()?;
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let host = format!("localhost:{}", tcp.local_addr()?.port());
+        let base = Arc::new(Mutex::new(format!("https://{host}")));
+        let router = Router::new().fallback(handle).with_state(Shared { base, world: self.world.clone() });
+        self.tasks.push(tokio::spawn(async move {
+            let _ = axum::serve(tls::Listener { tcp, acceptor }, router).await;
+        }));
+        Ok(OverTls { host, certificate })
     }
 
     /// The world, to question it or to change it.
@@ -77,7 +102,9 @@ impl FakeAzure {
 
 impl Drop for FakeAzure {
     fn drop(&mut self) {
-        self.task.abort();
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }
 
@@ -85,7 +112,7 @@ async fn handle(
     State(shared): State<Shared>,
     method: Method,
     uri: Uri,
-    query: Query<std::collections::BTreeMap<String, String>>,
+    query: Query<BTreeMap<String, String>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
@@ -99,7 +126,7 @@ async fn handle(
         path: uri.path().to_owned(),
         query: query.0,
         token,
-        body: serde_json::from_slice(&body).unwrap_or_default(),
+        body: read(&headers, &body),
         base: shared.base.lock().unwrap_or_else(PoisonError::into_inner).clone(),
     };
     let answer = shared.world.lock().unwrap_or_else(PoisonError::into_inner).answer(&request);
@@ -121,6 +148,17 @@ async fn handle(
             builder.body(Body::from(text)).unwrap_or_default()
         }
     }
+}
+
+/// A body as a value: JSON, or the fields of a form.
+fn read(headers: &HeaderMap, body: &[u8]) -> Value {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if kind.starts_with("application/x-www-form-urlencoded") {
+        let uri = format!("/?{}", String::from_utf8_lossy(body)).parse::<Uri>().unwrap_or_default();
+        let fields = Query::<BTreeMap<String, String>>::try_from_uri(&uri).map(|query| query.0).unwrap_or_default();
+        return serde_json::to_value(fields).unwrap_or_default();
+    }
+    serde_json::from_slice(body).unwrap_or_default()
 }
 
 /// An answer whose body ends in an error: the connection is closed in the middle of it.

@@ -96,6 +96,7 @@ impl Default for Facts {
             "Microsoft.Authorization",
             "Microsoft.Compute",
             "Microsoft.ContainerService",
+            "Microsoft.Insights",
             "Microsoft.ManagedIdentity",
             "Microsoft.Network",
             "Microsoft.OperationalInsights",

@@ -26,6 +26,8 @@ pub struct Style {
     pub make: Duration,
     /// How long removing takes.
     pub remove: Duration,
+    /// How long a login lasts.
+    pub login: Duration,
     /// Items on one page of a list.
     pub page: usize,
 }
@@ -37,6 +39,7 @@ impl Default for Style {
             retry_after: Duration::from_secs(10),
             make: Duration::from_secs(240),
             remove: Duration::from_secs(180),
+            login: Duration::from_secs(3600),
             page: 2,
         }
     }
@@ -91,6 +94,8 @@ pub struct World {
     pub tokens: BTreeMap<String, Duration>,
     /// Operations that failed, as the activity log has them.
     pub activity: Vec<Activity>,
+    /// Applications that may log in, and the secret of each.
+    pub applications: BTreeMap<String, String>,
     /// Every request so far.
     pub log: Vec<Logged>,
     pub(crate) resources: BTreeMap<String, Resource>,
@@ -109,6 +114,7 @@ impl Default for World {
             faults: Faults::default(),
             tokens: BTreeMap::from([("fake-token".to_owned(), Duration::MAX)]),
             activity: Vec::new(),
+            applications: BTreeMap::new(),
             log: Vec::new(),
             resources: BTreeMap::new(),
             operations: Vec::new(),
@@ -203,8 +209,12 @@ impl World {
             Some(Fault::CutBody) => self.serve(request).cut_short(),
             Some(Fault::Hang) => Answer::Hang,
         };
-        let answer =
+        let mut answer =
             answer.header("x-ms-request-id", format!("request-{}", self.requests)).header("date", self.date(self.now));
+        if self.style.retry_after.is_zero() {
+            // A client on Azure's Go SDK would wait its own ten seconds; its own tests tell it so.
+            answer = answer.header("x-go-azure-sdk-skip-polling-delay", "true");
+        }
         self.log.push(Logged {
             method: request.method.clone(),
             path: request.path.clone(),
@@ -234,6 +244,9 @@ impl World {
     fn serve(&mut self, request: &Request) -> Answer {
         if request.path == "/api/retail/prices" {
             return self.retail_prices(request);
+        }
+        if let Some(answer) = self.before_arm(request) {
+            return answer;
         }
         if let Some(refused) = self.refuse(request) {
             return refused;

@@ -157,3 +157,61 @@ fn a_new_resource_may_not_be_seen_at_once() {
     world.advance(Duration::from_secs(5));
     assert_eq!(ask(&mut world, Method::GET, &cluster(), Value::Null).0, StatusCode::OK);
 }
+
+#[test]
+fn a_cluster_lists_its_pools_and_what_the_service_adds() {
+    let mut world = with_group();
+    ask(&mut world, Method::PUT, &cluster(), wanted(2));
+    world.advance(Duration::from_secs(300));
+    let pool = format!("{}/agentPools/more", cluster());
+    let body = json!({ "properties": { "vmSize": "Standard_D4s_v5", "count": 1, "mode": "User" } });
+    ask(&mut world, Method::PUT, &pool, body);
+    world.advance(Duration::from_secs(300));
+    let (_, _, body) = ask(&mut world, Method::GET, &cluster(), Value::Null);
+    let pools = body["properties"]["agentPoolProfiles"].as_array().expect("it has pools").clone();
+    let names: Vec<&Value> = pools.iter().map(|pool| &pool["name"]).collect();
+    assert_eq!(names, ["main", "more"]);
+    assert_eq!(pools[1]["orchestratorVersion"], "1.33.5", "the cluster's own");
+    assert_eq!(body["properties"]["autoScalerProfile"]["scan-interval"], "10s");
+    ask(&mut world, Method::DELETE, &pool, Value::Null);
+    world.advance(Duration::from_secs(300));
+    let (_, _, body) = ask(&mut world, Method::GET, &cluster(), Value::Null);
+    assert_eq!(body["properties"]["agentPoolProfiles"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn what_is_attached_to_a_cluster_needs_it_and_goes_with_it() {
+    let mut world = with_group();
+    let attached = format!("{}/providers/Microsoft.Insights/dataCollectionRuleAssociations/agent", cluster());
+    let (status, ..) = ask(&mut world, Method::PUT, &attached, json!({ "properties": {} }));
+    assert_eq!(status, StatusCode::NOT_FOUND, "there is no cluster");
+    ask(&mut world, Method::PUT, &cluster(), wanted(2));
+    world.advance(Duration::from_secs(300));
+    let (status, _, body) = ask(&mut world, Method::PUT, &attached, json!({ "properties": {} }));
+    assert_eq!((status, &body["properties"]["provisioningState"]), (StatusCode::CREATED, &json!("Succeeded")));
+    world.style.page = 100;
+    let (_, _, listed) = ask(&mut world, Method::GET, &format!("{GROUP}/resources"), Value::Null);
+    assert!(!listed.to_string().contains("Associations"), "lists leave it out: {listed}");
+    ask(&mut world, Method::DELETE, &cluster(), Value::Null);
+    world.advance(Duration::from_secs(300));
+    assert_eq!(world.ids(), [GROUP]);
+}
+
+#[test]
+fn only_an_application_with_its_secret_gets_a_token() {
+    let mut world = with_group();
+    world.applications.insert("app".to_owned(), "secret".to_owned());
+    let path = format!("/{}/oauth2/v2.0/token", world.facts.tenant);
+    let form = |client: &str, secret: &str| json!({ "grant_type": "client_credentials", "client_id": client, "client_secret": secret });
+    for (client, secret, words) in [("other", "secret", "AADSTS700016"), ("app", "other", "AADSTS7000215")] {
+        let (status, _, body) = ask(&mut world, Method::POST, &path, form(client, secret));
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+        assert!(body.to_string().contains(words), "{body}");
+    }
+    let (_, _, body) = ask(&mut world, Method::POST, &path, form("app", "secret"));
+    let mut with_it = request(Method::GET, GROUP, Value::Null);
+    with_it.token = body["access_token"].as_str().map(str::to_owned);
+    assert_eq!(world.answer(&with_it).status(), Some(StatusCode::OK));
+    world.advance(Duration::from_secs(3601));
+    assert_eq!(world.answer(&with_it).status(), Some(StatusCode::UNAUTHORIZED), "it lasts an hour");
+}

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use democtl_core::{suite::Test, verdict::TestResult};
+use democtl_core::{draws::Pauses, suite::Test, verdict::TestResult};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -89,7 +89,7 @@ pub async fn run(test: &Test, options: Options) -> Result<TestResult, Error> {
             client: client::Client::new(Arc::clone(&target)),
             recorder: Arc::clone(&recorder),
             sequence: Arc::clone(&sequence),
-            random: vu::random(options.seed, &test.name, number),
+            pauses: Pauses::new(options.seed, &test.name, number),
         };
         vus.spawn(vu.run(state));
     }

@@ -9,8 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use democtl_core::suite::{Request, Step};
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use democtl_core::{
+    draws::Pauses,
+    suite::{Request, Step},
+};
 use tokio::{sync::watch, time::Instant as Deadline};
 
 use crate::{
@@ -45,22 +47,13 @@ pub(crate) fn finish(control: &watch::Sender<Phase>, last: Deadline) {
     });
 }
 
-/// The random numbers of one VU of one test.
-pub(crate) fn random(seed: u64, test: &str, vu: u32) -> StdRng {
-    // FNV-1a: the same on every machine and release, which `Hash` does not promise.
-    let bytes = seed.to_le_bytes().into_iter().chain(test.bytes()).chain(vu.to_le_bytes());
-    let mixed =
-        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    StdRng::seed_from_u64(mixed)
-}
-
 pub(crate) struct Vu {
     pub(crate) number: u32,
     pub(crate) journey: Arc<Vec<Step>>,
     pub(crate) client: Client,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) sequence: Arc<AtomicU64>,
-    pub(crate) random: StdRng,
+    pub(crate) pauses: Pauses,
 }
 
 impl Vu {
@@ -93,8 +86,7 @@ impl Vu {
                     location = answer.location;
                 }
                 Step::Think { min, max } => {
-                    let think = if min == max { *min } else { self.random.random_range(*min..=*max) };
-                    tokio::time::sleep(think).await;
+                    tokio::time::sleep(self.pauses.next(*min, *max)).await;
                 }
                 Step::PollUntil { field, equals, interval, timeout, .. } => {
                     let held = match &location {
@@ -187,15 +179,6 @@ mod tests {
     #[test]
     fn placeholders_are_filled() {
         assert_eq!(fill("c-${vu}-${iter}-${seq}", 3, 4, 5), "c-3-4-5");
-    }
-
-    #[test]
-    fn random_numbers_depend_on_seed_test_and_vu() {
-        let draw = |seed, test: &str, vu| random(seed, test, vu).random_range(0..u64::MAX);
-        assert_eq!(draw(1, "soak", 1), draw(1, "soak", 1));
-        assert_ne!(draw(1, "soak", 1), draw(2, "soak", 1));
-        assert_ne!(draw(1, "soak", 1), draw(1, "soak", 2));
-        assert_ne!(draw(1, "soak", 1), draw(1, "load", 1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,21 +6,19 @@ use std::{
     time::Duration,
 };
 
-use democtl_core::autoscale::{
-    nodes::Group,
-    schedule::{Node, Resources, Taint},
+use democtl_core::{
+    autoscale::nodes::Group,
+    draws::Boots,
+    profile::Resources,
+    render::{NodePool, POOL_LABEL},
 };
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 
 use crate::{
     api::{Client, DeleteOptions, Status, resources::NODES},
     clock::Clock,
-    config::{Config, NodePool},
+    config::Config,
 };
-
-/// The label that AKS gives to the nodes of a pool.
-pub const POOL_LABEL: &str = "kubernetes.azure.com/agentpool";
 
 /// Pools and their machines. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -39,7 +37,7 @@ struct State {
     /// Machines that boot, by pool.
     booting: BTreeMap<String, BTreeSet<String>>,
     deleting: BTreeSet<String>,
-    random: StdRng,
+    boots: Boots,
 }
 
 impl Cloud {
@@ -50,7 +48,7 @@ impl Cloud {
             next: BTreeMap::new(),
             booting: BTreeMap::new(),
             deleting: BTreeSet::new(),
-            random: StdRng::seed_from_u64(config.seed),
+            boots: Boots::new(config.seed),
         };
         Self { client: client.as_manager("cloud-provider"), clock, config, state: Arc::new(Mutex::new(state)) }
     }
@@ -68,8 +66,7 @@ impl Cloud {
                 .filter(|node| node["metadata"]["labels"][POOL_LABEL] == pool.name)
                 .filter_map(|node| node["metadata"]["name"].as_str())
                 .collect();
-            let greatest =
-                here.iter().filter_map(|name| u32::from_str_radix(name.get(name.len() - 6..)?, 36).ok()).max();
+            let greatest = here.iter().filter_map(|name| NodePool::number_of(name)).max();
             let count = (here.len() as u32).max(pool.count);
             {
                 let mut state = self.lock();
@@ -96,7 +93,7 @@ impl Cloud {
                 min: pool.min,
                 max: pool.max,
                 target: state.targets.get(&pool.name).copied().unwrap_or(pool.count),
-                template: template(pool),
+                template: pool.template(),
                 backed_off: false,
             })
             .collect()
@@ -114,14 +111,11 @@ impl Cloud {
             let mut state = self.lock();
             let from = state.targets.insert(pool.name.clone(), to).unwrap_or(0);
             let (least, most) = self.config.vm_delay;
-            let delay = |state: &mut State| {
-                if least < most { state.random.random_range(least..=most) } else { least }
-            };
             (from..to)
                 .map(|_| {
                     let number = state.number(&pool.name);
-                    state.booting.entry(pool.name.clone()).or_default().insert(machine(&pool, number));
-                    (number, delay(&mut state))
+                    state.booting.entry(pool.name.clone()).or_default().insert(pool.machine(number));
+                    (number, state.boots.next(least, most))
                 })
                 .collect()
         };
@@ -130,7 +124,7 @@ impl Cloud {
             tokio::spawn(async move {
                 cloud.clock.sleep(delay).await;
                 // One that was given back meanwhile does not join.
-                if !cloud.booting(&pool.name).contains(&machine(&pool, number)) {
+                if !cloud.booting(&pool.name).contains(&pool.machine(number)) {
                     return;
                 }
                 if let Err(status) = cloud.join(&pool, number) {
@@ -199,77 +193,12 @@ impl State {
     }
 }
 
-/// The name of a machine, and of the node that it becomes.
-fn machine(pool: &NodePool, number: u32) -> String {
-    format!("aks-{}-vmss{}", pool.name, base36(number))
-}
-
-fn zone(pool: &NodePool, number: u32) -> Option<&String> {
-    (!pool.zones.is_empty()).then(|| &pool.zones[number as usize % pool.zones.len()])
-}
-
-fn labels(pool: &NodePool) -> BTreeMap<String, String> {
-    let fixed = [
-        (POOL_LABEL, pool.name.as_str()),
-        ("agentpool", &pool.name),
-        ("kubernetes.azure.com/mode", &pool.mode.to_lowercase()),
-        ("node.kubernetes.io/instance-type", &pool.vm_size),
-        ("kubernetes.io/os", "linux"),
-        ("kubernetes.io/arch", "amd64"),
-        ("type", "virtual"),
-    ]
-    .map(|(key, value)| (key.to_owned(), value.to_owned()));
-    fixed.into_iter().chain(pool.labels.clone()).collect()
-}
-
-/// `key=value:Effect`.
-fn taints(pool: &NodePool) -> Vec<Taint> {
-    pool.taints
-        .iter()
-        .filter_map(|taint| {
-            let (pair, effect) = taint.rsplit_once(':')?;
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some(Taint { key: key.to_owned(), value: value.to_owned(), effect: effect.to_owned() })
-        })
-        .collect()
-}
-
-fn template(pool: &NodePool) -> Node {
-    let resources = |cpu, memory| Resources {
-        cpu_milli: Some(cpu),
-        memory_bytes: Some(memory),
-        pods: Some(i64::from(pool.max_pods)),
-        ..Resources::default()
-    };
-    Node {
-        name: format!("template-{}", pool.name),
-        labels: labels(pool),
-        taints: taints(pool),
-        allocatable: resources(pool.allocatable_cpu_milli, pool.allocatable_memory_bytes),
-        capacity: Some(resources(pool.cpu_milli, pool.memory_bytes)),
-        ready: Some(true),
-        ..Node::default()
-    }
-}
-
-/// The last six characters of a machine's name are its number in base 36, as in scale sets.
-fn base36(mut number: u32) -> String {
-    let mut digits = [b'0'; 6];
-    for digit in digits.iter_mut().rev() {
-        *digit = b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize];
-        number /= 36;
-    }
-    digits.iter().map(|digit| char::from(*digit)).collect()
-}
-
 fn node(pool: &NodePool, number: u32) -> Value {
-    let name = machine(pool, number);
-    let mut labels = json!(labels(pool));
-    labels["kubernetes.io/hostname"] = json!(name);
-    if let Some(zone) = zone(pool, number) {
-        labels["topology.kubernetes.io/zone"] = json!(format!("westeurope-{zone}"));
-    }
-    let list = |cpu: i64, memory: i64| json!({ "cpu": format!("{cpu}m"), "memory": format!("{}Ki", memory / 1024), "pods": pool.max_pods.to_string() });
+    let (name, labels) = (pool.machine(number), pool.node_labels(number));
+    let list = |of: &Resources| {
+        let (cpu, memory) = (format!("{}m", of.cpu.0), format!("{}Ki", of.memory.0 / 1024));
+        json!({ "cpu": cpu, "memory": memory, "pods": pool.max_pods.to_string() })
+    };
     let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     let condition = |kind: &str, status: &str, reason: &str, message: &str| {
         json!({
@@ -277,7 +206,8 @@ fn node(pool: &NodePool, number: u32) -> Value {
             "lastHeartbeatTime": now, "lastTransitionTime": now,
         })
     };
-    let taints: Vec<Value> = taints(pool)
+    let taints: Vec<Value> = pool
+        .node_taints()
         .into_iter()
         .map(|taint| json!({ "key": taint.key, "value": taint.value, "effect": taint.effect }))
         .collect();
@@ -291,8 +221,8 @@ fn node(pool: &NodePool, number: u32) -> Value {
         "metadata": { "name": name, "labels": labels },
         "spec": spec,
         "status": {
-            "capacity": list(pool.cpu_milli, pool.memory_bytes),
-            "allocatable": list(pool.allocatable_cpu_milli, pool.allocatable_memory_bytes),
+            "capacity": list(&pool.capacity),
+            "allocatable": list(&pool.allocatable),
             "conditions": [
                 condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
                 condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),

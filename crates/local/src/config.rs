@@ -1,7 +1,8 @@
 //! What an embedded cluster is made of: written by `setup` as `cluster.json`, read by the background process.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
+use democtl_core::render::NodePool;
 use serde::{Deserialize, Serialize};
 
 /// The whole configuration of one embedded cluster.
@@ -23,39 +24,6 @@ pub struct Config {
     pub vm_delay: (Duration, Duration),
     /// The executable that is run (`<exe> app web|worker|redis`) for containers of the demo image.
     pub app_exe: PathBuf,
-}
-
-/// One node pool with the shape of its nodes.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct NodePool {
-    /// Pool's name.
-    pub name: String,
-    /// Azure VM size, such as `Standard_D4s_v5`.
-    pub vm_size: String,
-    /// Nodes at the start.
-    pub count: u32,
-    /// Autoscaling bounds; equal to `count` for a fixed pool.
-    pub min: u32,
-    /// Greatest number of nodes.
-    pub max: u32,
-    /// Zones, used in turn: `1`, `2`, `3`.
-    pub zones: Vec<String>,
-    /// Capacity: CPU in milli.
-    pub cpu_milli: i64,
-    /// Capacity: memory in bytes.
-    pub memory_bytes: i64,
-    /// Allocatable CPU in milli, as AKS leaves it.
-    pub allocatable_cpu_milli: i64,
-    /// Allocatable memory in bytes, as AKS leaves it.
-    pub allocatable_memory_bytes: i64,
-    /// Pods a node may hold.
-    pub max_pods: u32,
-    /// Further labels.
-    pub labels: BTreeMap<String, String>,
-    /// Taints as `key=value:Effect`.
-    pub taints: Vec<String>,
-    /// AKS mode: `System` or `User`.
-    pub mode: String,
 }
 
 /// Cluster autoscaler settings (AKS names), profile time.

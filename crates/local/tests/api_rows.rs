@@ -91,4 +91,7 @@ async fn rows_of_a_real_server_hold() {
         println!("{kind} {passed}/{all}");
         assert!(passed * 100 >= all * least, "{kind}: {passed} of {all} rows hold, {least} % must\n{text}");
     }
+    for row in text.lines().filter(|line| line.starts_with("FAIL")) {
+        println!("{row}");
+    }
 }

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::arm::{Arm, ArmError, CONTAINER_SERVICE, RESOURCES};
 
 const WORKSPACES: &str = "2023-09-01";
+const INSIGHTS: &str = "2023-03-11";
 
 /// A resource of the built-in module: its address, ARM's id, and the API version to ask with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,11 +32,17 @@ pub fn candidates(subscription: &str, profile: &Profile, environment: &str) -> V
     let group = format!("/subscriptions/{subscription}/resourceGroups/{}", names.resource_group);
     let cluster = format!("{group}/providers/Microsoft.ContainerService/managedClusters/{}", names.cluster);
     let workspace = format!("{group}/providers/Microsoft.OperationalInsights/workspaces/{}", names.workspace);
+    let rule = format!("{group}/providers/Microsoft.Insights/dataCollectionRules/{}", names.data_collection_rule);
+    // The name that the agent looks for, as in `terraform/monitoring.tf`.
+    let association =
+        format!("{cluster}/providers/Microsoft.Insights/dataCollectionRuleAssociations/ContainerInsightsExtension");
     let one = |address: &str, id: &str, version| Candidate { address: address.to_owned(), id: id.to_owned(), version };
     let mut all = vec![
         one("azurerm_resource_group.this", &group, RESOURCES),
         one("azurerm_log_analytics_workspace.this", &workspace, WORKSPACES),
+        one("azurerm_monitor_data_collection_rule.this", &rule, INSIGHTS),
         one("azurerm_kubernetes_cluster.this", &cluster, CONTAINER_SERVICE),
+        one("azurerm_monitor_data_collection_rule_association.this", &association, INSIGHTS),
     ];
     // The first pool is the cluster's own.
     for pool in tfvars_pools(profile).iter().skip(1).filter_map(|pool| pool["name"].as_str().map(str::to_owned)) {
@@ -43,6 +50,20 @@ pub fn candidates(subscription: &str, profile: &Profile, environment: &str) -> V
         all.push(one(&address, &format!("{cluster}/agentPools/{pool}"), CONTAINER_SERVICE));
     }
     all
+}
+
+/// Waits until ARM is done with each of them: a Terraform that was killed may have begun what still goes on, and of a
+/// cluster in the making no provider can read the credentials.
+pub async fn wait_until_settled(
+    arm: &Arm,
+    candidates: &[Candidate],
+    progress: &(dyn Fn(&str) + Send + Sync),
+) -> Result<(), ArmError> {
+    for Candidate { address, id, version } in candidates {
+        let tell = |state: &str| progress(&format!("  {address}: Azure says {state}; it is waited for"));
+        arm.settled(id, version, &tell).await?;
+    }
+    Ok(())
 }
 
 /// Which of them are there, in a group of ours, and in no state.

@@ -236,6 +236,12 @@ impl Azure {
     async fn adopt(&self, arm: &Arm, terraform: &Terraform) -> Result<(), Failure> {
         let what = || format!("cannot look for what an earlier try of {} made", self.environment.name);
         let candidates = adopt::candidates(&self.place.subscription, &self.profile, &self.environment.name);
+        tokio::select! {
+            settled = adopt::wait_until_settled(arm, &candidates, self.progress.as_ref()) => {
+                settled.or_fail(Kind::Infrastructure, what)?;
+            }
+            () = self.cancel.cancelled() => return Err(Failure::msg(Kind::Cancelled, "cancelled: nothing was applied")),
+        }
         let state = terraform.state();
         let whole =
             adopt::tainted_in_vain(arm, &candidates, state.as_ref()).await.or_fail(Kind::Infrastructure, what)?;

@@ -10,9 +10,12 @@ use serde_json::Value;
 use crate::environment::write_whole;
 
 /// `terraform/` of the repository, as it was when this binary was built.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 7] = [
+    ("aks.tf", include_str!("../../../terraform/aks.tf")),
     ("main.tf", include_str!("../../../terraform/main.tf")),
+    ("monitoring.tf", include_str!("../../../terraform/monitoring.tf")),
     ("outputs.tf", include_str!("../../../terraform/outputs.tf")),
+    ("pools.tf", include_str!("../../../terraform/pools.tf")),
     ("variables.tf", include_str!("../../../terraform/variables.tf")),
     ("versions.tf", include_str!("../../../terraform/versions.tf")),
 ];

@@ -23,16 +23,17 @@ const WORKSPACES: &str = "2023-09-01";
 const QUOTA_PAGE: &str = "https://portal.azure.com/#view/Microsoft_Azure_Capacity/QuotaMenuBlade/~/myQuotas";
 
 /// Namespaces whose resources the module makes, or that AKS makes for it.
-pub const PROVIDERS: [&str; 5] = [
+pub const PROVIDERS: [&str; 6] = [
     "Microsoft.ContainerService",
     "Microsoft.Compute",
     "Microsoft.Network",
     "Microsoft.ManagedIdentity",
     "Microsoft.OperationalInsights",
+    "Microsoft.Insights",
 ];
 
 /// What setup, status and cleanup do; the custom role of `docs/azure.md` holds exactly these.
-pub const ACTIONS: [&str; 15] = [
+pub const ACTIONS: [&str; 21] = [
     "Microsoft.Resources/subscriptions/resourceGroups/read",
     "Microsoft.Resources/subscriptions/resourceGroups/write",
     "Microsoft.Resources/subscriptions/resourceGroups/delete",
@@ -48,6 +49,12 @@ pub const ACTIONS: [&str; 15] = [
     "Microsoft.OperationalInsights/workspaces/write",
     "Microsoft.OperationalInsights/workspaces/delete",
     "Microsoft.OperationalInsights/workspaces/sharedKeys/action",
+    "Microsoft.Insights/dataCollectionRules/read",
+    "Microsoft.Insights/dataCollectionRules/write",
+    "Microsoft.Insights/dataCollectionRules/delete",
+    "Microsoft.Insights/dataCollectionRuleAssociations/read",
+    "Microsoft.Insights/dataCollectionRuleAssociations/write",
+    "Microsoft.Insights/dataCollectionRuleAssociations/delete",
 ];
 
 /// How one thing stands.

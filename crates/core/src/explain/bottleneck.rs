@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     profile::{Role, Web, Worker, Workload, lint},
+    sim::Backend,
     suite::{Step, Test},
     verdict::{Second, Verdict},
 };
@@ -215,14 +216,7 @@ impl Scene<'_> {
 
     /// Mean backend time that the journey's requests want.
     fn service(&self) -> Duration {
-        let times = self.test.journey.iter().filter_map(|step| match step {
-            Step::Request(request) if request.method != "GET" => Some(self.web.write),
-            Step::Request(request) if request.path.trim_end_matches('/').ends_with("/customers") => {
-                Some(self.web.read_all)
-            }
-            Step::Request(_) | Step::PollUntil { .. } => Some(self.web.read_one),
-            Step::Think { .. } => None,
-        });
+        let times = self.test.journey.iter().filter_map(|step| Some(Backend::of_step(step)?.time(self.web)));
         let times: Vec<_> = times.collect();
         times.iter().sum::<Duration>() / (times.len().max(1) as u32)
     }

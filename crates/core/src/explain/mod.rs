@@ -8,7 +8,7 @@ mod bottleneck;
 mod nodes;
 mod replay;
 mod scaling;
-mod track;
+pub(crate) mod track;
 mod words;
 
 use serde::Serialize;

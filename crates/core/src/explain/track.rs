@@ -10,7 +10,7 @@ use crate::{
 
 /// A value that changes at moments.
 #[derive(Debug, Clone)]
-pub(super) struct Steps<T>(Vec<(f64, T)>);
+pub(crate) struct Steps<T>(Vec<(f64, T)>);
 
 impl<T> Default for Steps<T> {
     fn default() -> Self {
@@ -24,58 +24,60 @@ impl<T: Copy> Steps<T> {
     }
 
     /// The value at a moment; before the first change none.
-    pub(super) fn at(&self, at_s: f64) -> Option<T> {
+    pub(crate) fn at(&self, at_s: f64) -> Option<T> {
         let after = self.0.partition_point(|(since, _)| *since <= at_s);
         Some(self.0.get(after.checked_sub(1)?)?.1)
     }
 
     /// All changes.
-    pub(super) fn all(&self) -> &[(f64, T)] {
+    pub(crate) fn all(&self) -> &[(f64, T)] {
         &self.0
     }
 }
 
 /// Pods of a workload.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Pods {
-    pub(super) ready: i32,
-    pub(super) pending: i32,
-    pub(super) total: i32,
+pub(crate) struct Pods {
+    pub(crate) ready: i32,
+    pub(crate) pending: i32,
+    pub(crate) total: i32,
 }
 
 /// Nodes and machines.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Nodes {
-    pub(super) ready: i32,
+pub(crate) struct Nodes {
+    pub(crate) ready: i32,
     /// Machines that were asked for and are not nodes yet.
-    pub(super) starting: i32,
+    pub(crate) starting: i32,
 }
 
 /// One test's place in the run.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Span<'a> {
-    pub(super) result: &'a TestResult,
-    pub(super) from_s: f64,
-    pub(super) until_s: f64,
+pub(crate) struct Span<'a> {
+    pub(crate) result: &'a TestResult,
+    pub(crate) from_s: f64,
+    pub(crate) until_s: f64,
 }
 
 /// The whole run as functions of time.
 #[derive(Debug, Default)]
-pub(super) struct Track<'a> {
+pub(crate) struct Track<'a> {
     /// Profile seconds in a real one.
-    pub(super) speed: f64,
-    pub(super) wanted: BTreeMap<String, Steps<i32>>,
-    pub(super) pods: BTreeMap<String, Steps<Pods>>,
-    pub(super) nodes: Steps<Nodes>,
-    pub(super) queue: Steps<u64>,
+    pub(crate) speed: f64,
+    pub(crate) wanted: BTreeMap<String, Steps<i32>>,
+    pub(crate) pods: BTreeMap<String, Steps<Pods>>,
+    pub(crate) nodes: Steps<Nodes>,
+    pub(crate) queue: Steps<u64>,
     /// Most replicas as the autoscaler has them.
-    pub(super) most: BTreeMap<String, Steps<i32>>,
-    pub(super) tests: Vec<Span<'a>>,
-    pub(super) end_s: f64,
+    pub(crate) most: BTreeMap<String, Steps<i32>>,
+    pub(crate) tests: Vec<Span<'a>>,
+    /// When the run began, after what it found.
+    pub(crate) begun_s: f64,
+    pub(crate) end_s: f64,
 }
 
 impl<'a> Track<'a> {
-    pub(super) fn of(recording: &Recording<'a>) -> Self {
+    pub(crate) fn of(recording: &Recording<'a>) -> Self {
         let mut track = Self { speed: 1.0, ..Self::default() };
         for workload in &recording.profile.workloads {
             let start = workload.scaling.as_ref().map_or(workload.replicas, |scaling| scaling.min);
@@ -95,7 +97,7 @@ impl<'a> Track<'a> {
         let at_s = event.at_s;
         self.end_s = self.end_s.max(at_s);
         match &event.fact {
-            Fact::RunStarted { speed, .. } => self.speed = *speed,
+            Fact::RunStarted { speed, .. } => (self.speed, self.begun_s) = (*speed, at_s),
             Fact::TestStarted { test } => {
                 begun.insert(test.clone(), at_s);
             }
@@ -127,36 +129,46 @@ impl<'a> Track<'a> {
         }
     }
 
+    /// From the beginning of the run to its last event.
+    pub(crate) fn length_s(&self) -> f64 {
+        self.end_s - self.begun_s
+    }
+
     /// Replicas that a workload wants.
-    pub(super) fn wanted(&self, workload: &str, at_s: f64) -> i32 {
+    pub(crate) fn wanted(&self, workload: &str, at_s: f64) -> i32 {
         self.wanted.get(workload).and_then(|steps| steps.at(at_s)).unwrap_or(0)
     }
 
     /// Its pods.
-    pub(super) fn pods(&self, workload: &str, at_s: f64) -> Pods {
+    pub(crate) fn pods(&self, workload: &str, at_s: f64) -> Pods {
         self.pods.get(workload).and_then(|steps| steps.at(at_s)).unwrap_or_default()
     }
 
+    /// All changes of its pods.
+    pub(crate) fn changes(&self, workload: &str) -> &[(f64, Pods)] {
+        self.pods.get(workload).map_or(&[], Steps::all)
+    }
+
     /// When its ready pods last became more.
-    pub(super) fn risen_s(&self, workload: &str, at_s: f64) -> Option<f64> {
+    pub(crate) fn risen_s(&self, workload: &str, at_s: f64) -> Option<f64> {
         let changes = self.pods.get(workload)?.all().windows(2).rev();
         changes.filter(|pair| pair[1].0 <= at_s).find(|pair| pair[1].1.ready > pair[0].1.ready).map(|pair| pair[1].0)
     }
 
     /// The most replicas that its autoscaler may ask for; none where nothing scales it.
-    pub(super) fn max(&self, workload: &str, at_s: f64) -> Option<i32> {
+    pub(crate) fn max(&self, workload: &str, at_s: f64) -> Option<i32> {
         self.most.get(workload).and_then(|steps| steps.at(at_s))
     }
 
     /// The load test's figures at a moment.
-    pub(super) fn second(&self, at_s: f64) -> Option<&'a Second> {
+    pub(crate) fn second(&self, at_s: f64) -> Option<&'a Second> {
         let span = self.tests.iter().find(|span| (span.from_s..span.until_s).contains(&at_s))?;
         let second = ((at_s - span.from_s) / self.speed) as usize;
         span.result.seconds.get(second)
     }
 
     /// Virtual users at a moment.
-    pub(super) fn vus(&self, at_s: f64) -> u32 {
+    pub(crate) fn vus(&self, at_s: f64) -> u32 {
         self.second(at_s).map_or(0, |second| second.vus)
     }
 }

@@ -54,6 +54,8 @@ pub struct Names {
     pub cluster: String,
     /// Log Analytics workspace.
     pub workspace: String,
+    /// Rule that says which logs are collected.
+    pub data_collection_rule: String,
     /// DNS prefix of the API server.
     pub dns_prefix: String,
 }
@@ -65,6 +67,7 @@ pub fn azure_names(profile: &Profile, environment: &str) -> Names {
     Names {
         node_resource_group: format!("{base}-nodes"),
         workspace: format!("log-{base}"),
+        data_collection_rule: format!("dcr-{base}"),
         dns_prefix: cluster.chars().take(DNS_PREFIX_MAX).collect::<String>().trim_end_matches('-').to_owned(),
         resource_group: base,
         cluster,
@@ -102,6 +105,7 @@ pub fn tfvars(profile: &Profile, placement: &Placement<'_>) -> Value {
             "kubernetes_version": profile.azure.kubernetes_version,
         },
         "workspace": { "name": names.workspace, "retention_days": 30, "daily_quota_gb": 1 },
+        "data_collection_rule": names.data_collection_rule,
         "pools": tfvars_pools(profile),
         "autoscaler": profile.autoscaler.as_ref().map(|settings| json!({
             "scan_interval": seconds(settings.scan_interval),

@@ -3,7 +3,7 @@
 //! The rules are those of `democtl-app`: a request beyond concurrency and queue is answered 503 at once; a connection
 //! ends after a 503, after so many requests, while others wait, and when its pod drains.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use super::{
     World,
@@ -18,7 +18,7 @@ use crate::{
 /// How often a worker without messages looks for some.
 const IDLE: Nanos = 50_000_000;
 /// What a batch takes beyond its write: the claim, the answers of the store.
-const BATCH_HANDLING: Nanos = 3_000_000;
+pub(crate) const BATCH_HANDLING: Duration = Duration::from_millis(3);
 /// How long the app waits for the store.
 pub(super) const STORE_TIMEOUT: Nanos = 5_000_000_000;
 
@@ -143,7 +143,7 @@ impl Store {
 
 /// Seconds from one claim of a busy worker to the next.
 pub(super) fn batch_s(worker: &Worker) -> f64 {
-    (nanos(worker.batch_time) + BATCH_HANDLING) as f64 / 1e9
+    (worker.batch_time + BATCH_HANDLING).as_secs_f64()
 }
 
 impl World<'_> {
@@ -182,7 +182,7 @@ impl World<'_> {
     /// A worker claims up to a batch, or waits.
     pub(super) fn claim(&mut self, pod: u32) {
         let Some(worker) = self.worker_of(pod) else { return };
-        let (most, takes) = (worker.batch as usize, (nanos(worker.batch_time) + BATCH_HANDLING));
+        let (most, takes) = (worker.batch as usize, nanos(worker.batch_time + BATCH_HANDLING));
         let process = &mut self.pods[pod as usize].process;
         if !process.up || !process.batch.is_empty() {
             return;

@@ -11,7 +11,7 @@ use super::{
     scaling::Scaler,
 };
 use crate::{
-    autoscale::schedule::{self, place, preempt},
+    autoscale::schedule::{self, Nominated, place, preempt},
     event::Fact,
     profile::{self, Profile, Role, Worker},
     render,
@@ -68,8 +68,6 @@ pub(super) struct Pod {
     pub(super) deleting: bool,
     /// Why it could not be placed when that was last tried.
     refused: String,
-    /// The node where others were told to make room for it.
-    nominated: Option<u32>,
     pub(super) process: Process,
 }
 
@@ -223,7 +221,6 @@ impl World<'_> {
             ready_since: self.now,
             deleting: false,
             refused: String::new(),
-            nominated: None,
             process: Process::default(),
         });
         self.dirty = true;
@@ -300,15 +297,22 @@ impl World<'_> {
             let pod = &self.pods[*id as usize];
             (Reverse(pod.object.priority.unwrap_or(0)), pod.created, *id)
         });
+        let mut nominated = Nominated::new(waiting.iter().map(|pod| &self.pods[*pod as usize].object));
         for pod in waiting {
+            nominated.before(&mut self.cluster, &self.pods[pod as usize].object);
             match place(&self.pods[pod as usize].object, &self.cluster, &mut self.placement) {
                 Ok(at) => self.bind(pod, at),
                 Err(unschedulable) => {
                     self.refuse(pod, unschedulable.message);
                     self.make_room(pod);
+                    let object = &self.pods[pod as usize].object;
+                    if let Some(node) = object.nominated_node.clone() {
+                        nominated.hold(&mut self.cluster, object, &node);
+                    }
                 }
             }
         }
+        nominated.end(&mut self.cluster);
     }
 
     fn bind(&mut self, pod: u32, at: usize) {
@@ -321,6 +325,7 @@ impl World<'_> {
         entry.phase = Phase::Starting;
         entry.refused.clear();
         entry.object.node = Some(machine.name.clone());
+        entry.object.nominated_node = None;
         let mut object = entry.object.clone();
         object.phase = Some("Running".to_owned());
         self.cluster.nodes[at].put(object);
@@ -345,16 +350,21 @@ impl World<'_> {
 
     fn make_room(&mut self, pod: u32) {
         let entry = &self.pods[pod as usize];
-        let ends_at =
-            |node: u32| self.pods.iter().any(|p| p.node == Some(node) && p.deleting && p.phase != Phase::Gone);
-        if entry.nominated.is_some_and(ends_at) {
+        let ends_at = |name: &String| {
+            let machine = self.machines.iter().find(|machine| machine.name == *name).map(|machine| machine.number);
+            self.pods.iter().any(|p| p.node.is_some() && p.node == machine && p.deleting && p.phase != Phase::Gone)
+        };
+        if entry.object.nominated_node.as_ref().is_some_and(ends_at) {
             return;
         }
-        let Some((at, victims)) = preempt(&entry.object, &self.cluster) else { return };
+        let Some((at, victims)) = preempt(&entry.object, &self.cluster) else {
+            self.pods[pod as usize].object.nominated_node = None;
+            return;
+        };
         let (node, node_name) = (self.machines[at].number, self.machines[at].name.clone());
         let victims: Vec<String> = victims.into_iter().map(|victim| victim.name.clone()).collect();
         let message = format!("Preempted by pod {} on node {node_name}", entry.object.name);
-        self.pods[pod as usize].nominated = Some(node);
+        self.pods[pod as usize].object.nominated_node = Some(node_name);
         for name in victims {
             let victim = self.pods.iter().position(|p| p.object.name == name && p.node == Some(node));
             let Some(victim) = victim else { continue };

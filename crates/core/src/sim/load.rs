@@ -11,9 +11,9 @@ use super::{
     route::{NETWORK, Route, Stride, Writes, journey},
 };
 use crate::{
+    draws::Pauses,
     figures::{Measured, Tally, add, histogram},
     plan::Plan,
-    random::Random,
     suite::{Step, Test},
     verdict::{Second, TestResult, Verdict},
 };
@@ -43,7 +43,7 @@ enum Place {
 
 #[derive(Debug)]
 struct Vu {
-    random: Random,
+    pauses: Pauses,
     epoch: u32,
     connection: u32,
     served: u32,
@@ -92,7 +92,7 @@ impl Load {
     fn new(test: &Test, journey: Vec<Stride>, (seed, speed): (u64, f64), epoch: u32, now: Nanos) -> Self {
         let plan = Plan::new(&test.executor, speed);
         let vu = |number| Vu {
-            random: Random::new(seed, &test.name, u64::from(number)),
+            pauses: Pauses::new(seed, &test.name, number + 1),
             epoch,
             connection: NONE,
             served: 0,
@@ -185,7 +185,7 @@ impl World<'_> {
         let journey = journey(test, web.settings, &mut self.counters);
         // What was planned for a VU of an earlier test is not meant for its namesake.
         let epoch = (self.results.len() as u32) << 20;
-        let draws = (self.options.seed, self.speed);
+        let draws = (self.options.run_seed(), self.speed);
         self.load = Some(Box::new(Load::new(test, journey, draws, epoch, self.now)));
         self.drive();
     }
@@ -263,7 +263,7 @@ impl World<'_> {
                     }
                 }
                 Some(Stride::Think(least, most)) => {
-                    let think = if least == most { least } else { entry.random.between(least, most) };
+                    let think = nanos(entry.pauses.next(Duration::from_nanos(least), Duration::from_nanos(most)));
                     entry.step += 1;
                     if think > 0 {
                         return self.pause(vu, think + nanos(NETWORK));

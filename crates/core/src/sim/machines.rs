@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     World,
-    agenda::{Happening, NEVER, Nanos, nanos},
+    agenda::{Happening, NEVER, Nanos},
     cluster::Phase,
 };
 use crate::{
@@ -15,11 +15,11 @@ use crate::{
         nodes::{
             Action, Autoscaler, Budget, Expander, Failure, Group, NOT_TRIGGERED, Options, TO_BE_DELETED, World as Seen,
         },
-        schedule::{Node, NodeState, Pod, Resources, Selector, Taint},
+        schedule::{Node, NodeState, Pod, Selector, Taint},
     },
     event::Fact,
-    profile::{self, Pool, PoolMode},
-    render,
+    profile,
+    render::{self, NodePool},
 };
 
 /// A node that could not be removed is looked at again after so long (upstream's `--unremovable-node-recheck-timeout`).
@@ -124,58 +124,6 @@ impl Scanner {
     }
 }
 
-fn labels(pool: &Pool) -> BTreeMap<String, String> {
-    let mode = if pool.mode == PoolMode::System { "system" } else { "user" };
-    let fixed = [
-        ("kubernetes.azure.com/agentpool", pool.name.as_str()),
-        ("agentpool", &pool.name),
-        ("kubernetes.azure.com/mode", mode),
-        ("node.kubernetes.io/instance-type", pool.vm_size.name),
-        ("kubernetes.io/os", "linux"),
-        ("kubernetes.io/arch", "amd64"),
-        ("type", "virtual"),
-    ];
-    fixed.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().chain(pool.labels.clone()).collect()
-}
-
-fn template(pool: &Pool) -> Node {
-    let resources = |cpu: i64, memory: i64| Resources {
-        cpu_milli: Some(cpu),
-        memory_bytes: Some(memory / 1024 * 1024),
-        pods: Some(i64::from(pool.max_pods)),
-        ..Resources::default()
-    };
-    let allocatable = pool.allocatable();
-    let taint = |taint: &profile::Taint| Taint {
-        key: taint.key.clone(),
-        value: taint.value.clone(),
-        effect: taint.effect.clone(),
-    };
-    Node {
-        name: format!("template-{}", pool.name),
-        labels: labels(pool),
-        taints: pool.taints.iter().map(taint).collect(),
-        allocatable: resources(allocatable.cpu.0, allocatable.memory.0),
-        capacity: Some(resources(pool.vm_size.cpu().0, pool.vm_size.memory.0)),
-        ready: Some(true),
-        ..Node::default()
-    }
-}
-
-/// The last six characters of a machine's name are its number in base 36, as in scale sets.
-fn base36(mut number: u32) -> String {
-    let mut digits = [b'0'; 6];
-    for digit in digits.iter_mut().rev() {
-        *digit = b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize];
-        number /= 36;
-    }
-    digits.iter().map(|digit| char::from(*digit)).collect()
-}
-
-fn machine_name(pool: &Pool, number: u32) -> String {
-    format!("aks-{}-vmss{}", pool.name, base36(number))
-}
-
 impl World<'_> {
     /// Machines that cost money, by size, those that boot included.
     pub(super) fn billed(&self) -> BTreeMap<String, u32> {
@@ -195,15 +143,9 @@ impl World<'_> {
 
     /// A machine of the pool is a node now, with its daemons.
     pub(super) fn join(&mut self, pool: usize, number: u32) -> String {
-        let settings = &self.profile.pools[pool];
-        let name = machine_name(settings, number);
-        let mut node = template(settings);
-        node.name.clone_from(&name);
-        node.labels.insert("kubernetes.io/hostname".to_owned(), name.clone());
-        if let Some(zone) = settings.zones.get(number as usize % settings.zones.len().max(1)) {
-            let zone = format!("{}-{zone}", self.profile.azure.location);
-            node.labels.insert("topology.kubernetes.io/zone".to_owned(), zone);
-        }
+        let shape = &self.shapes[pool];
+        let name = shape.machine(number);
+        let node = Node { name: name.clone(), labels: shape.node_labels(number), ..shape.template() };
         let daemon = |daemon: &Pod| Pod {
             name: format!("{}-{name}", daemon.name),
             node: Some(name.clone()),
@@ -284,13 +226,13 @@ impl World<'_> {
     }
 
     fn seen(&self) -> Seen {
-        let group = |(pool, state): (&Pool, &super::machines::PoolState)| {
+        let group = |(pool, state): (&NodePool, &super::machines::PoolState)| {
             (pool.max > pool.min).then(|| Group {
                 id: pool.name.clone(),
                 min: pool.min,
                 max: pool.max,
                 target: state.target,
-                template: template(pool),
+                template: pool.template(),
                 backed_off: false,
             })
         };
@@ -309,7 +251,7 @@ impl World<'_> {
         }
         let pool_of = |machine: &Machine| (machine.name.clone(), self.profile.pools[machine.pool].name.clone());
         Seen {
-            groups: self.profile.pools.iter().zip(&self.pools).filter_map(group).collect(),
+            groups: self.shapes.iter().zip(&self.pools).filter_map(group).collect(),
             cluster,
             instances: self.instances(),
             group_of: self.machines.iter().map(pool_of).collect(),
@@ -323,13 +265,13 @@ impl World<'_> {
 
     /// Machines of each pool, those that boot included.
     fn instances(&self) -> BTreeMap<String, Vec<String>> {
-        let of = |(index, pool): (usize, &Pool)| {
-            let booting = self.pools[index].booting.iter().map(|number| machine_name(pool, *number));
+        let of = |(index, pool): (usize, &NodePool)| {
+            let booting = self.pools[index].booting.iter().map(|number| pool.machine(*number));
             let nodes =
                 self.machines.iter().filter(|machine| machine.pool == index).map(|machine| machine.name.clone());
             (pool.name.clone(), booting.chain(nodes).collect())
         };
-        self.profile.pools.iter().enumerate().map(of).collect()
+        self.shapes.iter().enumerate().map(of).collect()
     }
 
     /// The app's budgets: one pod of a workload at a time.
@@ -377,9 +319,9 @@ impl World<'_> {
     fn increase(&mut self, group: &str, from: u32, to: u32) {
         let Some(pool) = self.profile.pools.iter().position(|pool| pool.name == *group) else { return };
         self.pools[pool].target = to;
-        let (least, most) = (nanos(self.profile.local.vm_delay_min), nanos(self.profile.local.vm_delay_max));
+        let (least, most) = (self.profile.local.vm_delay_min, self.profile.local.vm_delay_max);
         for _ in from..to {
-            let delay = Duration::from_nanos(self.boots.between(least, most.max(least)));
+            let delay = self.boots.next(least, most);
             let at = self.now + self.real(delay);
             let number = self.pools[pool].number();
             self.pools[pool].booting.insert(number);
@@ -393,10 +335,10 @@ impl World<'_> {
     /// A machine that has not become a node in time is given back.
     fn abandon(&mut self, group: &str, instance: &str) {
         let Some(pool) = self.profile.pools.iter().position(|pool| pool.name == *group) else { return };
-        let settings = &self.profile.pools[pool];
+        let shape = &self.shapes[pool];
         let state = &mut self.pools[pool];
         let before = state.booting.len();
-        state.booting.retain(|number| machine_name(settings, *number) != instance);
+        state.booting.retain(|number| shape.machine(*number) != instance);
         state.target = state.target.saturating_sub((before - state.booting.len()) as u32);
         self.changed = self.now;
         self.tell_nodes(instance.to_owned(), "removed", "it did not become a node in time".to_owned());

@@ -23,6 +23,7 @@ mod sources;
 use std::{collections::BTreeSet, time::Duration};
 
 use agenda::{Agenda, Happening, Nanos, nanos};
+pub(crate) use app::BATCH_HANDLING;
 use app::Store;
 use book::Book;
 use cluster::{Phase, Pod, Workload, daemons};
@@ -31,15 +32,19 @@ use fluid::Flow;
 pub use fluid::{TrafficForecast, TrafficStep, traffic};
 use load::Load;
 use machines::{Machine, PoolState, Scanner};
-use monitoring::{Monitoring, SYNC};
+use monitoring::Monitoring;
+pub(crate) use monitoring::SYNC;
 use route::Counter;
+pub(crate) use route::{Backend, HANDLING, NETWORK};
 pub use scaling::TriggerFailure;
 
 use crate::{
     autoscale::schedule::{self, Cluster, Selector},
+    draws::Boots,
     event::{Event, Fact},
     profile::{Profile, Role, Web},
     random::Random,
+    render::{self, NodePool},
     suite::Test,
     timeline::Moment,
     verdict::{TestResult, Verdict},
@@ -61,11 +66,30 @@ pub struct Options {
     /// The autoscaler's syncs stand in no relation to the run's beginning. A fresh environment, which is the other case,
     /// is ready when a sync has raised its workloads to their least replicas, and the run begins then.
     pub any_phase: bool,
+    /// So long before the run's beginning the last sync was, where that is known.
+    pub phase: Option<Duration>,
+    /// Seed of what a real run draws as well, users' pauses and machines' boots, where it is another one.
+    pub run_seed: Option<u64>,
+}
+
+impl Options {
+    fn run_seed(&self) -> u64 {
+        self.run_seed.unwrap_or(self.seed)
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tests: Vec::new(), seed: 1, speed: 1.0, settle: true, faults: Vec::new(), any_phase: false }
+        Self {
+            tests: Vec::new(),
+            seed: 1,
+            speed: 1.0,
+            settle: true,
+            faults: Vec::new(),
+            any_phase: false,
+            phase: None,
+            run_seed: None,
+        }
     }
 }
 
@@ -170,6 +194,8 @@ struct World<'a> {
     machines: Vec<Machine>,
     machine_numbers: u32,
     pools: Vec<PoolState>,
+    /// The same pools' nodes.
+    shapes: Vec<NodePool>,
     daemons: Vec<schedule::Pod>,
     budgets: Vec<(usize, Selector)>,
     scanner: Option<Scanner>,
@@ -180,7 +206,7 @@ struct World<'a> {
     /// Choice of endpoints.
     random: Random,
     /// Boot times of machines.
-    boots: Random,
+    boots: Boots,
     /// The scheduler's choice among equals.
     placement: Random,
     image_pull: Duration,
@@ -261,6 +287,7 @@ impl<'a> World<'a> {
             machines: Vec::new(),
             machine_numbers: 0,
             pools: profile.pools.iter().map(|_| PoolState::default()).collect(),
+            shapes: render::node_pools(profile),
             daemons: daemons(),
             budgets,
             scanner: profile.autoscaler.as_ref().map(|settings| Scanner::new(settings, seed)),
@@ -269,7 +296,7 @@ impl<'a> World<'a> {
             load: None,
             counters: Vec::new(),
             random: Random::new(seed, "endpoints", 0),
-            boots: Random::new(seed, "machines", 0),
+            boots: Boots::new(options.run_seed()),
             placement: Random::new(seed, "placement", 0),
             image_pull: profile.local.image_pull,
             short_until: 0,
@@ -327,6 +354,9 @@ impl<'a> World<'a> {
 
     /// When the run begins.
     fn first_moment(&self) -> Nanos {
+        if let Some(phase) = self.options.phase {
+            return self.first_sync + self.real(WARM_UP) + self.real(phase);
+        }
         let mut random = Random::new(self.options.seed, "launch", 0);
         let launch = random.between(LAUNCH.0, LAUNCH.1);
         if self.options.any_phase {
@@ -410,6 +440,7 @@ impl<'a> World<'a> {
 
     fn begin(&mut self) {
         self.origin = Some(self.now);
+        self.tell_autoscalers();
         self.tell(Fact::RunStarted {
             environment: "forecast".to_owned(),
             profile: self.profile.name.clone(),

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The controller manager's `--horizontal-pod-autoscaler-sync-period`, and metrics-server's `--metric-resolution`.
-pub(super) const SYNC: Duration = Duration::from_secs(15);
+pub(crate) const SYNC: Duration = Duration::from_secs(15);
 /// How old a sample may be to count as present (Prometheus' lookback); what no query looks back to is forgotten.
 const LOOKBACK: Duration = Duration::from_secs(300);
 /// Share of its requests that a container without metrics uses, in percent.

@@ -9,9 +9,72 @@ use crate::{
 };
 
 /// Between client and pod and back, outside the pod's bounds. Measured on loopback; a region's network takes about as long.
-pub(super) const NETWORK: Duration = Duration::from_micros(400);
+pub(crate) const NETWORK: Duration = Duration::from_micros(400);
 /// What a request holds its place beyond the backend's time: the timer's millisecond, and the store's round trip.
-const HANDLING: Duration = Duration::from_micros(1400);
+pub(crate) const HANDLING: Duration = Duration::from_micros(1400);
+
+/// Which setting of the app says how long a request executes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// One customer.
+    ReadOne,
+    /// The list of customers.
+    ReadAll,
+    /// A customer is made, changed or removed.
+    Write,
+}
+
+impl Backend {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::ReadOne, Self::ReadAll, Self::Write];
+
+    /// Of a request; none for what the app answers at once.
+    fn of(request: &Request) -> Option<Self> {
+        let path = request.path.split('?').next().unwrap_or_default();
+        match (request.method.as_str(), is_collection(path), member(path)) {
+            ("GET", true, _) => Some(Self::ReadAll),
+            ("GET", _, Some(_)) => Some(Self::ReadOne),
+            ("POST", true, _) | ("PUT" | "DELETE", false, Some(_)) => Some(Self::Write),
+            _ => None,
+        }
+    }
+
+    /// Of a step of a journey.
+    pub(crate) fn of_step(step: &Step) -> Option<Self> {
+        match step {
+            Step::Request(request) => Self::of(request),
+            Step::PollUntil { .. } => Some(Self::ReadOne),
+            Step::Think { .. } => None,
+        }
+    }
+
+    /// How long that is.
+    pub(crate) fn time(self, web: &Web) -> Duration {
+        match self {
+            Self::ReadOne => web.read_one,
+            Self::ReadAll => web.read_all,
+            Self::Write => web.write,
+        }
+    }
+
+    /// The key of the profile.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::ReadOne => "read_one",
+            Self::ReadAll => "read_all",
+            Self::Write => "write",
+        }
+    }
+}
+
+fn is_collection(path: &str) -> bool {
+    matches!(path, "/api/customers" | "/api/customers/")
+}
+
+/// The customer that a path names.
+fn member(path: &str) -> Option<&str> {
+    path.strip_prefix("/api/customers/").filter(|id| !id.is_empty() && !id.contains('/'))
+}
 
 /// A request's way through the app, worked out before the test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,21 +139,21 @@ pub(super) fn journey(test: &Test, web: &Web, counters: &mut Vec<Counter>) -> Ve
 
 fn route(request: &Request, figures: usize, web: &Web, counters: &mut Vec<Counter>) -> Route {
     let path = request.path.split('?').next().unwrap_or_default();
-    let member = path.strip_prefix("/api/customers/").filter(|id| !id.is_empty() && !id.contains('/'));
-    let written = match web.pattern {
-        Pattern::Async => (Writes::Message, 202),
-        Pattern::Direct => (Writes::Customer, if request.method == "POST" { 201 } else { 200 }),
+    let (collection, member) = (is_collection(path), member(path));
+    let backend = Backend::of(request);
+    let (writes, status) = match backend {
+        Some(Backend::Write) => match web.pattern {
+            Pattern::Async => (Writes::Message, 202),
+            Pattern::Direct => (Writes::Customer, if request.method == "POST" { 201 } else { 200 }),
+        },
+        Some(Backend::ReadAll) => (Writes::Nothing, 200),
+        Some(Backend::ReadOne) => (Writes::Nothing, if member == Some(":id") { 200 } else { 404 }),
+        None if request.method == "GET" && matches!(path, "/api/health/live" | "/api/health/ready") => {
+            (Writes::Nothing, 200)
+        }
+        None => (Writes::Nothing, if collection || member.is_some() { 405 } else { 404 }),
     };
-    let collection = matches!(path, "/api/customers" | "/api/customers/");
-    let (service, (writes, status)) = match (request.method.as_str(), collection, member) {
-        ("GET", true, _) => (Some(web.read_all), (Writes::Nothing, 200)),
-        ("POST", true, _) | ("PUT" | "DELETE", false, Some(_)) => (Some(web.write), written),
-        ("GET", _, Some(":id")) => (Some(web.read_one), (Writes::Nothing, 200)),
-        ("GET", _, Some(_)) => (Some(web.read_one), (Writes::Nothing, 404)),
-        ("GET", ..) if matches!(path, "/api/health/live" | "/api/health/ready") => (None, (Writes::Nothing, 200)),
-        (_, true, _) | (_, _, Some(_)) => (None, (Writes::Nothing, 405)),
-        _ => (None, (Writes::Nothing, 404)),
-    };
+    let service = backend.map(|backend| backend.time(web));
     let good = |status: u16| {
         if request.expect.is_empty() { (200..400).contains(&status) } else { request.expect.contains(&status) }
     };

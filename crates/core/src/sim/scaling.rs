@@ -17,12 +17,12 @@ use super::{
 use crate::{
     autoscale::{
         hpa::{
-            Behavior, Config, Container, ContainerUsage, CurrentMetric, Input, Metric, Observed, Pod as Seen,
-            PodMetric, Policy, PolicyKind, Rules, Scale, SelectPolicy, State, Status, Target, default_behavior,
-            reconcile,
+            Behavior, Condition, Config, Container, ContainerUsage, CurrentMetric, Input, Metric, Observed,
+            Pod as Seen, PodMetric, Scale, State, Status, Target, default_behavior, reconcile,
         },
         keda::{self, Cron, Observation, Source, Trigger},
     },
+    event::{ConditionSeen, Fact, MetricTarget},
     profile::{self, Profile, Scaling},
     render,
     timeline::metric_words,
@@ -40,6 +40,8 @@ pub(super) struct Scaler {
     behavior: Option<Behavior>,
     state: State,
     status: Status,
+    /// The sync that was recorded last.
+    told: Option<Fact>,
     object: keda::Object,
     keda: keda::State,
 }
@@ -71,23 +73,14 @@ impl Scaler {
             sources.check(&trigger).map_err(failed)?;
             triggers.push(trigger);
         }
-        let metric = |(index, trigger): (usize, &profile::Trigger)| {
-            let mut target = Target::default();
-            match trigger {
-                profile::Trigger::Cpu { utilization } | profile::Trigger::Memory { utilization } => {
-                    target.average_utilization_percent = Some(i64::from(*utilization));
-                }
-                profile::Trigger::Prometheus { threshold, .. } => {
-                    target.average_value_milli = Some(keda::Quantity::from_float(*threshold).milli());
-                }
-                profile::Trigger::Redis { length, .. } => target.average_value_milli = Some(i64::from(*length) * 1000),
-                profile::Trigger::Cron { .. } => target.average_value_milli = Some(1000),
-            }
-            (index, trigger.label().to_owned(), target)
+        let failed = |why: String| TriggerFailure { workload: workload.name.clone(), index: 0, why };
+        let (_, hpa) = keda::hpa(object, &triggers).map_err(failed)?;
+        let spec = &hpa["spec"];
+        let metric = |metric: &Value| {
+            let index = triggers.iter().position(|trigger| trigger.metric_spec(&workload.name) == *metric)?;
+            Some((index, scaling.triggers.get(index)?.label().to_owned(), Target::read(&triggers[index].target())))
         };
-        let mut metrics: Vec<_> = scaling.triggers.iter().enumerate().map(metric).collect();
-        // KEDA sorts the metrics of its HPA by type: external ones first.
-        metrics.sort_by_key(|(index, ..)| matches!(triggers[*index].source, Source::Resource { .. }));
+        let metrics = spec["metrics"].as_array().into_iter().flatten().filter_map(metric).collect();
         let object = keda::Object {
             min: scaling.min as i32,
             cooldown_s: scaling.cooldown.as_secs_f64(),
@@ -98,11 +91,12 @@ impl Scaler {
             min: scaling.min as i32,
             max: scaling.max as i32,
             polling: scaling.polling,
-            triggers,
             metrics,
-            behavior: behavior(&scaling.behavior),
+            triggers,
+            behavior: Behavior::read(&spec["behavior"]).map(|behavior| default_behavior(&behavior)),
             state: State::default(),
             status: Status::default(),
+            told: None,
             object,
             keda: keda::State::default(),
         })
@@ -113,6 +107,45 @@ impl Scaler {
         self.triggers
             .iter()
             .filter_map(|trigger| if let Source::Cron(cron) = &trigger.source { Some(cron) } else { None })
+    }
+
+    /// What it is asked to do, as an observer of its object records it.
+    fn specification(&self, workload: &str) -> Fact {
+        let metric = |(index, name, target): &(usize, String, Target)| MetricTarget {
+            name: name.clone(),
+            resource: matches!(self.triggers[*index].source, Source::Resource { .. }),
+            target: target.clone(),
+        };
+        Fact::Autoscaler {
+            workload: workload.to_owned(),
+            min: self.min.max(1),
+            max: self.max,
+            behavior: self.behavior.clone(),
+            metrics: self.metrics.iter().map(metric).collect(),
+        }
+    }
+
+    /// What it saw and decided at its last sync, unless that was recorded.
+    fn news(&mut self, workload: &str) -> Option<Fact> {
+        let status = &self.status;
+        let seen = |condition: &Condition| ConditionSeen {
+            kind: condition.kind.to_owned(),
+            status: condition.status,
+            reason: condition.reason.clone(),
+            message: condition.message.clone(),
+        };
+        let sync = Fact::Sync {
+            workload: workload.to_owned(),
+            replicas: status.current_replicas,
+            desired: status.desired_replicas,
+            metrics: status.current_metrics.clone(),
+            conditions: status.conditions.iter().map(seen).collect(),
+        };
+        let is_new = !status.conditions.is_empty() && self.told.as_ref() != Some(&sync);
+        is_new.then(|| {
+            self.told = Some(sync.clone());
+            sync
+        })
     }
 
     /// What made the autoscaler decide, with its figure: that which is furthest above its target.
@@ -130,35 +163,6 @@ impl Scaler {
         let greatest = figures.reduce(|best, next| if next.0 > best.0 { next } else { best });
         greatest.map_or_else(|| words.to_owned(), |(_, text)| text)
     }
-}
-
-fn behavior(given: &profile::Behavior) -> Option<Behavior> {
-    let rules = |rules: &profile::ScalingRules| Rules {
-        stabilization_window_s: rules.window.map(i64::from),
-        select_policy: rules.select.map(|select| match select {
-            profile::Select::Max => SelectPolicy::Max,
-            profile::Select::Min => SelectPolicy::Min,
-            profile::Select::Disabled => SelectPolicy::Disabled,
-        }),
-        tolerance: None,
-        policies: (!rules.policies.is_empty()).then(|| {
-            let policy = |policy: &profile::Policy| Policy {
-                kind: match policy.kind {
-                    profile::PolicyKind::Pods => PolicyKind::Pods,
-                    profile::PolicyKind::Percent => PolicyKind::Percent,
-                },
-                value: policy.value as i32,
-                period_s: i64::from(policy.period_seconds),
-            };
-            rules.policies.iter().map(policy).collect()
-        }),
-    };
-    if given.scale_up.is_none() && given.scale_down.is_none() {
-        return None;
-    }
-    let behavior =
-        Behavior { scale_up: given.scale_up.as_ref().map(rules), scale_down: given.scale_down.as_ref().map(rules) };
-    Some(default_behavior(&behavior))
 }
 
 /// Gives their autoscalers to those workloads that have them.
@@ -188,6 +192,16 @@ impl World<'_> {
         self.agenda.plan(self.now + self.real(SYNC), Happening::Sync);
     }
 
+    /// Records what the autoscalers are asked to do, and their last sync.
+    pub(super) fn tell_autoscalers(&mut self) {
+        for workload in self.scaled.clone() {
+            let name = self.workloads[workload].name.clone();
+            let Some(scaler) = &mut self.workloads[workload].scaler else { continue };
+            let facts = [Some(scaler.specification(&name)), scaler.news(&name)];
+            facts.into_iter().flatten().for_each(|fact| self.tell(fact));
+        }
+    }
+
     fn sync_one(&mut self, workload: usize, scaler: &mut Scaler) {
         let pods: Vec<Seen> = self.workloads[workload].pods.iter().map(|pod| self.seen_pod(*pod)).collect();
         let mut metrics = Vec::with_capacity(scaler.metrics.len());
@@ -211,6 +225,11 @@ impl World<'_> {
         let now_s = self.profile_s();
         let outcome = reconcile(&Config::default(), &input, &scaler.status, &mut scaler.state, now_s);
         scaler.status = outcome.status;
+        // Days are not explained sync by sync.
+        if self.origin.is_some() && !self.flows {
+            let name = self.workloads[workload].name.clone();
+            scaler.news(&name).into_iter().for_each(|fact| self.tell(fact));
+        }
         if let Some(to) = outcome.scale_to {
             let rescaled = outcome.events.iter().find(|event| event.reason == "SuccessfulRescale");
             let words = rescaled.and_then(|event| Some(event.message.split_once("reason: ")?.1)).unwrap_or_default();

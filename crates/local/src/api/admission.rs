@@ -12,7 +12,7 @@ use super::{
     resource::resources::{CONFIGMAPS, NAMESPACES, PODS, SERVICE_ACCOUNTS, SERVICES},
     status::Status,
     store::Entry,
-    write::{Target, WriteOptions, create as create_object, mutate},
+    write::{Target, WriteOptions, create as create_object, generated, mutate},
 };
 
 /// Service addresses and node ports that are taken.
@@ -22,7 +22,9 @@ pub(crate) struct Addresses {
     next_port: u16,
 }
 
-/// Namespaces that every cluster has.
+/// Namespaces that every cluster has; and those of them that cannot be deleted.
+/// <https://github.com/kubernetes/kubernetes/tree/v1.33.0/staging/src/k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle>
+pub(crate) const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 const NAMESPACES_OF_OLD: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
 /// Creates what every cluster has, unless a journal brought it.
@@ -213,6 +215,52 @@ fn free_address(api: &Api) -> Result<String, Status> {
     Err(Status::plain("failed to allocate a serviceIP: range is full"))
 }
 
+/// Gives containers the credentials of their account, unless the pod, the account or a mount of their own says no.
+/// <https://github.com/kubernetes/kubernetes/blob/v1.33.0/plugin/pkg/admission/serviceaccount/admission.go>
+fn mount_token(account: &Value, spec: &mut Value) {
+    const PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+    const PREFIX: &str = "kube-api-access-";
+    let asked = spec["automountServiceAccountToken"].as_bool();
+    if !asked.or_else(|| account["automountServiceAccountToken"].as_bool()).unwrap_or(true) {
+        return;
+    }
+    let volumes = spec["volumes"].as_array().into_iter().flatten();
+    let present = volumes.filter_map(|volume| volume["name"].as_str()).find(|name| name.starts_with(PREFIX));
+    let (given, volume) = match present {
+        Some(name) => (true, name.to_owned()),
+        None => (false, generated(PREFIX)),
+    };
+    let mut needed = false;
+    for kind in ["initContainers", "containers"] {
+        for container in spec.get_mut(kind).and_then(Value::as_array_mut).into_iter().flatten() {
+            let mounts = container["volumeMounts"].as_array().into_iter().flatten();
+            if mounts.into_iter().any(|mount| mount["mountPath"] == PATH) {
+                continue;
+            }
+            push(&mut container["volumeMounts"], json!({ "name": volume, "readOnly": true, "mountPath": PATH }));
+            needed = true;
+        }
+    }
+    if needed && !given {
+        let sources = json!([
+            { "serviceAccountToken": { "expirationSeconds": 3607, "path": "token" } },
+            { "configMap": { "name": "kube-root-ca.crt", "items": [{ "key": "ca.crt", "path": "ca.crt" }] } },
+            { "downwardAPI": { "items": [
+                { "path": "namespace", "fieldRef": { "apiVersion": "v1", "fieldPath": "metadata.namespace" } },
+            ] } },
+        ]);
+        push(&mut spec["volumes"], json!({ "name": volume, "projected": { "sources": sources, "defaultMode": 420 } }));
+    }
+}
+
+/// Appends to a list that may not be there yet.
+fn push(list: &mut Value, item: Value) {
+    match list.as_array_mut() {
+        Some(list) => list.push(item),
+        None => *list = json!([item]),
+    }
+}
+
 /// Fills in account, priority and usual tolerations of a pod.
 fn pod(api: &Api, target: &Target, object: &mut Value) -> Result<(), Status> {
     let resource = &target.definition.resource;
@@ -221,11 +269,12 @@ fn pod(api: &Api, target: &Target, object: &mut Value) -> Result<(), Status> {
         return Ok(());
     }
     let account = object["spec"]["serviceAccountName"].as_str().unwrap_or("default").to_owned();
-    if api.store.get("/serviceaccounts", &target.namespace, &account).is_none() {
+    let Some(found) = api.store.get("/serviceaccounts", &target.namespace, &account) else {
         let space = &target.namespace;
         let why = format!("error looking up service account {space}/{account}: serviceaccount \"{account}\" not found");
         return Err(Status::forbidden(resource, &pod, &why));
-    }
+    };
+    mount_token(&found.value, &mut object["spec"]);
     let class = object["spec"]["priorityClassName"].as_str().unwrap_or_default().to_owned();
     let (priority, preemption) = if class.is_empty() {
         (json!(0), json!("PreemptLowerPriority"))

@@ -2,12 +2,15 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use democtl_core::autoscale::{
-    nodes::{
-        Action, Autoscaler, Budget, Controller, Controllers, Expander, Group, NOT_TRIGGERED, Options, TO_BE_DELETED,
-        TRIGGERED, World,
+use democtl_core::{
+    autoscale::{
+        nodes::{
+            Action, Autoscaler, Budget, Controller, Controllers, Expander, Group, NOT_TRIGGERED, Options,
+            TO_BE_DELETED, TRIGGERED, World,
+        },
+        schedule::{Pod, Selector},
     },
-    schedule::{Pod, Selector},
+    render::POOL_LABEL,
 };
 use serde_json::{Value, json};
 
@@ -21,7 +24,7 @@ use crate::{
         Client, DeleteOptions, Resource, Status,
         resources::{DAEMONSETS, JOBS, NODES, PDBS, PODS, REPLICASETS},
     },
-    cloud::{Cloud, POOL_LABEL},
+    cloud::Cloud,
 };
 
 const COMPONENT: &str = "cluster-autoscaler";

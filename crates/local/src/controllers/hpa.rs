@@ -12,7 +12,7 @@ use democtl_core::{
     autoscale::{
         hpa::{
             Behavior, Condition, Config, Container, ContainerUsage, Described, InitContainer, Input, Metric, Observed,
-            Outcome, Pod, PodMetric, Policy, PolicyKind, Rules, Scale, SelectPolicy, State, Status, Target, reconcile,
+            Outcome, Pod, PodMetric, Scale, State, Status, Target, reconcile,
         },
         keda,
     },
@@ -88,7 +88,7 @@ impl Controller {
         for spec in items(hpa, "/spec/metrics") {
             metrics.push(self.observe(space, spec, &pods, replicas).await);
         }
-        let behavior = hpa["spec"].get("behavior").filter(|behavior| behavior.is_object()).map(read_behavior);
+        let behavior = Behavior::read(&hpa["spec"]["behavior"]);
         let reference = format!("{kind}/{space}/{target_name}");
         let input = Input {
             namespace: space,
@@ -137,7 +137,7 @@ impl Controller {
                 let resource = text(spec, "/resource/name").to_owned();
                 let observed = self.usage(space, &resource, pods);
                 (
-                    Metric::Resource { resource, container: None, target: read_target(&spec["resource"]["target"]) },
+                    Metric::Resource { resource, container: None, target: Target::read(&spec["resource"]["target"]) },
                     observed,
                 )
             }
@@ -146,7 +146,7 @@ impl Controller {
                 let resource = text(part, "/name").to_owned();
                 let observed = self.usage(space, &resource, pods);
                 let container = Some(text(part, "/container").to_owned());
-                (Metric::Resource { resource, container, target: read_target(&part["target"]) }, observed)
+                (Metric::Resource { resource, container, target: Target::read(&part["target"]) }, observed)
             }
             "External" => {
                 let part = &spec["external"];
@@ -156,13 +156,13 @@ impl Controller {
                     labels.iter().map(|(k, v)| (k.clone(), v.as_str().unwrap_or_default().to_owned())).collect()
                 });
                 let observed = self.external(space, &metric_name, part, replicas).await;
-                (Metric::External { name: metric_name, selector, target: read_target(&part["target"]) }, observed)
+                (Metric::External { name: metric_name, selector, target: Target::read(&part["target"]) }, observed)
             }
             // No adapter serves the custom metrics API here.
             "Pods" => {
                 let part = &spec["pods"];
                 let name = text(part, "/metric/name").to_owned();
-                (Metric::Pods { name, target: read_target(&part["target"]) }, no_custom_metrics())
+                (Metric::Pods { name, target: Target::read(&part["target"]) }, no_custom_metrics())
             }
             "Object" => {
                 let part = &spec["object"];
@@ -171,7 +171,7 @@ impl Controller {
                     name: text(part, "/describedObject/name").to_owned(),
                 };
                 let name = text(part, "/metric/name").to_owned();
-                (Metric::Object { name, described, target: read_target(&part["target"]) }, no_custom_metrics())
+                (Metric::Object { name, described, target: Target::read(&part["target"]) }, no_custom_metrics())
             }
             other => (Metric::Unknown(other.to_owned()), Observed::default()),
         }
@@ -264,50 +264,6 @@ fn read_pod(pod: &Value, now_s: f64, speed: f64) -> Pod {
                 requests_milli: requests(c),
             })
             .collect(),
-    }
-}
-
-/// Milli-units of a quantity.
-fn milli(value: &Value) -> Option<i64> {
-    let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-    units::Millicores::parse(&text)
-        .ok()
-        .map(|milli| milli.0)
-        .or_else(|| Some(units::Bytes::parse(&text).ok()?.0 * 1000))
-}
-
-fn read_target(target: &Value) -> Target {
-    let quantity = |key: &str| target.get(key).and_then(milli);
-    Target {
-        average_utilization_percent: target["averageUtilization"].as_i64(),
-        average_value_milli: quantity("averageValue"),
-        value_milli: quantity("value"),
-    }
-}
-
-fn read_behavior(behavior: &Value) -> Behavior {
-    let rules = |key: &str| behavior.get(key).filter(|rules| rules.is_object()).map(read_rules);
-    Behavior { scale_up: rules("scaleUp"), scale_down: rules("scaleDown") }
-}
-
-fn read_rules(rules: &Value) -> Rules {
-    let policy = |policy: &Value| {
-        Some(Policy {
-            kind: if policy["type"] == "Pods" { PolicyKind::Pods } else { PolicyKind::Percent },
-            value: int(policy, "/value")?,
-            period_s: policy["periodSeconds"].as_i64()?,
-        })
-    };
-    Rules {
-        stabilization_window_s: rules["stabilizationWindowSeconds"].as_i64(),
-        select_policy: match rules["selectPolicy"].as_str() {
-            Some("Min") => Some(SelectPolicy::Min),
-            Some("Disabled") => Some(SelectPolicy::Disabled),
-            Some(_) => Some(SelectPolicy::Max),
-            None => None,
-        },
-        tolerance: None,
-        policies: rules["policies"].as_array().map(|policies| policies.iter().filter_map(policy).collect()),
     }
 }
 

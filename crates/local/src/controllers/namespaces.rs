@@ -1,6 +1,10 @@
 //! Namespaces that end are emptied. Upstream: `pkg/controller/namespace`.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
@@ -16,17 +20,29 @@ use crate::api::{
 
 /// How soon a namespace is looked at again whose objects take their time.
 const RETRY: Duration = Duration::from_millis(50);
+/// A namespace is left alone for this long after its deletion, for those who still write into it; profile time.
+const GRACE: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(context: Context) {
     let client = context.client.as_manager("kube-controller-manager");
     let reconciler = client.clone();
-    work::run(client, vec![Source::itself(NAMESPACES)], move |(_, wanted)| reconcile(&reconciler, wanted)).await;
+    let grace = context.clock.real(GRACE);
+    let mut ending: HashMap<String, Instant> = HashMap::new();
+    work::run(client, vec![Source::itself(NAMESPACES)], move |(_, wanted)| {
+        let Some(space) = find(&reconciler, &NAMESPACES, "", wanted)?.filter(|space| is_deleting(space)) else {
+            ending.remove(wanted);
+            return Ok(None);
+        };
+        let since = ending.entry(wanted.to_owned()).or_insert_with(Instant::now).elapsed();
+        match grace.saturating_sub(since) {
+            Duration::ZERO => empty(&reconciler, wanted, &space),
+            left => Ok(Some(left)),
+        }
+    })
+    .await;
 }
 
-fn reconcile(client: &Client, wanted: &str) -> Result<Option<Duration>, Status> {
-    let Some(space) = find(client, &NAMESPACES, "", wanted)?.filter(|space| is_deleting(space)) else {
-        return Ok(None);
-    };
+fn empty(client: &Client, wanted: &str, space: &Value) -> Result<Option<Duration>, Status> {
     let mut left = Vec::new();
     // Events tell of the others' end: they go last.
     for resource in client.resources().iter().filter(|resource| resource.namespaced && **resource != EVENTS) {
@@ -44,15 +60,15 @@ fn reconcile(client: &Client, wanted: &str) -> Result<Option<Duration>, Status> 
         let mut status = space["status"].clone();
         let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
         status["conditions"] = json!(remaining(conditions, &left));
-        write_status(client, &NAMESPACES, &space, &status)?;
+        write_status(client, &NAMESPACES, space, &status)?;
         return Ok(Some(RETRY));
     }
     for event in client.list(&EVENTS, wanted).0 {
         unless_gone(client.delete(&EVENTS, wanted, name(&event), &DeleteOptions::default()))?;
     }
-    let mut next = (*space).clone();
-    let kept: Vec<&Value> = items(&space, "/spec/finalizers").filter(|held| **held != "kubernetes").collect();
-    if kept.len() == items(&space, "/spec/finalizers").count() {
+    let mut next = space.clone();
+    let kept: Vec<&Value> = items(space, "/spec/finalizers").filter(|held| **held != "kubernetes").collect();
+    if kept.len() == items(space, "/spec/finalizers").count() {
         return Ok(None);
     }
     next["spec"]["finalizers"] = json!(kept);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use democtl_core::autoscale::schedule::{Cluster, Node, NodeState, Pod, place, preempt};
+use democtl_core::autoscale::schedule::{Cluster, Node, NodeState, Nominated, Pod, place, preempt};
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 
@@ -64,8 +64,10 @@ fn schedule(client: &Client, random: &mut StdRng) -> Result<(), Status> {
     });
     let nodes = client.list(&NODES, "").0;
     let mut cluster = cluster(&nodes, &pods);
-    for object in waiting {
-        let pod = Pod::from_json(object, seconds_since);
+    let waiting: Vec<_> = waiting.into_iter().map(|object| (object, Pod::from_json(object, seconds_since))).collect();
+    let mut nominated = Nominated::new(waiting.iter().map(|(_, pod)| pod));
+    for (object, pod) in waiting {
+        nominated.before(&mut cluster, &pod);
         match place(&pod, &cluster, random) {
             Ok(at) => {
                 let node = cluster.nodes[at].node.name.clone();
@@ -80,32 +82,43 @@ fn schedule(client: &Client, random: &mut StdRng) -> Result<(), Status> {
             }
             Err(unschedulable) => {
                 refuse(client, object, &unschedulable.message)?;
-                make_room(client, object, &pod, &cluster)?;
+                if let Some(node) = make_room(client, object, &pod, &cluster)? {
+                    nominated.hold(&mut cluster, &pod, &node);
+                }
             }
         }
     }
     Ok(())
 }
 
-/// Removes pods of lesser priority where that makes the pod fit; it is bound once they have ended.
-fn make_room(client: &Client, object: &Value, pod: &Pod, cluster: &Cluster) -> Result<(), Status> {
+/// Removes pods of lesser priority where that makes the pod fit; it is bound once they have ended. Yields the node where
+/// room is being made for it.
+fn make_room(client: &Client, object: &Value, pod: &Pod, cluster: &Cluster) -> Result<Option<String>, Status> {
     let nominated = text(object, "/status/nominatedNodeName");
     let ending = |pod: &Pod| client.get(&PODS, &pod.namespace, &pod.name).is_ok_and(|pod| is_deleting(&pod));
     let waits = cluster.nodes.iter().any(|at| at.node.name == nominated && at.pods.iter().any(ending));
-    if text(object, "/spec/preemptionPolicy") == "Never" || waits {
-        return Ok(());
+    if waits {
+        return Ok(Some(nominated.to_owned()));
     }
-    let Some((node, victims)) = preempt(pod, cluster) else { return Ok(()) };
+    let never = text(object, "/spec/preemptionPolicy") == "Never";
+    let found = if never { None } else { preempt(pod, cluster) };
+    let nominate = |node: Option<&str>| -> Result<(), Status> {
+        let patch = json!({ "status": { "nominatedNodeName": node } });
+        client.merge_patch(&PODS, namespace(object), name(object), Some("status"), &patch).map(drop)
+    };
+    let Some((node, victims)) = found else {
+        // What was nominated before came to nothing.
+        return if nominated.is_empty() { Ok(None) } else { nominate(None).map(|()| None) };
+    };
     let node = &cluster.nodes[node].node.name;
-    let patch = json!({ "status": { "nominatedNodeName": node } });
-    client.merge_patch(&PODS, namespace(object), name(object), Some("status"), &patch)?;
+    nominate(Some(node))?;
     for victim in victims {
         let victim = client.get(&PODS, &victim.namespace, &victim.name)?;
         let message = format!("Preempted by pod {} on node {node}", text(object, "/metadata/uid"));
         client.record_event(&victim, "Normal", "Preempted", &message, COMPONENT);
         client.delete(&PODS, namespace(&victim), name(&victim), &DeleteOptions::default())?;
     }
-    Ok(())
+    Ok(Some(node.clone()))
 }
 
 fn refuse(client: &Client, pod: &Value, message: &str) -> Result<(), Status> {

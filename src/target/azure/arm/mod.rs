@@ -186,6 +186,16 @@ impl Arm {
         operation::delete(self, path, version).await
     }
 
+    /// A resource when ARM is done with it, whoever asked for what is under way; none: ARM knows of none.
+    pub async fn settled(
+        &self,
+        path: &str,
+        version: &str,
+        tell: &(dyn Fn(&str) + Sync),
+    ) -> Result<Option<Value>, ArmError> {
+        operation::settled(self, path, version, tell).await
+    }
+
     fn url(&self, path: &str, version: &str, query: &[(&str, &str)]) -> Url {
         let mut url = self.0.endpoint.clone();
         url.set_path(path);

@@ -75,6 +75,26 @@ pub(super) async fn delete(arm: &Arm, path: &str, version: &str) -> Result<(), A
     }
 }
 
+/// A resource when nothing is under way with it any more; `tell` hears what is, at each look.
+pub(super) async fn settled(
+    arm: &Arm,
+    path: &str,
+    version: &str,
+    tell: &(dyn Fn(&str) + Sync),
+) -> Result<Option<Value>, ArmError> {
+    let waiting = Waiting::new(arm, Method::GET, path, version, Aim::Made);
+    loop {
+        let Some(body) = arm.get(path, version).await? else { return Ok(None) };
+        match body["properties"]["provisioningState"].as_str() {
+            None | Some("Succeeded" | "Failed" | "Canceled") => return Ok(Some(body)),
+            Some(state) => {
+                tell(state);
+                waiting.pause(state, None).await?;
+            }
+        }
+    }
+}
+
 impl<'a> Waiting<'a> {
     fn new(arm: &'a Arm, method: Method, path: &'a str, version: &'a str, aim: Aim) -> Self {
         Self { arm, method, path, version, aim, since: arm.0.pace.now() }

@@ -67,7 +67,6 @@ impl std::fmt::Debug for Terraform {
 struct Finished {
     code: Option<i32>,
     errors: Vec<Diagnostic>,
-    drift: Vec<String>,
     stderr: String,
 }
 
@@ -200,8 +199,10 @@ impl Terraform {
             .run()
             .or_fail(Kind::Infrastructure, || "terraform show failed".to_owned())?;
         let text = String::from_utf8_lossy(&shown.stdout);
-        let plan = Plan::read(&text, prices).or_fail(Kind::Infrastructure, || "the plan cannot be read".to_owned())?;
-        Ok(Planned { plan, changes, drift: finished.drift })
+        let unreadable = || "the plan cannot be read".to_owned();
+        let plan = Plan::read(&text, prices).or_fail(Kind::Infrastructure, unreadable)?;
+        let drift = plan::drift(&text).or_fail(Kind::Infrastructure, unreadable)?;
+        Ok(Planned { plan, changes, drift })
     }
 
     /// Applies the plan that lies in the file, and nothing else.
@@ -265,7 +266,7 @@ impl Terraform {
             .start()
             .or_fail(Kind::Infrastructure, what_failed)?;
         let mut lines = Lines { reader: BufReader::new(file), partial: Vec::new() };
-        let mut finished = Finished { code: None, errors: Vec::new(), drift: Vec::new(), stderr: String::new() };
+        let mut finished = Finished { code: None, errors: Vec::new(), stderr: String::new() };
         let (mut asked, mut readable) = (false, true);
         loop {
             let ended = handle.try_wait().or_fail(Kind::Infrastructure, what_failed)?.map(|output| output.status);
@@ -301,10 +302,10 @@ impl Terraform {
             if let Some(text) = stream::progress(&message) {
                 (self.progress)(&text);
             }
-            match message {
-                Message::Diagnostic(diagnostic) if diagnostic.severity == "error" => finished.errors.push(diagnostic),
-                Message::Drift { address, .. } => finished.drift.push(address),
-                _ => {}
+            if let Message::Diagnostic(diagnostic) = message
+                && diagnostic.severity == "error"
+            {
+                finished.errors.push(diagnostic);
             }
         }
         Ok(())

@@ -80,6 +80,8 @@ pub struct Plan {
 struct Shown {
     #[serde(default)]
     resource_changes: Vec<ResourceChange>,
+    #[serde(default)]
+    resource_drift: Vec<ResourceChange>,
 }
 
 #[derive(Deserialize)]
@@ -142,6 +144,33 @@ impl Plan {
             }
         }
         text
+    }
+}
+
+/// Addresses of what others have changed, from the same output. What a provider reads back as empty instead of absent is
+/// no change, though Terraform lists it.
+pub(super) fn drift(json: &str) -> Result<Vec<String>, serde_json::Error> {
+    let shown: Shown = serde_json::from_str(json)?;
+    let changed = |resource: &ResourceChange| !same(&resource.change.before, &resource.change.after);
+    Ok(shown.resource_drift.into_iter().filter(changed).map(|resource| resource.address).collect())
+}
+
+/// Whether two values say the same, where nothing, an empty text and an empty list are one.
+fn same(a: &Value, b: &Value) -> bool {
+    let empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(all) => all.is_empty(),
+        Value::Object(all) => all.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    };
+    match (a, b) {
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            let names = a.keys().chain(b.keys());
+            names.into_iter().all(|name| same(a.get(name).unwrap_or(&Value::Null), b.get(name).unwrap_or(&Value::Null)))
+        }
+        _ => a == b || empty(a) && empty(b),
     }
 }
 
@@ -231,6 +260,22 @@ mod tests {
         let node = |usd: f64| 3.0 * (usd + 9.60 / 730.0);
         assert!((plan.usd_before - 3.0 * node(0.23)).abs() < 1e-9);
         assert!((plan.usd_after - node(0.46) - node(0.23)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_is_read_back_as_empty_was_not_changed_by_others() {
+        let drifted = |before: Value, after: Value| {
+            let change = json!({ "address": "a.b", "type": "a", "change": { "actions": ["update"], "before": before, "after": after } });
+            let text = json!({ "format_version": "1.2", "resource_drift": [change] }).to_string();
+            !drift(&text).expect("it is a plan").is_empty()
+        };
+        let identity = |ids: Value| json!({ "identity": [{ "ids": ids, "type": "SystemAssigned" }] });
+        assert!(!drifted(identity(Value::Null), identity(json!([]))));
+        assert!(!drifted(json!({ "a": null, "b": 1 }), json!({ "b": 1, "c": "" })));
+        assert!(drifted(identity(Value::Null), identity(json!(["x"]))));
+        assert!(drifted(json!({ "max_count": 7 }), json!({ "max_count": 5 })));
+        assert!(drifted(json!({ "on": null }), json!({ "on": false })));
+        assert!(drifted(json!({ "name": "a" }), Value::Null), "it is gone");
     }
 
     #[test]

@@ -56,13 +56,6 @@ pub enum Message {
     },
     /// A problem.
     Diagnostic(Diagnostic),
-    /// A resource is not as Terraform left it.
-    Drift {
-        /// Its address.
-        address: String,
-        /// What a plan would do about it.
-        action: String,
-    },
 }
 
 #[derive(Deserialize)]
@@ -71,8 +64,6 @@ struct Line {
     kind: String,
     #[serde(default)]
     hook: Option<Hook>,
-    #[serde(default)]
-    change: Option<Change>,
     #[serde(default)]
     diagnostic: Option<Diagnostic>,
 }
@@ -87,12 +78,6 @@ struct Hook {
 }
 
 #[derive(Deserialize)]
-struct Change {
-    resource: Resource,
-    action: String,
-}
-
-#[derive(Deserialize)]
 struct Resource {
     addr: String,
 }
@@ -100,12 +85,9 @@ struct Resource {
 /// Reads one line; none: it is of no interest, or no JSON (a crash's last words are not).
 pub(super) fn read(line: &str) -> Option<Message> {
     let line: Line = serde_json::from_str(line).ok()?;
-    match (line.kind.as_str(), line.hook, line.change) {
-        ("diagnostic", _, _) => line.diagnostic.map(Message::Diagnostic),
-        ("resource_drift", _, Some(change)) => {
-            Some(Message::Drift { address: change.resource.addr, action: change.action })
-        }
-        (kind, Some(Hook { resource: Resource { addr: address }, action, elapsed_seconds }), _) => {
+    match (line.kind.as_str(), line.hook) {
+        ("diagnostic", _) => line.diagnostic.map(Message::Diagnostic),
+        (kind, Some(Hook { resource: Resource { addr: address }, action, elapsed_seconds })) => {
             let seconds = elapsed_seconds.max(0.0) as u64;
             match kind {
                 "apply_start" => Some(Message::Started { address, action }),
@@ -130,7 +112,6 @@ pub(super) fn progress(message: &Message) -> Option<String> {
             Some(format!("  warning: {}", diagnostic.summary.trim()))
         }
         Message::Diagnostic(_) => None,
-        Message::Drift { address, action } => Some(format!("  {address} was changed by others ({action})")),
     }
 }
 
@@ -169,7 +150,5 @@ mod tests {
         let line = r#"{"type":"diagnostic","diagnostic":{"severity":"error","summary":"no","detail":"why","address":"a.b","range":{}}}"#;
         let Some(Message::Diagnostic(diagnostic)) = read(line) else { panic!("it is one") };
         assert_eq!((diagnostic.summary.as_str(), diagnostic.address.as_deref()), ("no", Some("a.b")));
-        let drift = r#"{"type":"resource_drift","change":{"resource":{"addr":"a.b"},"action":"update"}}"#;
-        assert_eq!(read(drift), Some(Message::Drift { address: "a.b".into(), action: "update".into() }));
     }
 }

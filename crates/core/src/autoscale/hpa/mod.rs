@@ -8,6 +8,7 @@ mod behavior;
 mod calculator;
 mod model;
 mod pods;
+mod read;
 mod reconcile;
 
 pub use behavior::{
@@ -20,6 +21,7 @@ pub use model::{
     PolicyKind, Recommendation, Rules, ScaleEvent, SelectPolicy, Target,
 };
 pub use pods::{Groups, group, requests, resource_samples};
+pub use read::milli;
 pub use reconcile::{
     Action, Condition, Config, CurrentMetric, Emitted, ErrorKind, Input, MetricOutcome, Outcome, Scale, State, Status,
     reconcile,

@@ -7,6 +7,7 @@
 mod convert;
 mod filters;
 mod model;
+mod nominated;
 mod placement;
 mod preemption;
 mod scores;
@@ -19,6 +20,7 @@ pub use filters::{
 pub use model::{
     Expression, InitContainer, Node, Owner, Pod, Resources, Selector, Taint, Term, Toleration, TopologySpread, Volume,
 };
+pub use nominated::Nominated;
 pub use placement::{Cluster, NodeState, Unschedulable, failed_scheduling_message, place};
 pub use preemption::preempt;
 pub use scores::{balanced_allocation, least_allocated, taint_scores};

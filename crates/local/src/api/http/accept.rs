@@ -1,5 +1,7 @@
 //! Which form of an answer a client accepts.
 
+use http::{Request, header};
+
 use super::Status;
 
 /// In which shape objects are answered.
@@ -21,6 +23,12 @@ pub(super) enum Shape {
 pub(super) struct Form {
     pub(super) shape: Shape,
     pub(super) yaml: bool,
+}
+
+/// What a client accepts: the whole header.
+pub(super) fn header<T>(request: &Request<T>) -> String {
+    let values = request.headers().get_all(header::ACCEPT).iter();
+    values.filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",")
 }
 
 /// Reads an `Accept` header; the first form that is served.

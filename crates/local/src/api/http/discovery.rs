@@ -5,16 +5,15 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Server, Status, metrics,
+    Answer, Server, Status, accept, metrics,
     respond::{json as answer_json, plain},
-    verbs::accept,
 };
 use crate::api::registry::Definition;
 
 /// Answers discovery and version paths; none for others.
 pub(super) fn answer(server: &Server, path: &str, request: &Request<Incoming>) -> Result<Option<Answer>, Status> {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let accepted = accept(request);
+    let accepted = accept::header(request);
     let v2 =
         |range: &str| range.contains("as=APIGroupDiscoveryList") && range.split(';').any(|part| part.trim() == "v=v2");
     let aggregated = accepted.split(',').any(v2);

@@ -3,14 +3,17 @@
 mod accept;
 mod body;
 mod connections;
+mod deleting;
 mod discovery;
 mod metrics;
 mod openapi;
 mod options;
+mod reading;
 mod respond;
 mod review;
 mod route;
 mod scale;
+mod subresources;
 mod table;
 mod verbs;
 mod watching;
@@ -103,9 +106,9 @@ async fn answer(server: &Server, user: Option<User>, request: Request<Incoming>)
         Ok(user) => user,
         Err(failure) => return status(&failure),
     };
-    let accepted = verbs::accept(&request);
+    let yaml = accept::parse(&accept::header(&request)).is_ok_and(|form| form.yaml);
     match dispatch(server, &user, &path, request).await {
-        Ok(answer) if accepted.starts_with("application/yaml") => respond::as_yaml(answer).await,
+        Ok(answer) if yaml => respond::as_yaml(answer).await,
         Ok(answer) => answer,
         Err(failure) => status(&failure),
     }

@@ -4,7 +4,7 @@ use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use super::{Answer, Server, Status, read, respond::json as answer_json, verbs::patch_type};
+use super::{Answer, Server, Status, read, respond::json as answer_json};
 use crate::api::{
     at, model,
     registry::Definition,
@@ -76,22 +76,19 @@ fn selector_text(selector: &Value) -> String {
 pub(super) async fn answer(
     server: &Server,
     target: &Target,
+    patch: Option<PatchType>,
     options: &WriteOptions,
     request: Request<Incoming>,
 ) -> Result<Answer, Status> {
     let entry = server.api.read(target)?;
     let definition = &target.definition;
     let old = scale_of(definition, &entry.value);
-    let is_patch = *request.method() == Method::PATCH;
-    let wanted = match *request.method() {
-        Method::GET => return Ok(answer_json(StatusCode::OK, &old)),
-        Method::PUT => read(request).await?,
-        Method::PATCH => {
-            let kind = match patch_type(&request)? {
-                // A Scale has no lists: all kinds but JSON patches mean the same.
-                PatchType::Json => PatchType::Json,
-                _ => PatchType::Merge,
-            };
+    let wanted = match (request.method(), patch) {
+        (&Method::GET, _) => return Ok(answer_json(StatusCode::OK, &old)),
+        (&Method::PUT, _) => read(request).await?,
+        (_, Some(kind)) => {
+            // A Scale has no lists: all kinds but JSON patches mean the same.
+            let kind = if kind == PatchType::Json { kind } else { PatchType::Merge };
             model::patch(definition, kind, &old, &read(request).await?)?
         }
         _ => return Err(Status::method_not_allowed()),
@@ -109,15 +106,16 @@ pub(super) async fn answer(
         return Err(Status::invalid_field(&scale, &target.name, "FieldValueInvalid", "spec.replicas", why));
     }
     let (spec, _, _) = paths(definition);
-    let mut patch = json!(replicas);
+    let mut change = json!(replicas);
     for part in spec.trim_start_matches('.').split('.').rev() {
-        patch = json!({ part: patch });
+        change = json!({ part: change });
     }
     // A patch that asks for no version of its own holds for whatever a controller has written meanwhile.
     let version = wanted["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty());
-    if let Some(version) = version.filter(|version| !(is_patch && old["metadata"]["resourceVersion"] == **version)) {
-        patch["metadata"]["resourceVersion"] = json!(version);
+    let unasked = |version: &str| patch.is_some() && old["metadata"]["resourceVersion"] == version;
+    if let Some(version) = version.filter(|version| !unasked(version)) {
+        change["metadata"]["resourceVersion"] = json!(version);
     }
-    let written = write::patch(&server.api, target, PatchType::Merge, &patch, options)?;
+    let written = write::patch(&server.api, target, PatchType::Merge, &change, options)?;
     Ok(answer_json(StatusCode::OK, &scale_of(definition, &written.object)))
 }

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::{
     Answer, Server, Status,
     accept::Shape,
+    reading::{metadata_of, served_bytes, too_old, version_of},
     respond::stream,
     route::Query,
     table::Columns,
-    verbs::{metadata_of, served_bytes, too_old, version_of},
 };
 use crate::api::{
     EventKind, convert,

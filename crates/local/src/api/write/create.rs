@@ -87,7 +87,8 @@ fn taken(api: &Api, target: &Target, name: &str) -> Status {
     }
 }
 
-fn generated(base: &str) -> String {
+/// A name of which only the beginning is given.
+pub(crate) fn generated(base: &str) -> String {
     let mut random = rand::rng();
     let mut name: String = base.chars().take(LONGEST_BASE).collect();
     name.extend((0..5).map(|_| char::from(LETTERS[random.random_range(0..LETTERS.len())])));

@@ -10,7 +10,7 @@ mod delete;
 mod patch;
 mod update;
 
-pub(crate) use create::create;
+pub(crate) use create::{create, generated};
 pub use delete::{DeleteOptions, Propagation};
 pub(crate) use delete::{Deleted, delete};
 pub(crate) use patch::{PatchType, patch};

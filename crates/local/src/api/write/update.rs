@@ -12,7 +12,7 @@ use crate::api::{
     store::{CommitError, Entry, Expect},
 };
 
-/// A write without a resource version is tried again this often when others write at the same time.
+/// A write is tried again this often when others write at the same time.
 const TRIES: usize = 32;
 
 /// Kinds that a PUT creates when they are not there.
@@ -72,8 +72,8 @@ pub(crate) fn update(api: &Api, target: &Target, body: &Value, options: &WriteOp
     Ok(written)
 }
 
-/// Changes an object by a function of its present state (in the target's version); tried again when it was written
-/// meanwhile and the function did not name a version.
+/// Changes an object by a function of its present state (in the target's version). When it was written meanwhile, the
+/// function is asked again: one that names the version it is based on is then refused.
 pub(crate) fn mutate(
     api: &Api,
     target: &Target,
@@ -85,7 +85,7 @@ pub(crate) fn mutate(
         let entry = api.read(target)?;
         let old = convert::to_served(definition, &entry.value);
         let (mut new, warnings) = change(&old)?;
-        let named = expected_version(target, &new, &entry)?;
+        expect_version(target, &new, &entry)?;
         model::default(definition, &mut new);
         keep_system_fields(definition, &old, &mut new);
         managed::track(definition, Some(&old), &mut new, options);
@@ -112,7 +112,7 @@ pub(crate) fn mutate(
                     api.written(definition, None);
                     return Ok(Written { object: new.into(), created: false, warnings });
                 }
-                Err(CommitError::Unexpected) if !named => continue,
+                Err(CommitError::Unexpected) => continue,
                 Err(error) => return Err(refused(error, target.modified())),
             }
         }
@@ -122,15 +122,15 @@ pub(crate) fn mutate(
                 api.written(definition, Some(&entry));
                 return Ok(Written { object: entry.value.clone(), created: false, warnings });
             }
-            Err(CommitError::Unexpected) if !named => {}
+            Err(CommitError::Unexpected) => {}
             Err(error) => return Err(refused(error, target.modified())),
         }
     }
     Err(target.modified())
 }
 
-/// Whether the new object names the version it is based on; that it is the present one.
-fn expected_version(target: &Target, new: &Value, entry: &Entry) -> Result<bool, Status> {
+/// That the version which the new object names, if any, is the present one.
+fn expect_version(target: &Target, new: &Value, entry: &Entry) -> Result<(), Status> {
     let given = new["metadata"]["resourceVersion"].as_str().unwrap_or_default();
     if given.is_empty() || given == "0" {
         if target.definition.table == "policy/poddisruptionbudgets" || target.definition.custom.is_some() {
@@ -143,11 +143,11 @@ fn expected_version(target: &Target, new: &Value, entry: &Entry) -> Result<bool,
             }
             return Err(status);
         }
-        return Ok(false);
+        return Ok(());
     }
     let version: u64 =
         given.parse().map_err(|_| Status::plain(format!("strconv.ParseUint: parsing \"{given}\": invalid syntax")))?;
-    if version == entry.version { Ok(true) } else { Err(target.modified()) }
+    if version == entry.version { Ok(()) } else { Err(target.modified()) }
 }
 
 /// What a change cannot touch; what it must not touch is left for validation to refuse.

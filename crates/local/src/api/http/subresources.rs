@@ -1,0 +1,192 @@
+//! Subresources: status, scale, logs, forwarded ports, bindings, evictions, tokens.
+
+use std::sync::Arc;
+
+use http::{Method, Request, StatusCode, header};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+
+use super::{
+    Answer, Server, Status, User, accept, deleting, options, read, reading,
+    respond::{json as answer_json, json_bytes, stream as stream_answer},
+    route::{Query, Route},
+    scale,
+    verbs::{change, patch_type},
+};
+use crate::api::{
+    admission,
+    write::{Target, WriteOptions},
+};
+use crate::runtime::logs::LogOptions;
+
+/// Handles a request on a subresource.
+pub(super) async fn handle(
+    server: &Server,
+    target: &Target,
+    route: &Route,
+    query: &Query,
+    request: Request<Incoming>,
+) -> Result<Answer, Status> {
+    let name = route.subresource.as_str();
+    if target.definition.subresource(name).is_none() {
+        return Err(Status::no_such_path());
+    }
+    let verb = request.method().as_str().to_lowercase();
+    let verb = match verb.as_str() {
+        "put" => "update",
+        "post" => "create",
+        verb => verb,
+    };
+    let known = target.definition.subresource(name).is_some_and(|own| own.verbs.iter().any(|known| known == verb));
+    if !known && !matches!(name, "log" | "portforward" | "exec" | "attach" | "proxy") {
+        return Err(Status::method_not_allowed());
+    }
+    let user = User { name: String::new(), groups: Vec::new() };
+    let patch = patch_type(&request)?;
+    let mut options = options::of_write(&request, query, &user, patch)?;
+    options.subresource = Some(name.to_owned());
+    match (name, request.method().clone()) {
+        ("scale", _) => scale::answer(server, target, patch, &options, request).await,
+        ("log", Method::GET) => {
+            let options = log_options(query)?;
+            let pod = server.api.read(target)?;
+            let containers = pod.value["spec"]["containers"].as_array().into_iter().flatten();
+            let named = query.get("container");
+            let known = named.is_none_or(|name| containers.into_iter().any(|one| one["name"] == name));
+            if known && pod.value["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
+                return Ok(no_content());
+            }
+            let stream = server.backend.log(&pod.value, query.get("container"), options)?;
+            Ok(stream_answer("text/plain", stream))
+        }
+        ("portforward", _) => {
+            let pod = Arc::clone(&server.api.read(target)?.value);
+            server.backend.port_forward(pod, request).await
+        }
+        ("binding", Method::POST) => {
+            let body = read(request).await?;
+            let node = body["target"]["name"].as_str().unwrap_or_default();
+            admission::bind(
+                &server.api,
+                target,
+                node,
+                body["metadata"].as_object().map(|_| &body["metadata"]),
+                &options,
+            )?;
+            Ok(answer_json(StatusCode::CREATED, &success(201)))
+        }
+        ("eviction", Method::POST) => {
+            let body = read(request).await?;
+            let given = body["metadata"]["name"].as_str().unwrap_or_default();
+            if !given.is_empty() && given != target.name {
+                return Err(Status::bad_request("name in URL does not match name in Eviction object"));
+            }
+            server.api.evict(target, &deleting::delete_options_of(query, &body["deleteOptions"])?)?;
+            Ok(answer_json(StatusCode::CREATED, &success(201)))
+        }
+        ("token", Method::POST) => token_request(server, target, &read(request).await?),
+        ("exec" | "attach" | "proxy", _) => {
+            let text = format!("{name} is not served by the embedded cluster");
+            Err(Status::new(501, "NotImplemented", text))
+        }
+        (_, Method::GET) => reading::get(server, target, query, &accept::header(&request)),
+        (_, Method::PUT | Method::PATCH) => change(server, target, request, patch, &mut options, "").await,
+        _ => Err(Status::method_not_allowed()),
+    }
+}
+
+fn no_content() -> Answer {
+    let mut answer = json_bytes(StatusCode::NO_CONTENT, Vec::new());
+    answer.headers_mut().remove(header::CONTENT_TYPE);
+    answer
+}
+
+/// A token for an account. It is one that this cluster does not take: pods here need none.
+fn token_request(server: &Server, target: &Target, body: &Value) -> Result<Answer, Status> {
+    let account = server.api.read(target)?;
+    let seconds = body["spec"]["expirationSeconds"].as_i64().unwrap_or(3600);
+    if seconds < 600 {
+        let message = format!("Invalid value: {seconds}: may not specify a duration less than 10 minutes");
+        let cause =
+            crate::api::Cause { reason: "FieldValueInvalid".into(), message, field: "spec.expirationSeconds".into() };
+        let review = crate::api::Resource {
+            group: "authentication.k8s.io".into(),
+            version: "v1".into(),
+            plural: "tokenrequests".into(),
+            kind: "TokenRequest".into(),
+            namespaced: true,
+        };
+        return Err(Status::invalid(&review, "", vec![cause]));
+    }
+    // Upstream's longest is 2^32 seconds.
+    let expires = chrono::Utc::now() + chrono::TimeDelta::seconds(seconds.min(1 << 32));
+    let audiences = body["spec"]["audiences"].as_array().filter(|given| !given.is_empty());
+    let answer = json!({
+        "kind": "TokenRequest",
+        "apiVersion": "authentication.k8s.io/v1",
+        "metadata": {
+            "name": target.name,
+            "namespace": target.namespace,
+            "uid": account.value["metadata"]["uid"],
+            "creationTimestamp": crate::api::meta::now(),
+        },
+        "spec": {
+            "audiences": audiences.map_or_else(|| json!(["https://kubernetes.default.svc"]), |given| json!(given)),
+            "expirationSeconds": seconds,
+            "boundObjectRef": body["spec"].get("boundObjectRef"),
+        },
+        "status": {
+            "token": uuid::Uuid::new_v4().to_string(),
+            "expirationTimestamp": crate::api::meta::timestamp(expires),
+        },
+    });
+    Ok(answer_json(StatusCode::CREATED, &answer))
+}
+
+/// Binds the pod that a Binding names.
+pub(super) async fn bind_named(
+    server: &Server,
+    target: &Target,
+    request: Request<Incoming>,
+    options: &WriteOptions,
+) -> Result<Answer, Status> {
+    let body = read(request).await?;
+    let name = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let definition = server.api.definition(&crate::api::resources::PODS)?;
+    let pod = Target { definition, namespace: target.namespace.clone(), name };
+    let node = body["target"]["name"].as_str().unwrap_or_default();
+    admission::bind(&server.api, &pod, node, Some(&body["metadata"]), options)?;
+    Ok(answer_json(StatusCode::CREATED, &success(201)))
+}
+
+/// A `Status` that says that all went well.
+fn success(code: u16) -> Value {
+    json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code })
+}
+
+/// `PodLogOptions` as a query.
+fn log_options(query: &Query) -> Result<LogOptions, Status> {
+    let number = |key: &str| {
+        let read = |text: &str| {
+            text.parse::<u32>()
+                .map_err(|_| Status::bad_request(format!("invalid {key} {text:?}: a number of at least 0 is wanted")))
+        };
+        query.get(key).map(read).transpose()
+    };
+    let since = match (number("sinceSeconds")?, query.get("sinceTime")) {
+        (Some(seconds), _) => Some(chrono::Utc::now() - chrono::TimeDelta::seconds(seconds.into())),
+        (None, Some(time)) => {
+            let read = chrono::DateTime::parse_from_rfc3339(time);
+            Some(read.map_err(|error| Status::bad_request(format!("invalid sinceTime {time:?}: {error}")))?.to_utc())
+        }
+        (None, None) => None,
+    };
+    Ok(LogOptions {
+        follow: query.flag("follow"),
+        previous: query.flag("previous"),
+        timestamps: query.flag("timestamps"),
+        tail_lines: number("tailLines")?.map(|lines| lines as usize),
+        since,
+        limit_bytes: number("limitBytes")?.map(u64::from),
+    })
+}
