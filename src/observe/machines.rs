@@ -62,10 +62,12 @@ impl Asked {
         let rest = message.split_once("group ")?.1;
         let (group, why) = rest.split_once([':', ' ']).unwrap_or((rest, ""));
         let pool = pool_of(group, profile)?;
+        // Nodes that are Ready are paid for, whatever was counted before they were first listed.
+        let starting = moment.billed.values().sum::<u32>().saturating_sub(moment.now.nodes.max(0) as u32);
         if let Some((from, to)) = self.0.remove(group)
             && let Some(billed) = moment.billed.get_mut(pool.vm_size.name)
         {
-            *billed = billed.saturating_sub(to.saturating_sub(from));
+            *billed = billed.saturating_sub(to.saturating_sub(from).min(starting));
         }
         let code =
             CODES.into_iter().find(|code| why.contains(code)).map_or_else(String::new, |code| format!("{code}: "));
@@ -127,6 +129,11 @@ mod tests {
         let refused = told(asked.take(&event("FailedToScaleUpGroup", &refusal), moment(4), &profile)).expect("told");
         assert_eq!((refused.0, refused.1.as_str()), (2, "failed"));
         assert!(refused.2.starts_with(&format!("pool {pool}: ZonalAllocationFailed: Code=")), "{}", refused.2);
+        let listed = moment(2);
+        let mut early = Asked::default();
+        early.take(&asks, Moment::default(), &profile);
+        let refused = told(early.take(&event("FailedToScaleUpGroup", &refusal), listed, &profile)).expect("told");
+        assert_eq!(refused.0, 2, "the nodes were listed after the machine was asked for");
         let again = told(asked.take(&asks, moment(2), &profile)).expect("it is asked again");
         assert_eq!(again.0, 4);
         let late = format!("Nodes added to group {group} failed to register within 15m0s");

@@ -1,6 +1,7 @@
 //! What the commands tell of a cluster on azure: doctor, tokens for kubectl, pools in `status` and `watch`.
 
 use std::{
+    cell::RefCell,
     fs,
     io::{BufRead as _, BufReader},
     os::unix::fs::PermissionsExt as _,
@@ -128,6 +129,8 @@ async fn a_cluster_with_entra_is_reached_by_tokens_that_nothing_keeps() {
 struct Watching {
     child: Child,
     lines: Receiver<Value>,
+    /// Events that nobody asked for yet.
+    kept: RefCell<Vec<Value>>,
 }
 
 impl Watching {
@@ -143,11 +146,15 @@ impl Watching {
                 }
             }
         });
-        Self { child, lines }
+        Self { child, lines, kept: RefCell::default() }
     }
 
-    /// The first event from now on that fits, within `time`.
+    /// The first event that fits and was not asked for yet, within `time`.
     fn find(&self, time: Duration, fits: impl Fn(&Value) -> bool) -> Option<Value> {
+        let mut kept = self.kept.borrow_mut();
+        if let Some(at) = kept.iter().position(&fits) {
+            return Some(kept.remove(at));
+        }
         let end = std::time::Instant::now() + time;
         loop {
             let left = end.checked_duration_since(std::time::Instant::now())?;
@@ -155,6 +162,7 @@ impl Watching {
             if fits(&event) {
                 return Some(event);
             }
+            kept.push(event);
         }
     }
 
@@ -221,6 +229,7 @@ async fn pools_are_told_with_their_machines_and_those_that_do_not_come() {
     let entry = watching.expect("the activity log's entry", cloud("virtualMachineScaleSets/aks-main-vmss"));
     assert_eq!((&entry["state"], &entry["message"]), (&json!("ZonalAllocationFailed"), &json!(why)));
     let nodes = |change: &'static str| move |event: &Value| event["fact"] == "nodes" && event["change"] == change;
+    watching.expect("the nodes that are there", nodes("listed"));
     // An Event that comes while the first list is read is one of old.
     let mut asked = None;
     for number in 0..100 {

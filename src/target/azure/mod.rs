@@ -53,7 +53,7 @@ use crate::{
 /// ARM of Azure's public cloud.
 pub const PUBLIC_CLOUD: &str = "https://management.azure.com";
 
-/// Attempts of one request of the preflight: about seven seconds.
+/// Attempts of one request while a person waits: about seven seconds.
 const LOOKING_ATTEMPTS: u32 = 4;
 
 /// A Terraform that outlived its democtl is waited for this long.
@@ -394,7 +394,8 @@ impl Azure {
             Ok(arm) => arm,
             Err(failure) => return State::Down { reason: failure.to_string() },
         };
-        match arm.get(&self.cluster_id(), CONTAINER_SERVICE).await {
+        // A person waits here too.
+        match arm.with_attempts(LOOKING_ATTEMPTS).get(&self.cluster_id(), CONTAINER_SERVICE).await {
             Ok(None) => State::Absent,
             Ok(Some(cluster)) => {
                 let text = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
