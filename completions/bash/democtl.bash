@@ -19,6 +19,9 @@ _democtl() {
             democtl,app)
                 cmd="democtl__subcmd__app"
                 ;;
+            democtl,calibrate)
+                cmd="democtl__subcmd__calibrate"
+                ;;
             democtl,cleanup)
                 cmd="democtl__subcmd__cleanup"
                 ;;
@@ -28,6 +31,9 @@ _democtl() {
             democtl,demo)
                 cmd="democtl__subcmd__demo"
                 ;;
+            democtl,doctor)
+                cmd="democtl__subcmd__doctor"
+                ;;
             democtl,explain)
                 cmd="democtl__subcmd__explain"
                 ;;
@@ -36,6 +42,9 @@ _democtl() {
                 ;;
             democtl,help)
                 cmd="democtl__subcmd__help"
+                ;;
+            democtl,kube-token)
+                cmd="democtl__subcmd__kube__subcmd__token"
                 ;;
             democtl,kubeconfig)
                 cmd="democtl__subcmd__kubeconfig"
@@ -70,6 +79,9 @@ _democtl() {
             democtl__subcmd__help,app)
                 cmd="democtl__subcmd__help__subcmd__app"
                 ;;
+            democtl__subcmd__help,calibrate)
+                cmd="democtl__subcmd__help__subcmd__calibrate"
+                ;;
             democtl__subcmd__help,cleanup)
                 cmd="democtl__subcmd__help__subcmd__cleanup"
                 ;;
@@ -79,6 +91,9 @@ _democtl() {
             democtl__subcmd__help,demo)
                 cmd="democtl__subcmd__help__subcmd__demo"
                 ;;
+            democtl__subcmd__help,doctor)
+                cmd="democtl__subcmd__help__subcmd__doctor"
+                ;;
             democtl__subcmd__help,explain)
                 cmd="democtl__subcmd__help__subcmd__explain"
                 ;;
@@ -87,6 +102,9 @@ _democtl() {
                 ;;
             democtl__subcmd__help,help)
                 cmd="democtl__subcmd__help__subcmd__help"
+                ;;
+            democtl__subcmd__help,kube-token)
+                cmd="democtl__subcmd__help__subcmd__kube__subcmd__token"
                 ;;
             democtl__subcmd__help,kubeconfig)
                 cmd="democtl__subcmd__help__subcmd__kubeconfig"
@@ -158,7 +176,7 @@ _democtl() {
 
     case "${cmd}" in
         democtl)
-            opts="-h -V --home --output --help --version demo setup run-tests forecast tune explain status watch cleanup plan render profile kubeconfig completions app local-cluster help"
+            opts="-h -V --home --output --help --version demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -201,8 +219,8 @@ _democtl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        democtl__subcmd__cleanup)
-            opts="-n -y -h -V --name --all --yes --home --output --help --version"
+        democtl__subcmd__calibrate)
+            opts="-n -h -V --name --out --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -213,6 +231,44 @@ _democtl() {
                     return 0
                     ;;
                 -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        democtl__subcmd__cleanup)
+            opts="-n -y -h -V --name --all --expired --subscription --yes --home --output --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --subscription)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -303,6 +359,36 @@ _democtl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        democtl__subcmd__doctor)
+            opts="-h -V --target --subscription --home --output --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --target)
+                    COMPREPLY=($(compgen -W "local azure" -- "${cur}"))
+                    return 0
+                    ;;
+                --subscription)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         democtl__subcmd__explain)
             opts="-n -h -V --name --set --at --forecast --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -342,13 +428,17 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__forecast)
-            opts="-h -V --set --test --seed --seeds --probability --speed --any-phase --fault --day --month --home --output --help --version"
+            opts="-h -V --set --against --test --seed --seeds --probability --speed --any-phase --fault --day --month --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --against)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -392,7 +482,7 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__help)
-            opts="demo setup run-tests forecast tune explain status watch cleanup plan render profile kubeconfig completions app local-cluster help"
+            opts="demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -406,6 +496,20 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__help__subcmd__app)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        democtl__subcmd__help__subcmd__calibrate)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -461,6 +565,20 @@ _democtl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        democtl__subcmd__help__subcmd__doctor)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         democtl__subcmd__help__subcmd__explain)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -490,6 +608,20 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        democtl__subcmd__help__subcmd__kube__subcmd__token)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -685,6 +817,36 @@ _democtl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        democtl__subcmd__kube__subcmd__token)
+            opts="-h -V --server-id --tenant-id --home --output --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --server-id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tenant-id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         democtl__subcmd__kubeconfig)
             opts="-n -h -V --name --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -742,7 +904,7 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__plan)
-            opts="-p -n -h -V --profile --set --target --name --subscription --module --home --output --help --version"
+            opts="-p -n -h -V --profile --set --target --name --subscription --module --state --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -778,6 +940,10 @@ _democtl() {
                     ;;
                 --module)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -W "local azurerm" -- "${cur}"))
                     return 0
                     ;;
                 --home)
@@ -1042,7 +1208,7 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__setup)
-            opts="-p -n -y -h -V --profile --set --name --target --speed --seed --timeout --yes --plan-only --subscription --module --home --output --help --version"
+            opts="-p -n -y -h -V --profile --set --name --target --speed --seed --timeout --yes --plan-only --register --subscription --module --state --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1090,6 +1256,10 @@ _democtl() {
                     ;;
                 --module)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -W "local azurerm" -- "${cur}"))
                     return 0
                     ;;
                 --home)

@@ -35,13 +35,16 @@ complete -c democtl -n "__fish_democtl_needs_command" -f -a "run-tests" -d 'Run 
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "forecast" -d 'The suite, or days of traffic, in virtual time: verdicts before anything runs'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "tune" -d 'The cheapest policy that passes, searched by forecast and proven over other seeds'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "explain" -d 'Why a run went as it did: the rule behind each decision, and what failed tests lacked; warnings about a profile'
+complete -c democtl -n "__fish_democtl_needs_command" -f -a "calibrate" -d 'Fit service times, start-up times and CPU to a recorded run, as a profile that extends the one that ran'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "status" -d 'How environments stand'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "watch" -d 'The timeline as it happens: replicas, nodes, and why'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "cleanup" -d 'Remove an environment and prove that nothing is left'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "plan" -d 'What setup would make, and what it costs'
+complete -c democtl -n "__fish_democtl_needs_command" -f -a "doctor" -d 'Whether this machine is ready: tools, login, home directory, leftovers'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "render" -d 'Write the Kubernetes manifests of a profile'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "profile" -d 'List, show and check profiles'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "kubeconfig" -d 'The path of an environment\'s kubeconfig'
+complete -c democtl -n "__fish_democtl_needs_command" -f -a "kube-token" -d 'A token for an AKS cluster with Entra ID, as kubectl\'s credential plugin (the kubeconfig of an environment asks for it)'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "completions" -d 'Shell completions'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "app" -d 'Run a role of the demo app (what the pods run)'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "local-cluster" -d 'Be the local cluster (what setup starts in the background)'
@@ -70,11 +73,14 @@ complete -c democtl -n "__fish_democtl_using_subcommand setup" -l seed -d 'Seed 
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l timeout -d 'How long what is delivered may take to become healthy, in real time [default: 2m, and 15m on azure]' -r
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l subscription -d 'Subscription that pays, with --target azure' -r
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l module -d 'Terraform module of your own that takes the same variables, instead of the built-in one' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand setup" -l state -d 'Where Terraform\'s state lies: in the environment\'s directory, or in a storage account that is made for it' -r -f -a "local\t'In the environment\'s directory on this machine'
+azurerm\t'In a storage account that is made for it'"
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -s y -l yes -d 'Do not ask (the local target never does)'
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -l plan-only -d 'Show what would be made and make nothing, as `plan` does'
+complete -c democtl -n "__fish_democtl_using_subcommand setup" -l register -d 'Register the resource providers that the subscription lacks; without it a person is asked'
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -s n -l name -d 'The environment\'s name; the only one there is when left out' -r
@@ -89,6 +95,7 @@ complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -l settle -d 
 complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l set -d 'Override a value of the profile, such as workload.web.scaling.max=6' -r
+complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l against -d 'Put the forecast beside a recorded run, with its seed and speed: a run\'s directory or id; exit 0 whatever differs' -r
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l test -d 'Only this test; may be repeated' -r
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l seed -d 'Seed of every draw' -r
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l seeds -d 'So many seeds, from --seed on: how probable each verdict is' -r
@@ -130,6 +137,13 @@ json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand explain" -l forecast -d 'Explain a forecast of the profile, not only its settings'
 complete -c democtl -n "__fish_democtl_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand explain" -s V -l version -d 'Print version'
+complete -c democtl -n "__fish_democtl_using_subcommand calibrate" -s n -l name -d 'The environment\'s name; the only one there is when left out' -r
+complete -c democtl -n "__fish_democtl_using_subcommand calibrate" -l out -d 'Write the profile to this file instead of the standard output' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand calibrate" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand calibrate" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
+json\t'One JSON document'"
+complete -c democtl -n "__fish_democtl_using_subcommand calibrate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c democtl -n "__fish_democtl_using_subcommand calibrate" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand status" -s n -l name -d 'The environment\'s name; all of them when left out' -r
 complete -c democtl -n "__fish_democtl_using_subcommand status" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand status" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
@@ -143,10 +157,12 @@ json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand watch" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -s n -l name -d 'The environment\'s name; the only one there is when left out' -r
+complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -l subscription -d 'Subscription to look through, with --expired [default: those of the environments known here]' -r
 complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -l all -d 'Every environment'
+complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -l expired -d 'Every environment on azure past its `expires-at`, also those that another machine made'
 complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -s y -l yes -d 'Do not ask (the local target never does)'
 complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand cleanup" -s V -l version -d 'Print version'
@@ -157,11 +173,21 @@ azure\t'AKS, made by Terraform in a subscription of yours: it costs money'"
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -s n -l name -d 'The environment\'s name [default: the profile\'s name]' -r
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -l subscription -d 'Subscription that pays, with --target azure' -r
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -l module -d 'Terraform module of your own that takes the same variables, instead of the built-in one' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand plan" -l state -d 'Where Terraform\'s state lies: in the environment\'s directory, or in a storage account that is made for it' -r -f -a "local\t'In the environment\'s directory on this machine'
+azurerm\t'In a storage account that is made for it'"
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand plan" -s V -l version -d 'Print version'
+complete -c democtl -n "__fish_democtl_using_subcommand doctor" -l target -d 'The target to be ready for' -r -f -a "local\t'A cluster embedded in this binary, on this machine'
+azure\t'AKS, made by Terraform in a subscription of yours: it costs money'"
+complete -c democtl -n "__fish_democtl_using_subcommand doctor" -l subscription -d 'Subscription that would pay, with --target azure' -r
+complete -c democtl -n "__fish_democtl_using_subcommand doctor" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand doctor" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
+json\t'One JSON document'"
+complete -c democtl -n "__fish_democtl_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c democtl -n "__fish_democtl_using_subcommand doctor" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand render" -s p -l profile -d 'A built-in profile\'s name or a file\'s path' -r
 complete -c democtl -n "__fish_democtl_using_subcommand render" -l set -d 'Override a value of the profile, such as workload.web.scaling.max=6' -r
 complete -c democtl -n "__fish_democtl_using_subcommand render" -l out -d 'Write one file for each object into this directory; YAML on standard output when left out' -r -F
@@ -206,6 +232,13 @@ complete -c democtl -n "__fish_democtl_using_subcommand kubeconfig" -l output -d
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand kubeconfig" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand kubeconfig" -s V -l version -d 'Print version'
+complete -c democtl -n "__fish_democtl_using_subcommand kube-token" -l server-id -d 'Application that the cluster\'s API is' -r
+complete -c democtl -n "__fish_democtl_using_subcommand kube-token" -l tenant-id -d 'Tenant to log in to, where the environment names none' -r
+complete -c democtl -n "__fish_democtl_using_subcommand kube-token" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
+complete -c democtl -n "__fish_democtl_using_subcommand kube-token" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
+json\t'One JSON document'"
+complete -c democtl -n "__fish_democtl_using_subcommand kube-token" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c democtl -n "__fish_democtl_using_subcommand kube-token" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand completions" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand completions" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
@@ -222,23 +255,26 @@ complete -c democtl -n "__fish_democtl_using_subcommand local-cluster" -l output
 json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand local-cluster" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand local-cluster" -s V -l version -d 'Print version'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "demo" -d 'The whole tour: each profile set up, tested, watched back to its baseline, compared, cleaned up'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "setup" -d 'Make an environment: the cluster, the platform and the application of a profile'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "run-tests" -d 'Run the load suite against an environment and give a verdict'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "forecast" -d 'The suite, or days of traffic, in virtual time: verdicts before anything runs'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "tune" -d 'The cheapest policy that passes, searched by forecast and proven over other seeds'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "explain" -d 'Why a run went as it did: the rule behind each decision, and what failed tests lacked; warnings about a profile'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "status" -d 'How environments stand'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "watch" -d 'The timeline as it happens: replicas, nodes, and why'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "cleanup" -d 'Remove an environment and prove that nothing is left'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "plan" -d 'What setup would make, and what it costs'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "render" -d 'Write the Kubernetes manifests of a profile'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "profile" -d 'List, show and check profiles'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "kubeconfig" -d 'The path of an environment\'s kubeconfig'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "completions" -d 'Shell completions'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "app" -d 'Run a role of the demo app (what the pods run)'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "local-cluster" -d 'Be the local cluster (what setup starts in the background)'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain status watch cleanup plan render profile kubeconfig completions app local-cluster help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "demo" -d 'The whole tour: each profile set up, tested, watched back to its baseline, compared, cleaned up'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "setup" -d 'Make an environment: the cluster, the platform and the application of a profile'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "run-tests" -d 'Run the load suite against an environment and give a verdict'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "forecast" -d 'The suite, or days of traffic, in virtual time: verdicts before anything runs'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "tune" -d 'The cheapest policy that passes, searched by forecast and proven over other seeds'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "explain" -d 'Why a run went as it did: the rule behind each decision, and what failed tests lacked; warnings about a profile'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "calibrate" -d 'Fit service times, start-up times and CPU to a recorded run, as a profile that extends the one that ran'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "status" -d 'How environments stand'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "watch" -d 'The timeline as it happens: replicas, nodes, and why'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "cleanup" -d 'Remove an environment and prove that nothing is left'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "plan" -d 'What setup would make, and what it costs'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "doctor" -d 'Whether this machine is ready: tools, login, home directory, leftovers'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "render" -d 'Write the Kubernetes manifests of a profile'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "profile" -d 'List, show and check profiles'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "kubeconfig" -d 'The path of an environment\'s kubeconfig'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "kube-token" -d 'A token for an AKS cluster with Entra ID, as kubectl\'s credential plugin (the kubeconfig of an environment asks for it)'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "completions" -d 'Shell completions'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "app" -d 'Run a role of the demo app (what the pods run)'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "local-cluster" -d 'Be the local cluster (what setup starts in the background)'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "list" -d 'The built-in profiles'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "show" -d 'A profile with every default filled in'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "check" -d 'Check a profile: errors and warnings with line, column and hint'
