@@ -98,7 +98,16 @@ pub fn check_profile(file: &Path, text: &str) -> Result<Profile, Failure> {
     let base = file.parent().map(Path::to_owned).unwrap_or_default();
     let name = file.display().to_string();
     let main = Source { name: name.clone(), text: text.to_owned() };
-    Profile::load(&main, &[], &|name| read_source(&base, name)).map_err(|errors| profile_failure(&name, &errors))
+    // What the text extends may extend this very file, as it will be.
+    let own = std::path::absolute(file).ok();
+    let find = |name: &str| {
+        if std::path::absolute(name).ok() == own {
+            Some(named(name, text.to_owned()))
+        } else {
+            read_source(&base, name)
+        }
+    };
+    Profile::load(&main, &[], &find).map_err(|errors| profile_failure(&name, &errors))
 }
 
 fn named(name: &str, text: String) -> Source {

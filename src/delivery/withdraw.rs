@@ -33,10 +33,11 @@ struct Held {
 pub async fn withdraw(client: &Client, within: Duration) -> Result<(), Failure> {
     let end = Instant::now() + within;
     loop {
-        let left = match step(client).await {
-            Ok(held) if held.is_empty() => return Ok(()),
-            Ok(held) => held.words(),
-            Err(error) => format!("the API does not answer: {error}"),
+        let left = match tokio::time::timeout_at(end.into(), step(client)).await {
+            Ok(Ok(held)) if held.is_empty() => return Ok(()),
+            Ok(Ok(held)) => held.words(),
+            Ok(Err(error)) => format!("what is not known, since the API does not answer: {error}"),
+            Err(_) => "what is not known, since the API does not answer".to_owned(),
         };
         if Instant::now() > end {
             let what = format!("after {} s the cluster still holds {left}", within.as_secs());

@@ -120,6 +120,9 @@ async fn an_environment_of_this_machine_goes_by_its_state() {
     let mut request: Value = serde_json::from_slice(&fs::read(&file).expect("setup wrote it")).expect("it is JSON");
     request["azure"]["expires_at"] = "2020-01-01T00:00:00Z".into();
     fs::write(&file, request.to_string()).expect("the directory is ours");
+    let prolonged = stage.expect(0, &EXPIRED).await;
+    assert!(prolonged.stderr.contains("tiny is needed until"), "the tags decide: {}", prolonged.stderr);
+    expire(&mut stage.fake.world(), "2020-01-01T00:00:00Z");
     let removed = stage.expect(0, &EXPIRED).await;
     assert!(removed.stderr.contains("terraform plans the removal"), "{}", removed.stderr);
     stage.nothing_is_left();

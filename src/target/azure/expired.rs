@@ -1,7 +1,7 @@
 //! Environments of a subscription that nobody needs any more, as their tags say: for a job that runs every night, on a
 //! machine that never saw them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use democtl_core::render::azure::{ENVIRONMENT_TAG, EXPIRES_TAG, ID_TAG, Placement};
@@ -48,6 +48,7 @@ pub async fn survey(arm: &Arm, subscription: &str, now: DateTime<Utc>) -> Result
 fn sort(groups: &[Value], subscription: &str, now: DateTime<Utc>) -> Survey {
     let mut survey = Survey::default();
     let mut known: BTreeMap<(String, String), DateTime<Utc>> = BTreeMap::new();
+    let mut unclear = BTreeSet::new();
     for group in groups {
         match read(group) {
             // A group that setup has prolonged keeps the others of its environment.
@@ -55,10 +56,15 @@ fn sort(groups: &[Value], subscription: &str, now: DateTime<Utc>) -> Survey {
                 let latest = known.entry(key).or_insert(expires);
                 *latest = (*latest).max(expires);
             }
-            Err(why) => survey.unclear.push(why),
+            Err(why) => {
+                unclear.extend(group["tags"][ENVIRONMENT_TAG].as_str());
+                survey.unclear.push(why);
+            }
         }
     }
-    for ((environment, id), expires) in known {
+    // One group that says nothing keeps all of its environment.
+    let clear = known.into_iter().filter(|((environment, _), _)| !unclear.contains(environment.as_str()));
+    for ((environment, id), expires) in clear {
         let tagged = Tagged { environment, id, subscription: subscription.to_owned(), expires };
         let of = if expires <= now { &mut survey.expired } else { &mut survey.needed };
         of.push(tagged);
@@ -110,7 +116,7 @@ impl Tagged {
     pub async fn inventory(&self, arm: &Arm) -> Result<Inventory, Failure> {
         let found = self.scan(arm).await?;
         let groups: Vec<&str> = scan::groups(&found).into_iter().map(scan::Found::name).collect();
-        removal::locked(&locks::on(arm, &self.subscription, &groups).await.unwrap_or_default(), &found)?;
+        removal::locked(&locks::readable(arm, &self.subscription, &groups).await?, &found)?;
         let what = || format!("cannot look at the cluster of {}", self.environment);
         let principals = roles::principals_in(arm, &found).await.or_fail(Kind::Infrastructure, what)?;
         Ok(Inventory { found, principals })
@@ -124,10 +130,12 @@ impl Tagged {
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Vec<String>, Failure> {
         let what = || format!("not everything of {} could be removed", self.environment);
-        scan::remove(arm, &inventory.found, progress).await.or_fail(Kind::Infrastructure, what)?;
+        let removed = scan::remove(arm, &inventory.found, progress).await;
         let groups: Vec<&str> = scan::groups(&inventory.found).into_iter().map(scan::Found::name).collect();
-        let mut left: Vec<String> = self.scan(arm).await?.iter().map(scan::line).collect();
+        // Before anything is given up: once the cluster is gone nobody knows its identities.
         let roles = roles::sweep(arm, &self.subscription, &inventory.principals, &groups, progress).await;
+        removed.or_fail(Kind::Infrastructure, what)?;
+        let mut left: Vec<String> = self.scan(arm).await?.iter().map(scan::line).collect();
         left.extend(roles.or_fail(Kind::Infrastructure, what)?);
         Ok(left)
     }
@@ -160,6 +168,7 @@ mod tests {
             group("no-date", &json!({ "democtl-environment": "x", "democtl-id": "5" })),
             group("no-id", &json!({ "democtl-environment": "x", "expires-at": "2020-01-01T00:00:00Z" })),
             group("wrong", &tags("wrong", "6", "yesterday")),
+            group("wrong-nodes", &tags("wrong", "6", "2020-01-01T00:00:00Z")),
         ];
         let survey = sort(&groups, "s", now);
         let names = |all: &[Tagged]| all.iter().map(|one| one.environment.clone()).collect::<Vec<_>>();

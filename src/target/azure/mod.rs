@@ -34,7 +34,7 @@ use base64::Engine as _;
 use democtl_core::{
     cost::{NodeCount, Prices},
     profile::Profile,
-    render::azure::{Placement, azure_names, tfvars},
+    render::azure::{ID_TAG, Placement, azure_names, tfvars},
 };
 use futures::future::BoxFuture;
 use prices::PriceList;
@@ -388,6 +388,12 @@ impl Azure {
         Ok(to)
     }
 
+    /// Whether tags say that another environment made a cluster; those of a module of the user's own may say nothing.
+    fn is_anothers(&self, cluster: &Value) -> bool {
+        let id = cluster["tags"][ID_TAG].as_str();
+        id.is_some_and(|id| id != self.place.id)
+    }
+
     /// How the cluster stands, as ARM says.
     pub async fn describe(&self) -> State {
         let arm = match self.arm() {
@@ -397,6 +403,8 @@ impl Azure {
         // A person waits here too.
         match arm.with_attempts(LOOKING_ATTEMPTS).get(&self.cluster_id(), CONTAINER_SERVICE).await {
             Ok(None) => State::Absent,
+            // It bears the name that ours had.
+            Ok(Some(cluster)) if self.is_anothers(&cluster) => State::Absent,
             Ok(Some(cluster)) => {
                 let text = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
                 let properties = &cluster["properties"];

@@ -423,7 +423,8 @@ impl Wanted<'_> {
         if let Some(long) = self.names.too_long() {
             return vec![Check::refused("names", long, "choose a shorter name with --name")];
         }
-        let groups = [(&self.names.resource_group, false), (&self.names.node_resource_group, true)];
+        let state = self.names.state_group();
+        let groups = [(&self.names.resource_group, false), (&self.names.node_resource_group, true), (&state, false)];
         let mut checks = Vec::new();
         for (name, of_nodes) in groups {
             match self.arm.get(&self.path(&format!("resourceGroups/{name}")), RESOURCES).await {

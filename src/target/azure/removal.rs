@@ -6,7 +6,7 @@ use democtl_core::render::azure::azure_names;
 use super::{
     Azure,
     arm::{Arm, ArmError},
-    locks, roles, scan, terraform,
+    locks, roles, scan, state, terraform,
 };
 use crate::{
     environment::write_whole,
@@ -72,9 +72,7 @@ impl Azure {
     /// A lock was put there by somebody who wanted something kept: it is told and never taken away here.
     async fn refuse_locked(&self, arm: &Arm, found: &[scan::Found]) -> Result<(), Failure> {
         let groups: Vec<&str> = scan::groups(found).into_iter().map(scan::Found::name).collect();
-        // Who may not read locks learns of them when Azure refuses.
-        let locks = locks::on(arm, &self.place.subscription, &groups).await.unwrap_or_default();
-        locked(&locks, found)
+        locked(&locks::readable(arm, &self.place.subscription, &groups).await?, found)
     }
 
     async fn scan(&self, arm: &Arm) -> Result<Vec<scan::Found>, Failure> {
@@ -97,13 +95,18 @@ impl Azure {
             for item in self.scan(&arm).await?.iter().filter(|item| item.usd_per_month != Some(0.0)) {
                 failure = failure.hint(format!("left: {}", scan::line(item)));
             }
-            return Err(failure.hint(format!(
-                "az group delete --subscription {} --name {}",
-                self.place.subscription,
-                self.groups()[0]
-            )));
+            for group in scan::groups(&found) {
+                let subscription = &self.place.subscription;
+                failure =
+                    failure.hint(format!("az group delete --subscription {subscription} --name {}", group.name()));
+            }
+            return Err(failure);
         }
-        let mut left: Vec<String> = self.scan(&arm).await?.iter().map(scan::line).collect();
+        let (ours, others): (Vec<_>, Vec<_>) = self.scan(&arm).await?.into_iter().partition(|item| item.ours);
+        for item in &others {
+            (self.progress)(&format!("  {}", scan::line(item)));
+        }
+        let mut left: Vec<String> = ours.iter().map(scan::line).collect();
         let [group, nodes] = self.groups();
         let swept = async {
             let principals = self.principals(&arm, &[]).await?;
@@ -157,6 +160,13 @@ impl Azure {
     fn go_on_without_terraform(&self, failure: Failure) -> Result<(), Failure> {
         if failure.kind() == Kind::Cancelled || failure.to_string().contains(terraform::LOCKED) {
             return Err(failure);
+        }
+        let terraform = self.terraform_here();
+        let knows = || terraform.has_state() || terraform.dir().join(state::OVERRIDE).exists();
+        if self.place.module.is_some() && knows() {
+            return Err(
+                failure.hint("the state of your module knows what no scan finds: it is kept until Terraform works")
+            );
         }
         (self.progress)(&format!("{failure}\n  going on through ARM"));
         Ok(())

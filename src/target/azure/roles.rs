@@ -12,11 +12,17 @@ use super::{
 
 const AUTHORIZATION: &str = "2022-04-01";
 
-/// Object ids of the identities of a managed cluster: its own and that of its nodes.
+/// Object ids of the identities that end with a managed cluster: its own, and those that AKS made in the group of its
+/// nodes. One that somebody else made, and the cluster only uses, outlives it with its roles.
 pub fn principals(cluster: &Value) -> Vec<String> {
     let own = std::iter::once(&cluster["identity"]["principalId"]);
     let profiles = cluster["properties"]["identityProfile"].as_object().into_iter().flatten();
-    let all = own.chain(profiles.map(|(_, profile)| &profile["objectId"]));
+    let nodes = cluster["properties"]["nodeResourceGroup"].as_str().unwrap_or_default().to_lowercase();
+    let within = format!("/resourcegroups/{nodes}/");
+    let made = |profile: &&Value| {
+        profile["resourceId"].as_str().is_some_and(|id| id.to_lowercase().contains(&within)) && !nodes.is_empty()
+    };
+    let all = own.chain(profiles.map(|(_, profile)| profile).filter(made).map(|profile| &profile["objectId"]));
     all.filter_map(|id| Some(id.as_str()?.to_owned())).filter(|id| !id.is_empty()).collect()
 }
 
@@ -104,7 +110,11 @@ mod tests {
     fn a_cluster_has_an_identity_of_its_own_and_one_of_its_nodes() {
         let cluster = json!({
             "identity": { "type": "SystemAssigned", "principalId": "a" },
-            "properties": { "identityProfile": { "kubeletidentity": { "objectId": "b" }, "other": {} } },
+            "properties": { "nodeResourceGroup": "Nodes", "identityProfile": {
+                "kubeletidentity": { "objectId": "b", "resourceId": "/subscriptions/s/resourcegroups/nodes/providers/p/b" },
+                "shared": { "objectId": "c", "resourceId": "/subscriptions/s/resourcegroups/theirs/providers/p/c" },
+                "other": {},
+            } },
         });
         assert_eq!(principals(&cluster), ["a", "b"]);
         assert_eq!(principals(&json!({ "identity": { "type": "UserAssigned" } })), Vec::<String>::new());

@@ -9,7 +9,7 @@ mod blob;
 use std::time::Duration;
 
 pub use blob::{Blobs, Lease};
-use democtl_core::render::azure::{Names, Placement};
+use democtl_core::render::azure::{ENVIRONMENT_TAG, ID_TAG, Names, Placement};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -97,6 +97,11 @@ impl Account {
     /// Makes what of it is missing; made twice it is as made once. Yields when the state can be written.
     pub async fn make(&self, arm: &Arm, blobs: &Blobs, location: &str, tags: &Value) -> Result<(), Failure> {
         let what = || format!("the storage account {} for Terraform's state could not be made", self.name);
+        let there = arm.get(&self.group, RESOURCES).await.or_fail(Kind::Infrastructure, what)?;
+        if there.is_some_and(|group| [ENVIRONMENT_TAG, ID_TAG].iter().any(|tag| group["tags"][tag] != tags[tag])) {
+            return Err(Failure::msg(Kind::Preflight, format!("{} exists and is not this environment's", self.group))
+                .hint("choose another name with --name"));
+        }
         let made = async {
             arm.put(&self.group, RESOURCES, &json!({ "location": location, "tags": tags })).await?;
             arm.put(&self.id(), STORAGE, &account(location, tags)).await?;
