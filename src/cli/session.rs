@@ -122,7 +122,12 @@ pub(super) async fn establish(
     }
     let id = infra.id(environment);
     let kubeconfig = if running {
-        infra.join(&request, &profile).await?
+        let kubeconfig = infra.join(&request, &profile).await?;
+        if ledger.standing(Effect::Cluster) == Some(Step::Begun) {
+            // A setup was interrupted between the cluster's start and its entry.
+            ledger.done(Effect::Cluster, &id)?;
+        }
+        kubeconfig
     } else {
         let agreed = infra.prepare(&|question| Box::pin(ask.answer(question, settings.cancel.clone()))).await;
         let prepared = match agreed.and_then(|prepared| unless_cancelled(settings, prepared)) {

@@ -136,7 +136,7 @@ pub(super) fn run(args: &TuneArgs, settings: &Settings) -> Result<(), Failure> {
     let message = if unproven > 0 {
         format!("{unproven} policies passed the seeds of the search, and none of them passed others")
     } else {
-        format!("none of {} policies passes as asked", tuned.policies)
+        format!("none of {} policies was seen to pass as asked within {} forecasts", tuned.policies, tuned.forecasts)
     };
     Err(Failure::msg(Kind::Threshold, message).hint(
         "more --time or --forecasts, a smaller --margin or --probability; what --keep holds may be what is needed",

@@ -18,6 +18,9 @@ use crate::failure::{Failure, Kind};
 /// How often the cluster is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// How long one look and what it asks for may take: an API that stalls is not waited for.
+const STEP_WITHIN: Duration = Duration::from_secs(30);
+
 /// What still holds things of the cloud.
 #[derive(Default)]
 struct Held {
@@ -33,7 +36,7 @@ struct Held {
 pub async fn withdraw(client: &Client, within: Duration) -> Result<(), Failure> {
     let end = Instant::now() + within;
     loop {
-        let left = match tokio::time::timeout_at(end.into(), step(client)).await {
+        let left = match tokio::time::timeout(STEP_WITHIN, step(client)).await {
             Ok(Ok(held)) if held.is_empty() => return Ok(()),
             Ok(Ok(held)) => held.words(),
             Ok(Err(error)) => format!("what is not known, since the API does not answer: {error}"),

@@ -37,7 +37,7 @@ fn a_test_that_nothing_passes_ends_with_the_code_of_a_failed_threshold() {
     let arguments =
         ["tune", "./tiny.toml", "--test", "hopeless", "--seeds", "1", "--forecasts", "8", "--out", "o.toml"];
     let outcome = environment.expect(99, &arguments);
-    assert!(outcome.stderr.contains("policies passes as asked"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("policies was seen to pass as asked within 8 forecasts"), "{}", outcome.stderr);
     assert!(outcome.stdout.contains("0 of 1 seeds pass"), "{}", outcome.stdout);
     assert!(!environment.path("o.toml").exists());
 }
