@@ -37,6 +37,13 @@ pub(super) fn run(args: &CalibrateArgs, settings: &Settings) -> Result<(), Failu
     let calibration =
         Calibration { run: dir.display().to_string(), profile: recorded.profile.name.clone(), fits, toml, left };
     if let Some(out) = &args.out {
+        if out.exists() {
+            return Err(Failure::msg(
+                Kind::Usage,
+                format!("{} is there, and may be what the run was made from", out.display()),
+            )
+            .hint("give another file with --out, or remove that one"));
+        }
         write_whole(out, calibration.toml.as_bytes())
             .or_fail(Kind::Other, || format!("cannot write {}", out.display()))?;
         ui::note(&format!("wrote {}", out.display()));

@@ -9,7 +9,10 @@ use crate::end_to_end::{Outcome, SETUP, Stage};
 
 /// A whole session takes some seconds: one of twenty of the seeds that CI tries at the level of ARM.
 fn seeds() -> u64 {
-    std::env::var("DEMOCTL_FAULT_SEEDS").ok().and_then(|text| text.parse::<u64>().ok()).map_or(5, |seeds| seeds / 20)
+    std::env::var("DEMOCTL_FAULT_SEEDS")
+        .ok()
+        .and_then(|text| text.parse::<u64>().ok())
+        .map_or(5, |seeds| (seeds / 20).max(1))
 }
 
 /// Done, or refused, or failed, and then in words: what failed, and what can be done or why it was.

@@ -51,7 +51,7 @@ fn sort(groups: &[Value], subscription: &str, now: DateTime<Utc>) -> Survey {
     let mut unclear = BTreeSet::new();
     for group in groups {
         match read(group) {
-            // A group that setup has prolonged keeps the others of its environment.
+            // A group whose tag a person has prolonged keeps the others of its environment.
             Ok((key, expires)) => {
                 let latest = known.entry(key).or_insert(expires);
                 *latest = (*latest).max(expires);

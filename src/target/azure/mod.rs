@@ -264,6 +264,8 @@ impl Azure {
             // One that is not there yet is made once the plan was agreed to: until then there is no state to plan by.
             if account.exists(&arm).await.or_fail(Kind::Infrastructure, what)? {
                 self.use_state(&account)?;
+            } else {
+                self.forget_state();
             }
         }
         let terraform = self.terraform()?;

@@ -89,7 +89,8 @@ fn remove_stale(dir: &Path, below: &Path, parts: &[Part]) -> io::Result<()> {
     for entry in fs::read_dir(dir.join(below))? {
         let entry = entry?;
         let path = below.join(entry.file_name());
-        if is_kept_beside(&entry.file_name().to_string_lossy()) {
+        // Where the state lies is no part of a module: without that file the next command would take it to be empty.
+        if is_kept_beside(&entry.file_name().to_string_lossy()) || path == Path::new(super::state::OVERRIDE) {
             continue;
         }
         if entry.file_type()?.is_dir() {

@@ -67,6 +67,12 @@ impl Azure {
         self.terraform()
     }
 
+    /// The account is not there, or not any more: nor is a state in it.
+    pub(super) fn forget_state(&self) {
+        // One that stays is overwritten with the next account, or ends with the environment's directory.
+        let _ = std::fs::remove_file(self.terraform_here().dir().join(state::OVERRIDE));
+    }
+
     pub(super) fn use_state(&self, account: &Account) -> Result<(), Failure> {
         let file = self.terraform_here().dir().join(state::OVERRIDE);
         write_whole(&file, account.backend().as_bytes())

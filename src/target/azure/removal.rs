@@ -102,6 +102,9 @@ impl Azure {
             }
             return Err(failure);
         }
+        if self.place.state == state::StateKind::Azurerm {
+            self.forget_state();
+        }
         let (ours, others): (Vec<_>, Vec<_>) = self.scan(&arm).await?.into_iter().partition(|item| item.ours);
         for item in &others {
             (self.progress)(&format!("  {}", scan::line(item)));

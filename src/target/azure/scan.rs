@@ -1,7 +1,7 @@
 //! What of an environment is still there, by tag, by name and by what holds its nodes; and the way to make it go.
 //!
-//! Terraform removes what its state knows; this looks for everything else (`facts`: load balancers, addresses, disks in
-//! the node resource group, a half-made cluster that no state has).
+//! Terraform removes what its state knows; this looks for everything else: load balancers, addresses and disks in
+//! the node resource group, a half-made cluster that no state has.
 
 use democtl_core::{
     cost::Prices,
