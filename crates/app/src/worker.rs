@@ -81,6 +81,8 @@ pub(crate) async fn run(config: WorkerConfig) -> Result<(), AppError> {
     let id = uuid::Uuid::new_v4().simple().to_string();
     let (metrics, registry) = Metrics::new(config.base_memory);
     let worker = Worker { processing: keys.processing(&id), keys, id, connection, metrics, config };
+    // Before the first claim: the others return the claims only of those whom they know.
+    beat(&mut worker.connection.clone(), &worker.keys, &worker.id).await?;
     tracing::info!(worker = worker.id, queue = worker.keys.queue, "worker consumes");
     let _housekeeping = (
         AbortOnDrop(tokio::spawn(serve_metrics(listener, registry))),
@@ -215,7 +217,15 @@ fn parse(texts: &[String]) -> (Vec<Message>, Vec<&str>) {
     (messages, unreadable)
 }
 
-/// Says that this worker lives, and returns the claims of those that no longer do.
+/// Says that this worker lives.
+async fn beat(connection: &mut ConnectionManager, keys: &Keys, id: &str) -> RedisResult<()> {
+    let mut pipe = redis::pipe();
+    pipe.pset_ex(keys.alive(id), 1, HEARTBEAT_TTL.as_millis() as u64).ignore();
+    pipe.sadd(&keys.workers, id).ignore();
+    pipe.query_async(connection).await
+}
+
+/// Says again and again that this worker lives, and returns the claims of those that no longer do.
 async fn beat_and_reap(mut connection: ConnectionManager, keys: Keys, id: String) {
     let mut ticks = tokio::time::interval(HEARTBEAT_PERIOD);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -223,10 +233,7 @@ async fn beat_and_reap(mut connection: ConnectionManager, keys: Keys, id: String
         ticks.tick().await;
         let begun = Instant::now();
         let result = async {
-            let mut pipe = redis::pipe();
-            pipe.pset_ex(keys.alive(&id), 1, HEARTBEAT_TTL.as_millis() as u64).ignore();
-            pipe.sadd(&keys.workers, &id).ignore();
-            pipe.query_async::<()>(&mut connection).await?;
+            beat(&mut connection, &keys, &id).await?;
             let workers: Vec<String> = connection.smembers(&keys.workers).await?;
             for worker in workers.iter().filter(|worker| **worker != id) {
                 if !connection.exists::<_, bool>(keys.alive(worker)).await? {

@@ -128,3 +128,21 @@ fn each_customer_is_stored_exactly_once_on_the_embedded_redis() {
 fn each_customer_is_stored_exactly_once_on_redis_server() {
     exactly_once(Redis::Real);
 }
+
+/// A claim of a worker that nobody knows would be returned by nobody.
+#[test]
+fn a_worker_that_cannot_say_that_it_lives_claims_nothing() {
+    let (_redis, address) = Redis::Embedded.start();
+    let url = format!("redis://{address}");
+    let mut connection = redis::Client::open(url.as_str()).and_then(|c| c.get_connection()).expect("redis answers");
+    let _: () = connection.set("q:workers", "no set").expect("redis answers");
+    let _: usize = connection.lpush("q", "{}").expect("redis answers");
+    let mut worker = worker(&url);
+    let mut ended = None;
+    wait_for("the worker to give up", || {
+        ended = worker.0.try_wait().expect("it was started");
+        ended.is_some()
+    });
+    assert!(ended.is_some_and(|status| !status.success()));
+    assert_eq!(connection.llen::<_, usize>("q").expect("redis answers"), 1);
+}
