@@ -304,6 +304,48 @@ async fn what_terraform_does_not_know_is_found_and_removed() {
     stage.nothing_is_left();
 }
 
+/// The state of a module of the user's own may know what lies where no scan looks.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_state_of_an_own_module_is_kept_until_terraform_works() {
+    let Some(stage) = Stage::new(World::default()).await else { return };
+    stage.setup().await;
+    let before = stage.fake.world().ids();
+    let mut command = stage.command(&["cleanup", "--yes"]);
+    command.env("PATH", "/nowhere");
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("it is not cancelled");
+    let output = output.expect("the binary starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_ne!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("it is kept until Terraform works"), "{said}");
+    assert_eq!(stage.fake.world().ids(), before);
+    assert!(stage.state_file().exists());
+    stage.expect(0, &["cleanup", "--yes"]).await;
+    stage.nothing_is_left();
+}
+
+/// An hourly job removed ours, and a colleague made theirs under the same name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_of_a_colleague_under_our_name_is_not_joined() {
+    let Some(stage) = Stage::new(World::default()).await else { return };
+    stage.setup().await;
+    {
+        let mut world = stage.fake.world();
+        for id in world.ids().into_iter().filter(|id| !id.contains("agentPools")) {
+            let mut body = world.body(&id).expect("it is there").clone();
+            body["tags"]["democtl-id"] = "theirs".into();
+            world.plant(&id, body);
+        }
+    }
+    let setup = stage.expect(3, &SETUP).await;
+    assert!(setup.stderr.contains("belongs to another environment tiny"), "{}", setup.stderr);
+    let before = stage.fake.world().ids();
+    let cleanup = stage.expect(0, &["cleanup", "--yes"]).await;
+    assert!(!cleanup.stderr.contains("removing the applications"), "{}", cleanup.stderr);
+    assert!(cleanup.stderr.contains("terraform removes nothing"), "{}", cleanup.stderr);
+    assert_eq!(stage.fake.world().ids(), before);
+    assert!(!stage.environment().exists());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_subscription_and_an_unasked_person_make_nothing() {
     let mut world = World::default();

@@ -390,9 +390,9 @@ impl Azure {
         Ok(to)
     }
 
-    /// Whether tags say that another environment made a cluster; those of a module of the user's own may say nothing.
-    fn is_anothers(&self, cluster: &Value) -> bool {
-        let id = cluster["tags"][ID_TAG].as_str();
+    /// Whether tags say that another environment made a resource; those of a module of the user's own may say nothing.
+    fn is_anothers(&self, resource: &Value) -> bool {
+        let id = resource["tags"][ID_TAG].as_str();
         id.is_some_and(|id| id != self.place.id)
     }
 

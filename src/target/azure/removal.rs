@@ -5,7 +5,7 @@ use democtl_core::render::azure::azure_names;
 
 use super::{
     Azure,
-    arm::{Arm, ArmError},
+    arm::{Arm, ArmError, RESOURCES},
     locks, roles, scan, state, terraform,
 };
 use crate::{
@@ -140,6 +140,15 @@ impl Azure {
     async fn plan_removal(&self) -> Result<Vec<String>, Failure> {
         let terraform = self.terraform()?;
         if !(self.was_begun() && terraform.has_module()) {
+            return Ok(Vec::new());
+        }
+        // A state knows resources by their names: it would take the ones of another for its own.
+        let [group, _] = self.groups();
+        let path = format!("/subscriptions/{}/resourceGroups/{group}", self.place.subscription);
+        let what = || format!("whose {group} is cannot be seen");
+        let there = self.arm()?.get(&path, RESOURCES).await.or_fail(Kind::Infrastructure, what)?;
+        if there.is_some_and(|there| self.is_anothers(&there)) {
+            (self.progress)(&format!("{group} belongs to another environment now: terraform removes nothing"));
             return Ok(Vec::new());
         }
         terraform.forget_plan();
