@@ -156,6 +156,12 @@ fn rows() -> Vec<Row> {
         ),
         ("version_gone", |_| {}, "m3demo2", &[("azure.kubernetes_version", "1.27")]),
         ("version_no_default", |world| world.facts.versions.clear(), "m3demo2", &[]),
+        (
+            "state_group_of_somebody",
+            |world| plant_group(world, "reliability-demo-demo-m3demo2-state", &json!({}), "Succeeded"),
+            "m3demo2",
+            &[],
+        ),
         ("group_of_somebody", |world| plant_group(world, GROUP, &json!({}), "Succeeded"), "m3demo2", &[]),
         (
             "group_of_another_environment",

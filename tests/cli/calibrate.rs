@@ -27,6 +27,8 @@ fn a_recorded_run_becomes_a_profile_that_extends_its_own() {
     let text = fs::read_to_string(environment.path("calibrated.toml")).expect("it was written");
     assert_eq!(value["toml"], Value::from(text));
     environment.expect(0, &["profile", "check", "calibrated.toml"]);
+    let again = environment.expect(2, &["calibrate", "run", "--out", "calibrated.toml"]);
+    assert!(again.stderr.contains("calibrated.toml is there"), "{}", again.stderr);
     let beside = environment.json(&["forecast", "calibrated.toml", "--against", "run", "--output", "json"]);
     assert_eq!(beside["forecast"], "calibrated");
     assert_eq!(beside["curves"][0]["greatest"]["forecast"], 3.0, "the run's own override is in it");

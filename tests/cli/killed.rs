@@ -103,3 +103,20 @@ fn setup_after_a_half_done_cleanup_delivers_again() {
     environment.setup();
     assert!(serves(&address(&environment)));
 }
+
+#[test]
+fn a_cluster_that_no_line_of_the_ledger_calls_made_is_noted_by_the_next_setup() {
+    let environment = TestEnvironment::new();
+    environment.setup();
+    // As a setup leaves it that was killed between the cluster's start and its line.
+    let file = environment.environment_dir().join("ledger.jsonl");
+    let all = fs::read_to_string(&file).expect("setup wrote it");
+    let begun = all.lines().next().expect("the cluster was begun");
+    fs::write(&file, format!("{begun}\n")).expect("the directory is ours");
+    environment.setup();
+    let doctor = environment.json(&["doctor", "--output", "json"]);
+    let mut checks = doctor["checks"].as_array().expect("a list").iter();
+    let left = checks.find(|check| check["what"] == "environments").expect("it looks at them");
+    assert_eq!(left["standing"], "ok", "{left}");
+    environment.expect(0, &["cleanup"]);
+}

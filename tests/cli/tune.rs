@@ -61,5 +61,9 @@ fn what_cannot_be_searched_or_written_is_refused_before_the_search() {
     refused(&["--out", "nowhere/found.toml"], "there is no directory nowhere");
     refused(&["--out", "Found It.toml"], "cannot name a profile");
     refused(&["--out", "m3demo2.toml"], "extends itself");
+    let found = "# Made by democtl tune\nextends = \"m3demo2\"\n";
+    fs::write(environment.path("found.toml"), found).expect("the directory is ours");
+    refused(&["./found.toml", "--out", "found.toml"], "extends itself");
+    assert_eq!(fs::read_to_string(environment.path("found.toml")).expect("it is there"), found);
     assert!(!environment.path("m3demo2.toml").exists());
 }
