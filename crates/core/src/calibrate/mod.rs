@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::{
     explain::{Recording, track::Track},
+    profile,
     units::format_duration,
 };
 
@@ -85,23 +86,9 @@ pub fn extending(profile: &str, sets: &[(String, String)], fits: &[Fit]) -> (Str
             continue;
         }
         let parsed = value.parse::<toml_edit::Value>().ok().filter(|_| !is_text);
-        put(document.as_table_mut(), &keys, parsed.unwrap_or_else(|| value.into()));
+        profile::put(document.as_table_mut(), &keys, parsed.unwrap_or_else(|| value.into()));
     }
     (document.to_string(), left)
-}
-
-fn put(mut table: &mut toml_edit::Table, keys: &[&str], value: toml_edit::Value) {
-    let Some((last, way)) = keys.split_last() else { return };
-    for key in way {
-        let next = table.entry(key).or_insert_with(|| {
-            let mut made = toml_edit::Table::new();
-            made.set_implicit(true);
-            toml_edit::Item::Table(made)
-        });
-        let Some(inner) = next.as_table_mut() else { return };
-        table = inner;
-    }
-    table.insert(last, toml_edit::Item::Value(value));
 }
 
 /// Everything that a recording shows, in the profile's order.

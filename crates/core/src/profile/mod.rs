@@ -7,6 +7,7 @@
 mod builtin;
 mod cross;
 mod error;
+mod extending;
 mod lint;
 mod load_suite;
 mod model;
@@ -24,6 +25,7 @@ mod workload;
 
 pub use builtin::{BUILTIN_PROFILES, BUILTIN_SUITES, builtin, builtin_suite};
 pub use error::{Problem, ProfileErrors};
+pub(crate) use extending::put;
 pub use lint::{Lint, lint};
 pub use model::{
     Autoscaler, Azure, Behavior, Local, Pattern, Period, Policy, PolicyKind, Pool, PoolMode, Probe, Probes, Profile,

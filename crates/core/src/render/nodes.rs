@@ -147,6 +147,12 @@ pub fn node_pools(profile: &Profile) -> Vec<NodePool> {
         .collect()
 }
 
+/// Whether a scale set is that of a pool: AKS calls it `aks-POOL-NUMBER-vmss`.
+pub fn is_scale_set(set: &str, pool: &str) -> bool {
+    let rest = set.strip_prefix("aks-").and_then(|rest| rest.strip_prefix(pool));
+    rest.is_some_and(|rest| rest.starts_with('-'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

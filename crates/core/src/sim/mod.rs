@@ -246,17 +246,19 @@ struct World<'a> {
     done: bool,
 }
 
+/// The tests of these names; all of the suite when none is named.
+fn chosen<'a>(profile: &'a Profile, names: &[String]) -> Result<Vec<&'a Test>, ForecastError> {
+    let tests = &profile.suite.tests;
+    let find = |name: &String| {
+        tests.iter().find(|test| test.name == *name).ok_or_else(|| ForecastError::UnknownTest(name.clone()))
+    };
+    if names.is_empty() { Ok(tests.iter().collect()) } else { names.iter().map(find).collect() }
+}
+
 impl<'a> World<'a> {
     /// The world at its baseline: every workload has its replicas, as far as they fit.
     fn new(profile: &'a Profile, options: &'a Options, flows: bool) -> Result<Self, ForecastError> {
-        let mut tests = Vec::new();
-        for wanted in &options.tests {
-            let found = profile.suite.tests.iter().find(|test| test.name == *wanted);
-            tests.push(found.ok_or_else(|| ForecastError::UnknownTest(wanted.clone()))?);
-        }
-        if tests.is_empty() {
-            tests.extend(&profile.suite.tests);
-        }
+        let tests = chosen(profile, &options.tests)?;
         let mut workloads = Workload::all(profile);
         scaling::attach(&mut workloads, profile, flows)?;
         let deployed = |index: usize| workloads.iter().position(|workload| workload.index == Some(index));

@@ -1,8 +1,8 @@
 //! Policies as TOML: values of `--set`, and the profile that extends the given one.
 
-use toml_edit::{Array, DocumentMut, Item, Table, Value, value};
+use toml_edit::{Array, DocumentMut, Value, value};
 
-use crate::profile::Trigger;
+use crate::profile::{Trigger, put};
 
 /// What a trigger has unless it says otherwise.
 const DEFAULTS: [(&str, &str); 4] = [
@@ -42,29 +42,10 @@ pub fn difference(extends: &str, description: &str, comment: &str, sets: &[(Stri
         let segments: Vec<&str> = path.split('.').collect();
         // As `--set` reads it: what is not TOML is a text.
         let parsed = text.parse::<Value>().unwrap_or_else(|_| Value::from(text.as_str()));
-        put(document.as_table_mut(), &segments, parsed);
+        put(document.as_table_mut(), &segments, spread(parsed));
     }
     let comment = comment.lines().fold(String::new(), |text, line| text + "# " + line + "\n");
     format!("{comment}{document}")
-}
-
-fn put(table: &mut Table, path: &[&str], what: Value) {
-    match path {
-        [] => {}
-        [key] => {
-            table.insert(key, Item::Value(spread(what)));
-        }
-        [key, rest @ ..] => {
-            let inner = table.entry(key).or_insert_with(|| {
-                let mut inner = Table::new();
-                inner.set_implicit(true);
-                Item::Table(inner)
-            });
-            if let Some(inner) = inner.as_table_mut() {
-                put(inner, rest, what);
-            }
-        }
-    }
 }
 
 /// A list of tables has one on each line.
