@@ -17,11 +17,6 @@ use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use rcgen::{CertificateParams, DnType, KeyPair};
-use rustls::{
-    ServerConfig,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -32,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     storage::{BlobRequest, CALLER},
+    tls,
     world::World,
 };
 
@@ -53,7 +49,8 @@ pub struct PublicNames {
 impl PublicNames {
     /// Puts a world behind its public names.
     pub async fn start(world: Arc<Mutex<World>>) -> io::Result<Self> {
-        let (certificate, acceptor) = identity()?;
+        let names = [LOGIN, &format!("*{BLOBS}")];
+        let (certificate, acceptor) = tls::identity("public names of the fake Azure", names)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let proxy = format!("http://{}", listener.local_addr()?);
         let task = tokio::spawn(async move {
@@ -70,22 +67,6 @@ impl Drop for PublicNames {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-fn identity() -> io::Result<(String, TlsAcceptor)> {
-    let key = KeyPair::generate().map_err(io::Error::other)?;
-    let names = [LOGIN.to_owned(), format!("*{BLOBS}")];
-    let mut params = CertificateParams::new(names).map_err(io::Error::other)?;
-    params.distinguished_name.push(DnType::CommonName, "public names of the fake Azure");
-    let certificate = params.self_signed(&key).map_err(io::Error::other)?;
-    let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], private)
-        .map_err(io::Error::other)?;
-    Ok((certificate.pem(), TlsAcceptor::from(Arc::new(config))))
 }
 
 async fn connection(mut stream: TcpStream, acceptor: TlsAcceptor, world: Arc<Mutex<World>>) -> io::Result<()> {

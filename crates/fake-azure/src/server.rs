@@ -68,7 +68,7 @@ impl FakeAzure {
 
     /// Puts the world behind a second port as well, which speaks TLS.
     pub async fn over_tls(&mut self) -> io::Result<OverTls> {
-        let (certificate, acceptor) = tls::identity()?;
+        let (certificate, acceptor) = tls::identity("fake Azure", ["localhost", "127.0.0.1"])?;
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let host = format!("localhost:{}", tcp.local_addr()?.port());
         let base = Arc::new(Mutex::new(format!("https://{host}")));

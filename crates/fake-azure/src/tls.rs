@@ -10,12 +10,11 @@ use rustls::{
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-/// A certificate for `localhost` that is its own authority: PEM, and what serves it.
-pub(crate) fn identity() -> io::Result<(String, TlsAcceptor)> {
+/// A certificate for these names that is its own authority: PEM, and what serves it.
+pub(crate) fn identity(subject: &str, names: [&str; 2]) -> io::Result<(String, TlsAcceptor)> {
     let key = KeyPair::generate().map_err(io::Error::other)?;
-    let mut params =
-        CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).map_err(io::Error::other)?;
-    params.distinguished_name.push(DnType::CommonName, "fake Azure");
+    let mut params = CertificateParams::new(names.map(str::to_owned)).map_err(io::Error::other)?;
+    params.distinguished_name.push(DnType::CommonName, subject);
     let certificate = params.self_signed(&key).map_err(io::Error::other)?;
     let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
