@@ -80,42 +80,52 @@ pub(super) async fn answer(
     options: &WriteOptions,
     request: Request<Incoming>,
 ) -> Result<Answer, Status> {
-    let entry = server.api.read(target)?;
     let definition = &target.definition;
-    let old = scale_of(definition, &entry.value);
-    let wanted = match (request.method(), patch) {
-        (&Method::GET, _) => return Ok(answer_json(StatusCode::OK, &old)),
-        (&Method::PUT, _) => read(request).await?,
-        (_, Some(kind)) => {
-            // A Scale has no lists: all kinds but JSON patches mean the same.
-            let kind = if kind == PatchType::Json { kind } else { PatchType::Merge };
-            model::patch(definition, kind, &old, &read(request).await?)?
-        }
-        _ => return Err(Status::method_not_allowed()),
-    };
-    let replicas = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
-    if replicas < 0 {
-        let scale = crate::api::Resource {
-            group: "autoscaling".into(),
-            version: "v1".into(),
-            plural: "scales".into(),
-            kind: "Scale".into(),
-            namespaced: true,
+    if *request.method() == Method::GET {
+        let entry = server.api.read(target)?;
+        return Ok(answer_json(StatusCode::OK, &scale_of(definition, &entry.value)));
+    }
+    // A Scale has no lists: all kinds of patches but JSON ones mean the same.
+    let patch = patch.map(|kind| if kind == PatchType::Json { kind } else { PatchType::Merge });
+    let body = read(request).await?;
+    let written = write::mutate(&server.api, target, options, |old| {
+        let wanted = match patch {
+            Some(kind) => model::patch(definition, kind, &scale_of(definition, old), &body)?,
+            None => body.clone(),
         };
-        let why = format!("Invalid value: {replicas}: must be greater than or equal to 0");
-        return Err(Status::invalid_field(&scale, &target.name, "FieldValueInvalid", "spec.replicas", why));
-    }
-    let (spec, _, _) = paths(definition);
-    let mut change = json!(replicas);
-    for part in spec.trim_start_matches('.').split('.').rev() {
-        change = json!({ part: change });
-    }
-    // A patch that asks for no version of its own holds for whatever a controller has written meanwhile.
-    let version = wanted["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty());
-    let unasked = |version: &str| patch.is_some() && old["metadata"]["resourceVersion"] == version;
-    if let Some(version) = version.filter(|version| !unasked(version)) {
-        change["metadata"]["resourceVersion"] = json!(version);
-    }
-    let written = write::patch(&server.api, target, PatchType::Merge, &change, options)?;
+        let mut new = old.clone();
+        *at_mut(&mut new, &paths(definition).0) = json!(replicas_of(target, &wanted)?);
+        if let Some(version) = wanted["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty()) {
+            new["metadata"]["resourceVersion"] = json!(version);
+        }
+        Ok((new, Vec::new()))
+    })?;
     Ok(answer_json(StatusCode::OK, &scale_of(definition, &written.object)))
+}
+
+/// The replicas that a Scale asks for.
+fn replicas_of(target: &Target, scale: &Value) -> Result<i64, Status> {
+    let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
+    if replicas >= 0 {
+        return Ok(replicas);
+    }
+    let resource = crate::api::Resource {
+        group: "autoscaling".into(),
+        version: "v1".into(),
+        plural: "scales".into(),
+        kind: "Scale".into(),
+        namespaced: true,
+    };
+    let why = format!("Invalid value: {replicas}: must be greater than or equal to 0");
+    Err(Status::invalid_field(&resource, &target.name, "FieldValueInvalid", "spec.replicas", why))
+}
+
+/// What a path such as `.spec.replicas` names; made where it is not there.
+fn at_mut<'a>(object: &'a mut Value, path: &str) -> &'a mut Value {
+    path.trim_start_matches('.').split('.').fold(object, |object, part| {
+        if !object.is_object() {
+            *object = json!({});
+        }
+        &mut object[part]
+    })
 }
