@@ -162,13 +162,6 @@ fn check_out(out: &Path, args: &TuneArgs) -> Result<(), Failure> {
         return Err(Failure::msg(Kind::Usage, format!("{} is there and was not written by tune", out.display()))
             .hint("give another file with --out"));
     }
-    if std::path::absolute(out).ok() == std::path::absolute(&args.profile).ok() {
-        return Err(Failure::msg(
-            Kind::Usage,
-            format!("{} is the profile that is tuned, and would extend itself", out.display()),
-        )
-        .hint("give another file with --out"));
-    }
     let dir = out.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !dir.is_dir() {
         return Err(Failure::msg(

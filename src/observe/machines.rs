@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use democtl_core::{
     event::Fact,
     profile::{Pool, Profile},
+    render::is_scale_set,
     timeline::Moment,
 };
 use k8s_openapi::api::core::v1::Event;
@@ -86,13 +87,9 @@ fn nodes(group: &str, change: &str, reason: String, moment: Moment) -> Fact {
     }
 }
 
-/// The pool of a node group: of the same name, or AKS's scale set `aks-POOL-NUMBER-vmss`.
+/// The pool of a node group: of the same name, or with that scale set.
 fn pool_of<'a>(group: &str, profile: &'a Profile) -> Option<&'a Pool> {
-    let of = |pool: &&Pool| {
-        let set = group.strip_prefix("aks-").and_then(|rest| rest.strip_prefix(&pool.name));
-        group == pool.name || set.is_some_and(|rest| rest.starts_with('-'))
-    };
-    profile.pools.iter().find(of)
+    profile.pools.iter().find(|pool| group == pool.name || is_scale_set(group, &pool.name))
 }
 
 #[cfg(test)]

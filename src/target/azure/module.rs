@@ -58,9 +58,12 @@ fn is_text(path: &Path) -> bool {
     name.ends_with(".tf") || name.ends_with(".tf.json")
 }
 
-/// What Terraform or git keeps beside a module and is none of it.
+/// What Terraform, git or democtl keeps beside a module and is none of it: without the file that says where the state lies
+/// the next command would take the state to be empty.
 fn is_kept_beside(name: &str) -> bool {
-    matches!(name, ".terraform" | ".git") || name.contains(".tfstate") || name.contains(".tfvars")
+    matches!(name, ".terraform" | ".git" | super::state::OVERRIDE)
+        || name.contains(".tfstate")
+        || name.contains(".tfvars")
 }
 
 /// Reads a module with the modules and files below it; its lock of providers too.
@@ -89,8 +92,7 @@ fn remove_stale(dir: &Path, below: &Path, parts: &[Part]) -> io::Result<()> {
     for entry in fs::read_dir(dir.join(below))? {
         let entry = entry?;
         let path = below.join(entry.file_name());
-        // Where the state lies is no part of a module: without that file the next command would take it to be empty.
-        if is_kept_beside(&entry.file_name().to_string_lossy()) || path == Path::new(super::state::OVERRIDE) {
+        if is_kept_beside(&entry.file_name().to_string_lossy()) {
             continue;
         }
         if entry.file_type()?.is_dir() {
@@ -147,10 +149,13 @@ mod tests {
         for stale in ["gone/old.tf", "adopt.tf"] {
             fs::write(to.path().join(stale), "old")?;
         }
-        fs::write(to.path().join("terraform.tfstate"), "{}")?;
+        for kept in ["terraform.tfstate", "democtl_state_override.tf"] {
+            fs::write(to.path().join(kept), "{}")?;
+        }
         write(to.path(), Some(own.path()), &json!({ "a": 1 }))?;
         let wanted = [
             ".terraform.lock.hcl",
+            "democtl_state_override.tf",
             "main.tf",
             "pools/files/a.json",
             "pools/main.tf",

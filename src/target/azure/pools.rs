@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::DateTime;
-use democtl_core::units::format_duration;
+use democtl_core::{render::is_scale_set, units::format_duration};
 use futures::future::try_join_all;
 use serde::Serialize;
 use serde_json::Value;
@@ -138,7 +138,7 @@ fn pool_of(set: &Value, pools: &[String]) -> Option<String> {
         return Some(pool.to_owned());
     }
     let name = text(&set["name"]);
-    pools.iter().find(|pool| name.starts_with(&format!("aks-{pool}-"))).cloned()
+    pools.iter().find(|pool| is_scale_set(&name, pool)).cloned()
 }
 
 fn machine(instance: &Value) -> Machine {

@@ -10,13 +10,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    arm::{Arm, ArmError, CONTAINER_SERVICE, RESOURCES, WORKSPACES},
+    arm::{AUTHORIZATION, Arm, ArmError, CONTAINER_SERVICE, RESOURCES, WORKSPACES},
     locks,
     providers::{self, PROVIDERS},
 };
 
 const SUBSCRIPTIONS: &str = "2022-12-01";
-const AUTHORIZATION: &str = "2022-04-01";
 const SKUS: &str = "2021-07-01";
 const COMPUTE: &str = "2024-07-01";
 

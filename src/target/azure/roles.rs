@@ -6,11 +6,9 @@
 use serde_json::Value;
 
 use super::{
-    arm::{Arm, ArmError, CONTAINER_SERVICE},
+    arm::{AUTHORIZATION, Arm, ArmError, CONTAINER_SERVICE},
     scan::Found,
 };
-
-const AUTHORIZATION: &str = "2022-04-01";
 
 /// Object ids of the identities that end with a managed cluster: its own, and those that AKS made in the group of its
 /// nodes. One that somebody else made, and the cluster only uses, outlives it with its roles.

@@ -34,6 +34,8 @@ pub const CONTAINER_SERVICE: &str = "2025-10-01";
 
 /// API version of Log Analytics workspaces.
 pub const WORKSPACES: &str = "2023-09-01";
+/// API version of roles and their assignments.
+pub const AUTHORIZATION: &str = "2022-04-01";
 
 /// Longest time until a connection stands: a network that swallows everything is told after seconds.
 const CONNECT: Duration = Duration::from_secs(5);

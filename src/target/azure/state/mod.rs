@@ -13,12 +13,11 @@ use democtl_core::render::azure::{ENVIRONMENT_TAG, ID_TAG, Names, Placement};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::arm::{Arm, ArmError, RESOURCES};
+use super::arm::{AUTHORIZATION, Arm, ArmError, RESOURCES};
 use crate::failure::{Failure, Kind, OrFail as _};
 
 /// API version of storage accounts.
 const STORAGE: &str = "2023-05-01";
-const AUTHORIZATION: &str = "2022-04-01";
 /// <https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/storage#storage-blob-data-contributor>
 const DATA_CONTRIBUTOR: &str = "ba92f5b4-2d11-453d-a403-e96b0029c9fe";
 /// What a state needs of it.
