@@ -17,6 +17,9 @@ use crate::{
 /// Object ids of identities that a removal takes away, beside the ledger: once the cluster is gone nothing else tells them.
 const IDENTITIES: &str = "identities.json";
 
+/// Why the state of a module of the user's own is not given up.
+const OWN_STATE: &str = "the state of your module knows what no scan finds: it is kept until Terraform works";
+
 impl Azure {
     /// What is there now, one line each with its price. A Terraform that still works here is waited for first.
     pub async fn inventory(&self) -> Result<Vec<String>, Failure> {
@@ -83,7 +86,9 @@ impl Azure {
     /// Removes everything, then looks for what is left.
     pub async fn destroy(&self) -> Result<Vec<String>, Failure> {
         let arm = self.arm()?;
-        if let Err(failure) = self.destroy_by_terraform().await {
+        let failed = self.destroy_by_terraform().await.err();
+        let again = failed.is_some() && self.place.module.is_some();
+        if let Some(failure) = failed {
             self.go_on_without_terraform(failure)?;
         }
         let found = self.scan(&arm).await?;
@@ -101,6 +106,9 @@ impl Azure {
                     failure.hint(format!("az group delete --subscription {subscription} --name {}", group.name()));
             }
             return Err(failure);
+        }
+        if again {
+            self.empty_state().await.map_err(|failure| failure.hint(OWN_STATE))?;
         }
         if self.place.state == state::StateKind::Azurerm {
             self.forget_state();
@@ -123,6 +131,15 @@ impl Azure {
             (self.progress)(&format!("  {line}"));
         }
         Ok(left)
+    }
+
+    /// Terraform once more, after ARM has removed what it finds: what else the state of a module of the user's own knows
+    /// may lie where no scan looks.
+    async fn empty_state(&self) -> Result<(), Failure> {
+        if !self.plan_removal().await?.is_empty() {
+            self.terraform()?.apply().await?;
+        }
+        Ok(())
     }
 
     async fn destroy_by_terraform(&self) -> Result<(), Failure> {
@@ -173,12 +190,9 @@ impl Azure {
         if failure.kind() == Kind::Cancelled || failure.to_string().contains(terraform::LOCKED) {
             return Err(failure);
         }
-        let terraform = self.terraform_here();
-        let knows = || terraform.has_state() || terraform.dir().join(state::OVERRIDE).exists();
-        if self.place.module.is_some() && knows() {
-            return Err(
-                failure.hint("the state of your module knows what no scan finds: it is kept until Terraform works")
-            );
+        // A state in Azure would go with what is ours.
+        if self.place.module.is_some() && self.terraform_here().dir().join(state::OVERRIDE).exists() {
+            return Err(failure.hint(OWN_STATE));
         }
         (self.progress)(&format!("{failure}\n  going on through ARM"));
         Ok(())
