@@ -5,7 +5,7 @@ use std::{num::NonZero, ops::Range};
 
 use clap::Args;
 use democtl_core::{
-    fidelity::sync_phase,
+    fidelity::known,
     profile::Profile,
     sim::{self, Fault, ForecastError, Options},
     verdict::Verdict,
@@ -32,9 +32,10 @@ pub(super) struct ForecastArgs {
     profile: Option<String>,
     #[command(flatten)]
     sets: SetArgs,
-    /// Put the forecast beside a recorded run, with its seed and speed: a run's directory or id; exit 0 whatever differs
+    /// Put the forecast beside a recorded run, with its seed and speed: a run's directory or id; exit 0 whatever differs.
+    /// May be repeated for runs of one profile: their means
     #[arg(long, value_name = "RUN", conflicts_with_all = ["test", "seed", "probability", "speed", "any_phase", "fault", "day", "month"])]
-    against: Option<String>,
+    against: Vec<String>,
     /// Only this test; may be repeated
     #[arg(long, value_name = "NAME")]
     test: Vec<String>,
@@ -65,8 +66,8 @@ pub(super) struct ForecastArgs {
 }
 
 pub(super) fn run(args: ForecastArgs, settings: &Settings) -> Result<(), Failure> {
-    if let Some(run) = &args.against {
-        return beside(run, &args, settings);
+    if !args.against.is_empty() {
+        return beside(&args, settings);
     }
     let name = args.profile.as_deref().unwrap_or("m3demo2");
     let (_, profile) = Request::resolve(name, args.sets.set, Target::Local, args.speed, args.seed)?;
@@ -98,34 +99,54 @@ pub(super) fn run(args: ForecastArgs, settings: &Settings) -> Result<(), Failure
     judge(&summary, args.probability)
 }
 
-/// A recorded run and its forecast side by side.
-fn beside(run: &str, args: &ForecastArgs, settings: &Settings) -> Result<(), Failure> {
-    let dir = runs::require(Some(run), None, settings)?;
-    let recorded = Recorded::read(&dir)?;
-    let request = recorded::request(&dir)?;
-    let sets = args.sets.set.clone();
-    let profile = match &args.profile {
-        Some(name) => Request::resolve(name, sets, Target::Local, request.speed, request.seed)?.1,
-        None => Request { sets: [request.sets.clone(), sets].concat(), ..request.clone() }.profile()?,
-    };
-    if recorded.tests.is_empty() {
-        return Err(Failure::msg(Kind::Usage, format!("no test of the run {} has ended", dir.display()))
-            .hint("democtl explain tells how far it came"));
+/// Recorded runs of one profile and their forecasts side by side.
+fn beside(args: &ForecastArgs, settings: &Settings) -> Result<(), Failure> {
+    let mut runs = Vec::new();
+    let mut asked: Vec<Request> = Vec::new();
+    for run in &args.against {
+        let dir = runs::require(Some(run), None, settings)?;
+        let recorded = Recorded::read(&dir)?;
+        if recorded.tests.is_empty() {
+            return Err(Failure::msg(Kind::Usage, format!("no test of the run {} has ended", dir.display()))
+                .hint("democtl explain tells how far it came"));
+        }
+        asked.push(recorded::request(&dir)?);
+        runs.push((dir.display().to_string(), recorded));
     }
-    let options = Options {
-        tests: recorded.tests.iter().map(|test| test.name.clone()).collect(),
-        seed: request.seed,
-        speed: request.speed,
-        settle: recorded.settled(),
-        phase: sync_phase(&recorded.events),
-        run_seed: Some(request.seed),
-        ..Options::default()
+    let request = &asked[0];
+    let setting = |request: &Request| (request.sources.clone(), request.sets.clone(), request.speed.to_bits());
+    if let Some(other) = asked.iter().position(|other| setting(other) != setting(request)) {
+        return Err(Failure::msg(Kind::Usage, format!("{} and {} ran different profiles", runs[0].0, runs[other].0))
+            .hint("--against takes runs of the same profile, --set and --speed"));
+    }
+    let sets = args.sets.set.clone();
+    let (other, profile) = match &args.profile {
+        Some(name) => (true, Request::resolve(name, sets, Target::Local, request.speed, request.seed)?.1),
+        None => {
+            let all = Request { sets: [request.sets.clone(), sets].concat(), ..request.clone() };
+            (!args.sets.set.is_empty(), all.profile()?)
+        }
     };
-    let count = args.seeds.map_or(1, NonZero::get);
-    let forecasts = seeds(&options, 0..count, |options| {
-        sim::forecast(&profile, options).map_err(|error| refused(&error, &profile))
-    })?;
-    let against = Against::new(dir.display().to_string(), &recorded, &profile, &options, &forecasts);
+    let mut forecasts = Vec::new();
+    for ((_, recorded), Request { seed, speed, .. }) in runs.iter().zip(&asked) {
+        let mut known = known(&recorded.events, *seed);
+        if other {
+            // Its tests may take longer.
+            known.begins.clear();
+        }
+        let options = Options {
+            tests: recorded.tests.iter().map(|test| test.name.clone()).collect(),
+            seed: *seed,
+            speed: *speed,
+            settle: recorded.settled(),
+            known: Some(known),
+            ..Options::default()
+        };
+        forecasts.extend(seeds(&options, 0..args.seeds.map_or(1, NonZero::get), |options| {
+            sim::forecast(&profile, options).map_err(|error| refused(&error, &profile))
+        })?);
+    }
+    let against = Against::new(&runs, request, &profile, &forecasts);
     settings.result(&against, || against::human(&against, settings.style))
 }
 

@@ -7,13 +7,13 @@ use democtl_core::{
     explain::Recording,
     fidelity::{Counted, CurvePair, Fidelity, Pair, TestPair, Verdicts, compare},
     profile::Profile,
-    sim::{Forecast, Options},
+    sim::Forecast,
     timeline::Moment,
 };
 use serde::Serialize;
 
 use super::{human, recorded::Recorded, summary::Cost};
-use crate::ui::Style;
+use crate::{environment::Request, ui::Style};
 
 /// Money on both sides.
 #[derive(Debug, Serialize)]
@@ -27,17 +27,17 @@ pub struct CostPair {
 /// A run and its forecast.
 #[derive(Debug, Serialize)]
 pub struct Against {
-    /// The run's directory.
-    pub run: String,
+    /// The run's directory; of several, those of all.
+    pub runs: Vec<String>,
     /// Profile that ran.
     pub profile: String,
     /// Profile that was forecast: the same, unless another one was asked for.
     pub forecast: String,
     /// Durations were divided by this.
     pub speed: f64,
-    /// The run's seed, and the first of the forecast's.
+    /// The run's seed, and the first of the forecast's; of several runs, the first one's.
     pub seed: u64,
-    /// How many seeds were forecast.
+    /// How many forecasts there are.
     pub seeds: usize,
     /// Figures and curves.
     #[serde(flatten)]
@@ -51,23 +51,25 @@ pub struct Against {
 }
 
 impl Against {
-    /// Puts forecasts of a profile by several seeds beside the recorded run.
-    pub fn new(run: String, recorded: &Recorded, profile: &Profile, options: &Options, forecasts: &[Forecast]) -> Self {
-        let measured = Cost::of(&recorded.profile, &Moment::of(&recorded.events));
+    /// Puts forecasts of a profile by several seeds beside the recorded runs; there is at least one of both.
+    pub fn new(runs: &[(String, Recorded)], request: &Request, profile: &Profile, forecasts: &[Forecast]) -> Self {
+        let measured: Vec<Cost> =
+            runs.iter().map(|(_, run)| Cost::of(&run.profile, &Moment::of(&run.events))).collect();
         let foreseen: Vec<Cost> = forecasts.iter().map(|forecast| Cost::of(profile, &forecast.after)).collect();
-        let mut recordings = Vec::new();
+        let recordings: Vec<Recording<'_>> = runs.iter().map(|(_, run)| run.recording()).collect();
+        let mut foretold = Vec::new();
         for Forecast { events, tests, .. } in forecasts {
-            recordings.push(Recording { profile, events, tests });
+            foretold.push(Recording { profile, events, tests });
         }
-        let pair = |of: fn(&Cost) -> f64| Pair::new(of(&measured), foreseen.iter().map(of));
+        let pair = |of: fn(&Cost) -> f64| Pair::new(measured.iter().map(of), foreseen.iter().map(of));
         Self {
-            run,
-            profile: recorded.profile.name.clone(),
+            runs: runs.iter().map(|(dir, _)| dir.clone()).collect(),
+            profile: recordings.first().map(|run| run.profile.name.clone()).unwrap_or_default(),
             forecast: profile.name.clone(),
-            speed: options.speed,
-            seed: options.seed,
+            speed: request.speed,
+            seed: request.seed,
             seeds: forecasts.len(),
-            fidelity: compare(&recorded.recording(), &recordings),
+            fidelity: compare(&recordings, &foretold),
             cost: CostPair { run_usd: pair(|cost| cost.run_usd), monthly_usd: pair(|cost| cost.monthly_usd) },
             notes: forecasts.first().map(|forecast| forecast.notes.clone()).unwrap_or_default(),
             events: forecasts.first().map(|forecast| forecast.events.clone()).unwrap_or_default(),
@@ -127,11 +129,11 @@ pub fn human(against: &Against, style: Style) -> String {
     let mut text = format!(
         "forecast of {} against {} (profile {}, speed {}, seed {}{})\n  suite: {}\n",
         style.paint("1", &against.forecast),
-        against.run,
+        against.runs.join(", "),
         against.profile,
         against.speed,
         against.seed,
-        if against.seeds > 1 { format!("; means of {} seeds", against.seeds) } else { String::new() },
+        if against.seeds > 1 { format!("; means of {} forecasts", against.seeds) } else { String::new() },
         verdicts(&fidelity.verdict, style)
     );
     let _ = writeln!(text, "    {:20} {:>12} {:>12} {:>10}", "", "measured", "forecast", "difference");

@@ -5,21 +5,21 @@
 //! says how many decisions it came too early or too late. A step that only one curve takes counts for as long as it
 //! stands.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
 use crate::{
     event::{Event, Fact},
     explain::{Recording, track::Track},
-    sim::SYNC,
+    sim::{Known, SYNC},
     verdict::{Figures, TestResult, Verdict},
 };
 
 /// A figure on both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Pair {
-    /// Of the run.
+    /// Of the run; the mean of several.
     pub measured: f64,
     /// Of the forecast: the mean of its seeds.
     pub forecast: f64,
@@ -30,8 +30,10 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Both sides of a figure; there is at least one forecast.
-    pub fn new(measured: f64, forecasts: impl IntoIterator<Item = f64>) -> Self {
+    /// Both sides of a figure; there is at least one run and one forecast.
+    pub fn new(runs: impl IntoIterator<Item = f64>, forecasts: impl IntoIterator<Item = f64>) -> Self {
+        let runs: Vec<f64> = runs.into_iter().collect();
+        let measured = runs.iter().sum::<f64>() / runs.len() as f64;
         let mut sorted: Vec<f64> = forecasts.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
         let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
@@ -46,7 +48,7 @@ impl Pair {
 /// A verdict on both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Verdicts {
-    /// Of the run.
+    /// Of the run: that of most, where there are several.
     pub measured: Verdict,
     /// Of the forecast: that of most seeds.
     pub forecast: Verdict,
@@ -55,10 +57,21 @@ pub struct Verdicts {
 }
 
 impl Verdicts {
-    fn new(measured: Verdict, forecasts: &[Verdict]) -> Self {
-        let passed = forecasts.iter().filter(|verdict| **verdict == Verdict::Pass).count();
-        let passed = passed as f64 / forecasts.len().max(1) as f64;
-        Self { measured, forecast: if passed > 0.5 { Verdict::Pass } else { Verdict::Fail }, passed }
+    fn new(runs: impl IntoIterator<Item = Verdict>, forecasts: impl IntoIterator<Item = Verdict>) -> Self {
+        let (measured, _) = Self::most(runs);
+        let (forecast, passed) = Self::most(forecasts);
+        Self { measured, forecast, passed }
+    }
+
+    /// The verdict of most of them, and the share that pass.
+    fn most(verdicts: impl IntoIterator<Item = Verdict>) -> (Verdict, f64) {
+        let (mut passed, mut all) = (0_u32, 0_u32);
+        for verdict in verdicts {
+            passed += u32::from(verdict == Verdict::Pass);
+            all += 1;
+        }
+        let share = f64::from(passed) / f64::from(all.max(1));
+        (if share > 0.5 { Verdict::Pass } else { Verdict::Fail }, share)
     }
 
     /// Whether both are the same.
@@ -87,13 +100,15 @@ pub struct TestPair {
 }
 
 impl TestPair {
-    fn new(measured: &TestResult, forecasts: &[&TestResult]) -> Self {
-        let pair =
-            |of: fn(&Figures) -> f64| Pair::new(of(&measured.total), forecasts.iter().map(|test| of(&test.total)));
-        let verdicts: Vec<Verdict> = forecasts.iter().map(|test| test.verdict).collect();
+    fn new(name: &str, runs: &[&TestResult], forecasts: &[&TestResult]) -> Self {
+        let pair = |of: fn(&Figures) -> f64| {
+            let each = |tests: &[&TestResult]| tests.iter().map(|test| of(&test.total)).collect::<Vec<_>>();
+            Pair::new(each(runs), each(forecasts))
+        };
+        let verdicts = |tests: &[&TestResult]| tests.iter().map(|test| test.verdict).collect::<Vec<_>>();
         Self {
-            name: measured.name.clone(),
-            verdict: Verdicts::new(measured.verdict, &verdicts),
+            name: name.to_owned(),
+            verdict: Verdicts::new(verdicts(runs), verdicts(forecasts)),
             requests: pair(|total| total.requests as f64),
             failed: pair(|total| total.failed as f64),
             p50_ms: pair(|total| total.p50_ms),
@@ -149,24 +164,29 @@ pub struct Fidelity {
     pub curves: Vec<CurvePair>,
 }
 
-/// Puts forecasts that differ by their seeds beside the run that they forecast. Time counts from the beginning of each.
-pub fn compare(measured: &Recording<'_>, forecasts: &[Recording<'_>]) -> Fidelity {
-    let pair = |run: &TestResult| {
-        let same = |forecast: &Recording<'_>| forecast.tests.iter().position(|test| test.name == run.name);
-        let tests: Option<Vec<&TestResult>> =
-            forecasts.iter().map(|forecast| Some(&forecast.tests[same(forecast)?])).collect();
-        Some(TestPair::new(run, &tests?))
+/// The test of this name in each of them; none where one lacks it.
+fn test_of_all<'a>(recordings: &[Recording<'a>], name: &str) -> Option<Vec<&'a TestResult>> {
+    recordings.iter().map(|recording| recording.tests.iter().find(|test| test.name == name)).collect()
+}
+
+/// Puts forecasts that differ by their seeds beside the run that they forecast, or beside several runs of one profile: a
+/// figure is their mean, a curve at each moment their median. Time counts from the beginning of each. There is at least
+/// one of both.
+pub fn compare(runs: &[Recording<'_>], forecasts: &[Recording<'_>]) -> Fidelity {
+    let pair = |test: &TestResult| {
+        let of = |recordings| test_of_all(recordings, &test.name);
+        Some(TestPair::new(&test.name, &of(runs)?, &of(forecasts)?))
     };
-    let run = Track::of(measured);
-    let sims: Vec<Track<'_>> = forecasts.iter().map(Track::of).collect();
-    let end_s = sims.iter().map(Track::length_s).fold(run.length_s(), f64::max);
+    let measured: Vec<Track<'_>> = runs.iter().map(Track::of).collect();
+    let foreseen: Vec<Track<'_>> = forecasts.iter().map(Track::of).collect();
+    let end_s = measured.iter().chain(&foreseen).map(Track::length_s).fold(0.0, f64::max);
     let both = |subject: &str, counted: Counted| {
         let curve = |track: &Track<'_>| Curve::of(track, subject, counted, end_s);
-        let middle = Curve::median(&sims.iter().map(curve).collect::<Vec<_>>());
-        Curve::pair(&curve(&run), &middle, subject, counted, end_s)
+        let median = |tracks: &[Track<'_>]| Curve::median(&tracks.iter().map(curve).collect::<Vec<_>>());
+        Curve::pair(&median(&measured), &median(&foreseen), subject, counted, end_s)
     };
     let mut curves = Vec::new();
-    for workload in &measured.profile.workloads {
+    for workload in runs.iter().take(1).flat_map(|run| &run.profile.workloads) {
         curves.push(both(&workload.name, Counted::Replicas));
         curves.push(both(&workload.name, Counted::Ready));
     }
@@ -176,19 +196,30 @@ pub fn compare(measured: &Recording<'_>, forecasts: &[Recording<'_>]) -> Fidelit
         if failed { Verdict::Fail } else { Verdict::Pass }
     };
     Fidelity {
-        verdict: Verdicts::new(verdict(measured), &forecasts.iter().map(verdict).collect::<Vec<_>>()),
-        tests: measured.tests.iter().filter_map(pair).collect(),
+        verdict: Verdicts::new(runs.iter().map(verdict), forecasts.iter().map(verdict)),
+        tests: runs.iter().take(1).flat_map(|run| run.tests.iter().filter_map(pair)).collect(),
         curves,
     }
 }
 
-/// How long before a recorded run's beginning its autoscalers had last synced: where in its round the run found them.
-pub fn sync_phase(events: &[Event]) -> Option<Duration> {
-    let begun_s = events.iter().find(|event| matches!(event.fact, Fact::RunStarted { .. }))?.at_s;
-    let is_first = |event: &&Event| event.at_s > begun_s && matches!(event.fact, Fact::Sync { .. });
-    let after_s = events.iter().find(is_first)?.at_s - begun_s;
-    let period_s = SYNC.as_secs_f64();
-    Some(Duration::from_secs_f64(period_s - after_s % period_s))
+/// Where in its autoscalers' round a recorded run began, and when its tests did.
+pub fn known(events: &[Event], seed: u64) -> Known {
+    let mut known = Known { seed, phase: None, begins: BTreeMap::new() };
+    let Some(begin) = events.iter().position(|event| matches!(event.fact, Fact::RunStarted { .. })) else {
+        return known;
+    };
+    for event in &events[begin..] {
+        let after_s = event.at_s - events[begin].at_s;
+        match &event.fact {
+            Fact::TestStarted { test } => _ = known.begins.insert(test.clone(), Duration::from_secs_f64(after_s)),
+            Fact::Sync { .. } if known.phase.is_none() => {
+                let period_s = SYNC.as_secs_f64();
+                known.phase = Some(Duration::from_secs_f64(period_s - after_s % period_s));
+            }
+            _ => {}
+        }
+    }
+    known
 }
 
 /// A count over time: what it was since each moment, the first at 0.
@@ -258,8 +289,8 @@ impl Curve {
         CurvePair {
             subject: subject.to_owned(),
             counted,
-            mean: Pair::new(mean(measured), [mean(forecast)]),
-            greatest: Pair::new(measured.greatest(), [forecast.greatest()]),
+            mean: Pair::new([mean(measured)], [mean(forecast)]),
+            greatest: Pair::new([measured.greatest()], [forecast.greatest()]),
             measured_steps,
             forecast_steps,
             area_s,
@@ -304,10 +335,10 @@ mod tests {
 
     #[test]
     fn a_difference_is_a_share_of_what_was_measured() {
-        assert_eq!(Pair::new(0.0, [0.0]).difference, Some(0.0));
-        assert_eq!(Pair::new(0.0, [1.0]).difference, None);
-        assert_eq!(Pair::new(200.0, [150.0]).difference, Some(-0.25));
-        let seeds = Pair::new(200.0, [400.0, 100.0, 150.0, 200.0]);
+        assert_eq!(Pair::new([0.0], [0.0]).difference, Some(0.0));
+        assert_eq!(Pair::new([0.0], [1.0]).difference, None);
+        assert_eq!(Pair::new([200.0], [150.0]).difference, Some(-0.25));
+        let seeds = Pair::new([300.0, 100.0], [400.0, 100.0, 150.0, 200.0]);
         assert_eq!((seeds.forecast, seeds.difference, seeds.range), (212.5, Some(0.0625), (100.0, 400.0)));
     }
 
@@ -332,7 +363,7 @@ mod tests {
         let begin = || Fact::RunStarted { environment: String::new(), profile: String::new(), speed: 15.0 };
         // The first one is what the observer found when it began to look; the next two syncs changed nothing.
         let events = [event(1.0, sync()), event(2.0, begin()), event(42.0, sync())];
-        assert_eq!(sync_phase(&events), Some(Duration::from_secs(5)));
-        assert_eq!(sync_phase(&events[..2]), None);
+        assert_eq!(known(&events, 7).phase, Some(Duration::from_secs(5)));
+        assert_eq!(known(&events[..2], 7).phase, None);
     }
 }

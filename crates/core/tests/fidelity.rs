@@ -6,7 +6,7 @@ use democtl_core::{
     calibrate::{Fit, calibrate, extending},
     event::Event,
     explain::Recording,
-    fidelity::{Counted, compare, sync_phase},
+    fidelity::{Counted, compare, known},
     profile::{Profile, Role, Source},
     sim::{Options, forecast},
     units::parse_duration,
@@ -120,13 +120,13 @@ fn a_recorded_run_gives_the_profile_back_that_it_ran() {
 fn a_recorded_run_and_its_forecast_are_near() {
     let (profile, events, tests) = recorded();
     let run = Recording { profile: &profile, events: &events, tests: &tests };
-    let phase = sync_phase(&events);
-    assert!(phase.is_some_and(|phase| phase < Duration::from_secs(15)), "{phase:?}");
+    let known = known(&events, 1);
+    assert!(known.phase.is_some_and(|phase| phase < Duration::from_secs(15)), "{known:?}");
     let outcomes: Vec<_> = (1..=5)
         .map(|seed| {
             let tests = vec!["spike".to_owned()];
-            let options =
-                Options { tests, seed, speed: 15.0, settle: false, phase, run_seed: Some(1), ..Options::default() };
+            let known = Some(known.clone());
+            let options = Options { tests, seed, speed: 15.0, settle: false, known, ..Options::default() };
             forecast(&profile, &options).expect("a forecast")
         })
         .collect();
@@ -134,7 +134,7 @@ fn a_recorded_run_and_its_forecast_are_near() {
         .iter()
         .map(|outcome| Recording { profile: &profile, events: &outcome.events, tests: &outcome.tests })
         .collect();
-    let found = compare(&run, &recordings);
+    let found = compare(&[run], &recordings);
     assert!(found.verdict.agree() && found.verdict.measured == Verdict::Fail, "{:?}", found.verdict);
     let [spike] = found.tests.as_slice() else { panic!("one test: {:?}", found.tests) };
     for pair in [&spike.p95_ms, &spike.requests, &spike.failed] {
@@ -148,6 +148,6 @@ fn a_recorded_run_and_its_forecast_are_near() {
     assert!(web.shift_syncs <= 1.0 && web.greatest.measured > 2.5, "{web:?}");
     assert!(curve("nodes", Counted::Nodes).area_s.abs() < 1e-9, "no machine was asked for");
 
-    let same = compare(&run, &[run]);
+    let same = compare(&[run, run], &[run]);
     assert!(same.curves.iter().all(|curve| curve.area_s.abs() < 1e-9), "{:?}", same.curves);
 }

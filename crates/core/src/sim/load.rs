@@ -186,7 +186,12 @@ impl World<'_> {
         // What was planned for a VU of an earlier test is not meant for its namesake.
         let epoch = (self.results.len() as u32) << 20;
         let draws = (self.options.run_seed(), self.speed);
-        self.load = Some(Box::new(Load::new(test, journey, draws, epoch, self.now)));
+        let mut load = Load::new(test, journey, draws, epoch, self.now);
+        if let Some(next) = self.known_begin(self.results.len() + 1) {
+            // Whatever chance kept the last users longer than in the run.
+            load.graceful_stop = load.graceful_stop.min(next.saturating_sub(self.now + nanos(load.plan.length())));
+        }
+        self.load = Some(Box::new(load));
         self.drive();
     }
 

@@ -71,30 +71,31 @@ pub struct Options {
     /// The autoscaler's syncs stand in no relation to the run's beginning. A fresh environment, which is the other case,
     /// is ready when a sync has raised its workloads to their least replicas, and the run begins then.
     pub any_phase: bool,
-    /// So long before the run's beginning the last sync was, where that is known.
-    pub phase: Option<Duration>,
-    /// Seed of what a real run draws as well, users' pauses and machines' boots, where it is another one.
-    pub run_seed: Option<u64>,
+    /// What is known of the run that is forecast, where it has been.
+    pub known: Option<Known>,
 }
 
 impl Options {
+    /// Seed of what a real run draws as well: users' pauses and machines' boots.
     fn run_seed(&self) -> u64 {
-        self.run_seed.unwrap_or(self.seed)
+        self.known.as_ref().map_or(self.seed, |known| known.seed)
     }
+}
+
+/// What a recorded run tells of its beginnings, in profile time; what came of them is not part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Its seed.
+    pub seed: u64,
+    /// So long before its beginning the autoscalers had last synced; none where it saw no sync.
+    pub phase: Option<Duration>,
+    /// When each test began, since the run's beginning; the one before it had ended by then.
+    pub begins: BTreeMap<String, Duration>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            tests: Vec::new(),
-            seed: 1,
-            speed: 1.0,
-            settle: true,
-            faults: Vec::new(),
-            any_phase: false,
-            phase: None,
-            run_seed: None,
-        }
+        Self { tests: Vec::new(), seed: 1, speed: 1.0, settle: true, faults: Vec::new(), any_phase: false, known: None }
     }
 }
 
@@ -375,7 +376,7 @@ impl<'a> World<'a> {
 
     /// When the run begins.
     fn first_moment(&self) -> Nanos {
-        if let Some(phase) = self.options.phase {
+        if let Some(phase) = self.options.known.as_ref().and_then(|known| known.phase) {
             return self.first_sync + self.real(WARM_UP) + self.real(phase);
         }
         let mut random = Random::new(self.options.seed, "launch", 0);
@@ -480,8 +481,17 @@ impl<'a> World<'a> {
             self.ended = self.now;
             return self.settled();
         };
+        if let Some(begin) = self.known_begin(self.results.len()).filter(|begin| *begin > self.now) {
+            return self.agenda.plan(begin, Happening::Drained);
+        }
         self.tell(Fact::TestStarted { test: test.name.clone() });
         self.begin_load(test);
+    }
+
+    /// When the test of this number begins, where that is known.
+    fn known_begin(&self, test: usize) -> Option<Nanos> {
+        let after = self.options.known.as_ref()?.begins.get(&self.tests.get(test)?.name)?;
+        Some(self.origin? + self.real(*after))
     }
 
     fn test_ended(&mut self, result: TestResult) {
