@@ -9,6 +9,7 @@ pub mod arm;
 mod drift;
 pub mod entra;
 pub mod expired;
+pub mod expiry;
 pub mod locks;
 mod module;
 pub mod pools;
