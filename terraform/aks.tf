@@ -100,6 +100,6 @@ resource "azurerm_kubernetes_cluster" "this" {
 
   lifecycle {
     # The autoscaler owns the count once the cluster stands.
-    ignore_changes = [default_node_pool[0].node_count]
+    ignore_changes = [default_node_pool[0].node_count, default_node_pool[0].tags["expires-at"], tags["expires-at"]]
   }
 }

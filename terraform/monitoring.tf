@@ -18,6 +18,10 @@ resource "azurerm_log_analytics_workspace" "this" {
   retention_in_days   = var.workspace.retention_days
   daily_quota_gb      = var.workspace.daily_quota_gb
   tags                = var.tags
+
+  lifecycle {
+    ignore_changes = [tags["expires-at"]]
+  }
 }
 
 resource "azurerm_monitor_data_collection_rule" "this" {
@@ -52,6 +56,10 @@ resource "azurerm_monitor_data_collection_rule" "this" {
   data_flow {
     streams      = local.streams
     destinations = [local.destination]
+  }
+
+  lifecycle {
+    ignore_changes = [tags["expires-at"]]
   }
 }
 

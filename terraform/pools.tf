@@ -27,6 +27,6 @@ resource "azurerm_kubernetes_cluster_node_pool" "this" {
   }
 
   lifecycle {
-    ignore_changes = [node_count]
+    ignore_changes = [node_count, tags["expires-at"]]
   }
 }

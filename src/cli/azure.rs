@@ -10,13 +10,11 @@ use crate::{
     target::azure::{
         PUBLIC_CLOUD, Place, Settings,
         arm::{Login, is_known_endpoint},
+        expiry,
         prices::{PUBLIC_PRICES, PriceList},
         state::StateKind,
     },
 };
-
-/// How long after its setup an environment is said to be no longer needed (tag `expires-at`).
-const NEEDED_FOR: chrono::TimeDelta = chrono::TimeDelta::hours(24);
 
 /// Flags of `--target azure`.
 #[derive(Debug, Clone, Args)]
@@ -47,7 +45,7 @@ impl AzureArgs {
         };
         let state = self.state.or(known.as_ref().map(|place| place.state)).unwrap_or_default();
         let endpoint = endpoint()?;
-        let expires = || (chrono::Utc::now() + NEEDED_FOR).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        let expires = || expiry::after(chrono::Utc::now());
         let draw = || azure_core::Uuid::new_v4().to_string();
         let (id, expires_at) = known.map_or_else(|| (draw(), expires()), |place| (place.id, place.expires_at));
         Ok(Place { id, subscription, endpoint, expires_at, module, state })

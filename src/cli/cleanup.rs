@@ -50,7 +50,8 @@ impl CleanupResult {
             Ok(()) => self.removed.push(name.to_owned()),
             Err(failure) => {
                 self.kinds.push(failure.kind());
-                self.left.push(format!("{name}: {failure}"));
+                let told = failure.to_string();
+                self.left.push(format!("{name}: {}", told.trim_start_matches("error: ")));
             }
         }
     }
@@ -69,7 +70,7 @@ impl CleanupResult {
             Some(first) if self.kinds.iter().all(declined) => *first,
             Some(_) => Kind::Infrastructure,
         };
-        Err(Failure::msg(kind, format!("not removed: {}", self.left.join("; "))))
+        Err(Failure::msg(kind, format!("not removed: {}", self.left.join("\nnot removed: "))))
     }
 }
 
@@ -119,7 +120,7 @@ pub(super) async fn remove(environment: &Environment, settings: &Settings, ask: 
     if !inventory.is_empty() {
         ui::note(&format!("{} would lose\n  {}", environment.name, inventory.join("\n  ")));
         if !ask.consent("remove all of it?", settings.cancel.clone()).await? {
-            return Err(Failure::msg(Kind::Cancelled, "nothing was removed"));
+            return Err(Failure::msg(Kind::Cancelled, "it was not agreed to"));
         }
     }
     let id = infra.id(environment);

@@ -78,16 +78,10 @@ pub(super) async fn run(args: PlanArgs, settings: &Settings) -> Result<(), Failu
     settings.result(&plan, || human(&plan))
 }
 
-/// Preflight and Terraform's plan: beside the state of an environment that exists, else in a place that is gone after.
+/// Preflight and Terraform's plan, by the state of an environment that exists.
 async fn plan_azure(environment: &Environment, request: &Request, settings: &Settings) -> Result<Prepared, Failure> {
-    let aside = tempfile::tempdir()?;
-    let exists = environment.dir.exists();
-    let environment = Environment {
-        name: environment.name.clone(),
-        dir: if exists { environment.dir.clone() } else { aside.path().to_owned() },
-    };
-    let _lock = environment.lock()?;
-    let Infra::Azure(azure) = Infra::of(&environment, Some(request), &settings.context())? else {
+    let _lock = environment.dir.is_dir().then(|| environment.lock()).transpose()?;
+    let Infra::Azure(azure) = Infra::of(environment, Some(request), &settings.context())? else {
         return Err(Failure::msg(Kind::Other, "the request names no subscription"));
     };
     azure.plan().await

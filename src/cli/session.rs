@@ -15,7 +15,10 @@ use crate::{
     ledger::{Effect, Step},
     observe::Subject,
     run::Session,
-    target::{Infra, State, Target, azure::Question},
+    target::{
+        Infra, State, Target,
+        azure::{Question, expiry},
+    },
     ui,
 };
 
@@ -93,7 +96,7 @@ impl Ask {
 /// Makes what is missing of an environment, in the order of the ledger, and waits until it is healthy.
 pub(super) async fn establish(
     environment: &Environment,
-    request: Request,
+    mut request: Request,
     profile: Profile,
     ask: Ask,
     healthy_within: Option<Duration>,
@@ -107,9 +110,16 @@ pub(super) async fn establish(
     {
         return Err(changed(environment, known, &request));
     }
+    if let Some(place) = &mut request.azure {
+        // Who works with it needs it for longer.
+        place.expires_at = expiry::after(chrono::Utc::now());
+    }
     environment.remember(&request)?;
     let mut ledger = environment.ledger()?;
     let infra = Infra::of(environment, Some(&request), &settings.context())?;
+    if known.is_some() {
+        push_out(&infra, settings).await?;
+    }
     let state = infra.describe().await;
     // An apply that was killed may have left a cluster that runs and lacks pools: only the ledger knows.
     let half_made = request.target == Target::Azure && ledger.standing(Effect::Cluster) != Some(Step::Done);
@@ -170,6 +180,17 @@ pub(super) async fn join(environment: &Environment, settings: &Settings) -> Resu
     let request = environment.require_request()?;
     let profile = request.profile()?;
     establish(environment, request, profile, Ask::Never, None, settings).await
+}
+
+/// An environment past its time may be removed by anybody. One that cannot be pushed out is used all the same.
+async fn push_out(infra: &Infra, settings: &Settings) -> Result<(), Failure> {
+    match until_cancelled(settings, infra.push_out()).await {
+        Err(failure) if failure.kind() != Kind::Cancelled => {
+            ui::note(&format!("{failure}\n  from its end on, democtl cleanup --expired removes it"));
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 /// A subject to look at without changing or locking anything.

@@ -2,13 +2,25 @@
 //!
 //! Whatever Argo CD delivers goes first, or it would bring the Services back; an Application with the finalizer
 //! `resources-finalizer.argocd.argoproj.io` takes what it delivered with it:
-//! <https://argo-cd.readthedocs.io/en/stable/user-guide/app_deletion/>.
+//! <https://argo-cd.readthedocs.io/en/stable/user-guide/app_deletion/>. A claim stays as long as a pod uses it, and nothing
+//! delivered need be the pod's owner, so that workloads beside a claim go with it:
+//! <https://kubernetes.io/docs/concepts/storage/persistent-volumes/#storage-object-in-use-protection>.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Service};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
+        batch::v1::{CronJob, Job},
+        core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Service},
+    },
+};
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, Client, ResourceExt,
     api::{DeleteParams, DynamicObject, ListParams},
 };
 
@@ -27,18 +39,25 @@ struct Held {
     applications: Vec<DynamicObject>,
     services: Vec<Service>,
     claims: Vec<PersistentVolumeClaim>,
+    /// Pods that use one of the claims, which stays as long as they do.
+    users: Vec<Pod>,
     /// Their disks go with them; one that is to be kept is none of these.
     volumes: Vec<PersistentVolume>,
 }
 
-/// Deletes every Application, then Services with a load balancer and claims on disks, and waits until all are gone. The
-/// whole cluster is about to go, so nothing in it is spared.
+/// Deletes every Application, then Services with a load balancer and claims on disks with the workloads beside them, and
+/// waits until all are gone. The whole cluster is about to go, so nothing in it is spared.
 pub async fn withdraw(client: &Client, within: Duration) -> Result<(), Failure> {
     let end = Instant::now() + within;
     loop {
         let left = match tokio::time::timeout(STEP_WITHIN, step(client)).await {
             Ok(Ok(held)) if held.is_empty() => return Ok(()),
             Ok(Ok(held)) => held.words(),
+            // Asked again, it says the same.
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403) => {
+                let what = "the login may not look into the cluster, or remove what is in it";
+                return Err(Failure::new(Kind::Infrastructure, anyhow::Error::new(*status).context(what)));
+            }
             Ok(Err(error)) => format!("what is not known, since the API does not answer: {error}"),
             Err(_) => "what is not known, since the API does not answer".to_owned(),
         };
@@ -64,8 +83,31 @@ async fn step(client: &Client) -> kube::Result<Held> {
         for claim in &held.claims {
             delete(&Api::namespaced(client.clone(), &claim.namespace().unwrap_or_default()), claim).await?;
         }
+        let namespaces: BTreeSet<String> = held.users.iter().filter_map(ResourceExt::namespace).collect();
+        // What detaches the disks runs among AKS's own.
+        for namespace in namespaces.iter().filter(|namespace| *namespace != "kube-system") {
+            clear::<CronJob>(client, namespace).await?;
+            clear::<Job>(client, namespace).await?;
+            clear::<Deployment>(client, namespace).await?;
+            clear::<ReplicaSet>(client, namespace).await?;
+            clear::<StatefulSet>(client, namespace).await?;
+            clear::<DaemonSet>(client, namespace).await?;
+        }
+        for pod in &held.users {
+            delete(&Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default()), pod).await?;
+        }
     }
     Ok(held)
+}
+
+/// Asks for the removal of all of a kind in a namespace.
+async fn clear<K>(client: &Client, namespace: &str) -> kube::Result<()>
+where
+    K: kube::Resource<Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    K::DynamicType: Default,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    api.delete_collection(&DeleteParams::background(), &ListParams::default()).await.map(|_| ())
 }
 
 /// Asks once; one that is gone is as wanted.
@@ -94,6 +136,16 @@ where
     }
 }
 
+fn uses(pod: &Pod, claim: &PersistentVolumeClaim) -> bool {
+    let mut volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    pod.namespace() == claim.namespace()
+        && volumes.any(|volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+            (Some(source), _) => source.claim_name == claim.name_any(),
+            (None, Some(_)) => format!("{}-{}", pod.name_any(), volume.name) == claim.name_any(),
+            (None, None) => false,
+        })
+}
+
 impl Held {
     async fn look(client: &Client) -> kube::Result<Self> {
         let applications: Api<DynamicObject> = Api::all_with(client.clone(), &application_resource());
@@ -103,6 +155,7 @@ impl Held {
             all::<PersistentVolumeClaim>(Api::all(client.clone())),
             all::<PersistentVolume>(Api::all(client.clone())),
         )?;
+        let users = if claims.is_empty() { Vec::new() } else { all::<Pod>(Api::all(client.clone())).await? };
         let balanced =
             |service: &Service| service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer");
         let goes = |volume: &PersistentVolume| {
@@ -113,6 +166,7 @@ impl Held {
         Ok(Self {
             applications,
             services: services.into_iter().filter(balanced).collect(),
+            users: users.into_iter().filter(|pod| claims.iter().any(|claim| uses(pod, claim))).collect(),
             claims,
             volumes: volumes.into_iter().filter(goes).collect(),
         })
@@ -129,6 +183,7 @@ impl Held {
         let mut words = names("Application", &self.applications);
         words.extend(names("Service", &self.services));
         words.extend(names("PersistentVolumeClaim", &self.claims));
+        words.extend(names("Pod", &self.users));
         words.extend(names("PersistentVolume", &self.volumes));
         words.join(", ")
     }

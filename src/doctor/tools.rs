@@ -127,37 +127,13 @@ impl Tool<'_> {
         if !output.status.success() {
             return Err(io::Error::other(format!("it ends with {}", output.status)));
         }
-        Ok(first_version(&String::from_utf8_lossy(&output.stdout)))
+        Ok(terraform::first_version(&String::from_utf8_lossy(&output.stdout)))
     }
-}
-
-/// The first `MAJOR.MINOR` in a text.
-fn first_version(text: &str) -> Option<(u32, u32)> {
-    text.split(|c: char| !(c.is_ascii_digit() || c == '.')).find_map(|word| {
-        let mut parts = word.split('.');
-        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_are_read_as_the_tools_tell_them() {
-        for (text, version) in [
-            ("{\n  \"terraform_version\": \"1.15.0-dev\",\n  \"platform\": \"linux_amd64\"\n}", Some((1, 15))),
-            (
-                "{ \"clientVersion\": { \"major\": \"1\", \"minor\": \"32\", \"gitVersion\": \"v1.32.3\" } }",
-                Some((1, 32)),
-            ),
-            ("k6 v1.8.1 (go1.26.0, linux/amd64)\n", Some((1, 8))),
-            ("{ \"azure-cli\": \"2.80.0\", \"azure-cli-core\": \"2.80.0\" }", Some((2, 80))),
-            ("no version at all, 7 words", None),
-        ] {
-            assert_eq!(first_version(text), version, "{text}");
-        }
-    }
 
     #[test]
     fn a_login_by_the_cli_needs_the_cli_and_only_azure_needs_terraform() {

@@ -275,8 +275,10 @@ async fn events(subject: Subject, recorder: Recorder) {
         if !seen.insert(key) {
             continue;
         }
-        if !listing && let Some(fact) = asked.take(&event, recorder.moment(), &subject.profile) {
-            recorder.record(fact);
+        if !listing {
+            for fact in asked.take(&event, recorder.moment(), &subject.profile) {
+                recorder.record(fact);
+            }
         }
         if let Some(fact) = fact_of(&event, &subject.profile, listing) {
             recorder.record(fact);

@@ -141,6 +141,14 @@ impl Infra {
         }
     }
 
+    /// Says that it is needed for longer, where somebody may remove what is not.
+    pub async fn push_out(&self) -> Result<(), Failure> {
+        match self {
+            Self::Local(_) => Ok(()),
+            Self::Azure(azure) => azure.push_out().await,
+        }
+    }
+
     /// Where the cluster is not as the profile has it; empty where that cannot be.
     pub async fn drift(&self) -> Result<Vec<String>, Failure> {
         match self {

@@ -23,6 +23,7 @@ use crate::{
     backing::LocalClusters,
     common::{found, placement, tls},
     end_to_end::{Stage, terraforms_of},
+    looking::tree,
     schema::{Inner, Schema, Shape, Use, file, types_used},
 };
 
@@ -330,6 +331,19 @@ async fn azurerm_serves_the_built_binary() {
     assert!(setup.stdout.contains("m3demo2 is up"), "{}", setup.stdout);
     let again = stage.expect(0, &SETUP).await;
     assert!(again.stdout.contains("nothing changed"), "{}", again.stdout);
+    // Its end is pushed out by who works with it, which is neither a difference nor a change by others.
+    let group =
+        format!("/subscriptions/{}/resourceGroups/reliability-demo-demo-m3demo2", crate::end_to_end::SUBSCRIPTION);
+    {
+        let mut world = stage.fake.world();
+        let mut body = world.body(&group).expect("setup made it").clone();
+        body["tags"]["expires-at"] = "2020-01-01T00:00:00Z".into();
+        world.plant(&group, body);
+    }
+    stage.expect(0, &SETUP).await;
+    assert_ne!(stage.fake.world().body(&group).expect("setup made it")["tags"]["expires-at"], "2020-01-01T00:00:00Z");
+    let plan = stage.expect(0, &["plan", "--profile", "m3demo2", "--target", "azure"]).await;
+    assert!(plan.stdout.contains("nothing changes") && !plan.stderr.contains("changed by others"), "{}", plan.stderr);
     let status = stage.expect(0, &["status", "--output", "json"]).await;
     let told: Value = serde_json::from_str(&status.stdout).expect("it is JSON");
     assert_eq!((&told[0]["cluster"]["state"], &told[0]["counts"]["nodes"]), (&json!("running"), &json!(2)));
@@ -413,4 +427,23 @@ async fn azurerm_goes_on_after_it_was_interrupted() {
     let output = output.expect("the process is ours");
     assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stderr));
     goes_on(&stage, "azurerm_kubernetes_cluster.this was under way when terraform was stopped: it is kept").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn azurerm_plans_by_a_copy_of_the_state() {
+    let Some(stage) = staged(slow_world()).await else { return };
+    let child = stage.command(&SETUP).spawn().expect("the binary starts");
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a pid");
+    stage.wait_until("the cluster's PUT", begun).await;
+    kill_process(pid, Signal::INT).expect("it is ours");
+    tokio::task::spawn_blocking(|| child.wait_with_output()).await.expect("it is not cancelled").expect("it is ours");
+    stage.fake.world().style.tick = Duration::from_secs(60);
+    stage.fake.world().advance(MAKING);
+    let files = tree(&stage.environment());
+    let plan = stage.expect(0, &["plan", "--profile", "m3demo2", "--target", "azure"]).await;
+    assert!(plan.stderr.contains("azurerm_kubernetes_cluster.this was under way when"), "{}", plan.stderr);
+    assert!(!plan.stdout.contains("replace"), "{}", plan.stdout);
+    assert!(tree(&stage.environment()) == files, "a plan changes a file");
+    stage.expect(0, &SETUP).await;
+    removed_by_terraform(&stage).await;
 }

@@ -429,23 +429,6 @@ async fn another_cloud_is_refused() {
     stage.nothing_is_left();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lock_keeps_everything_and_cleanup_says_so() {
-    let Some(stage) = Stage::new(World::default()).await else { return };
-    stage.setup().await;
-    let group = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/reliability-demo-demo-tiny");
-    stage.fake.world().facts.locks.push((group, "CanNotDelete".into()));
-    let before = stage.fake.world().ids();
-    let stuck = stage.expect(4, &["cleanup", "--yes"]).await;
-    assert!(stuck.stderr.contains("put there by ann@example.com on 2026-01-01"), "{}", stuck.stderr);
-    assert!(stuck.stderr.contains("az lock delete --ids") && stuck.stderr.contains("a month"), "{}", stuck.stderr);
-    assert_eq!(stage.fake.world().ids(), before, "half an environment is no use to anybody");
-    assert!(stage.environment().exists(), "what stays is not forgotten");
-    stage.fake.world().facts.locks.clear();
-    stage.expect(0, &["cleanup", "--yes"]).await;
-    stage.nothing_is_left();
-}
-
 /// Lines of the ledger so far.
 fn ledger_lines(stage: &Stage) -> usize {
     fs::read_to_string(stage.environment().join("ledger.jsonl")).unwrap_or_default().lines().count()

@@ -7,7 +7,7 @@ use democtl::target::azure::{
     arm::{Arm, CONTAINER_SERVICE, RESOURCES},
     expired::survey,
 };
-use democtl_fake_azure::World;
+use democtl_fake_azure::{Fate, Permission, World};
 use serde_json::{Value, json};
 
 use crate::{
@@ -47,6 +47,7 @@ async fn what_is_past_its_time_is_removed_and_nothing_else() {
     made(&arm, "new", "2026-11-27T00:00:00Z").await;
     made(&arm, "odd", "some day").await;
     let before = fake.world().ids();
+    let silent = |_: &str| {};
     let now: DateTime<Utc> = "2026-11-26T12:00:00Z".parse().expect("a time");
     let survey = survey(&arm, subscription(), now).await.expect("it can be read");
     let [old] = survey.expired.as_slice() else { panic!("one: {survey:?}") };
@@ -55,17 +56,37 @@ async fn what_is_past_its_time_is_removed_and_nothing_else() {
     assert_eq!(survey.unclear.len(), 2, "the group and that of its nodes: {:?}", survey.unclear);
 
     fake.world().facts.locks.push((group("old-nodes"), "CanNotDelete".into()));
-    let refused = old.inventory(&arm).await.expect_err("it is locked").to_string();
+    let refused = old.inventory(&arm, &silent).await.expect_err("it is locked").to_string();
     assert!(refused.contains("put there by ann@example.com") && refused.contains("a month"), "{refused}");
     fake.world().facts.locks.clear();
 
-    let inventory = old.inventory(&arm).await.expect("it can be read");
-    assert!(inventory.lines().iter().any(|line| line.contains("virtualMachineScaleSets")), "{:?}", inventory.lines());
-    let left = old.remove(&arm, &inventory, &|_: &str| {}).await.expect("it can be removed");
+    // A person let the cluster's identity into a registry.
+    let registry = group("registry");
+    let role = format!("{registry}/providers/Microsoft.Authorization/roleAssignments/pull");
+    {
+        let mut world = fake.world();
+        let id = format!("{}/providers/Microsoft.ContainerService/managedClusters/aks", group("old"));
+        let principal = world.body(&id).expect("it was made")["identity"]["principalId"].clone();
+        world.plant(&registry, json!({ "id": registry, "name": "registry", "tags": {} }));
+        world.plant(&role, json!({ "id": role, "properties": { "principalId": principal } }));
+    }
+    let inventory = old.inventory(&arm, &silent).await.expect("it can be read");
+    for part in ["virtualMachineScaleSets", "roleAssignments/pull (a role of the cluster's identity)"] {
+        assert!(inventory.lines.iter().any(|line| line.contains(part)), "{part}: {:?}", inventory.lines);
+    }
+    fake.world().faults.order_fate(Fate::Fails { code: "Stuck".into(), message: "not now".into() });
+    let failed = old.remove(&arm, &inventory, &silent).await.expect_err("the group does not go").to_string();
+    assert!(failed.contains("Stuck"), "{failed}");
+    assert!(fake.world().ids().contains(&role), "a cluster that stands needs its roles");
+    let left = old.remove(&arm, &inventory, &silent).await.expect("it can be removed");
     assert_eq!(left, Vec::<String>::new());
     let of_old = |id: &String| id.contains("/resourceGroups/old");
-    let others: Vec<String> = before.into_iter().filter(|id| !of_old(id)).collect();
-    assert_eq!(fake.world().ids(), others);
+    let mut others: Vec<String> = before.into_iter().filter(|id| !of_old(id)).collect();
+    others.push(registry);
+    others.sort_unstable();
+    let mut is = fake.world().ids();
+    is.sort_unstable();
+    assert_eq!(is, others);
 }
 
 /// Changes the end of all that is tagged.
@@ -125,5 +146,43 @@ async fn an_environment_of_this_machine_goes_by_its_state() {
     expire(&mut stage.fake.world(), "2020-01-01T00:00:00Z");
     let removed = stage.expect(0, &EXPIRED).await;
     assert!(removed.stderr.contains("terraform plans the removal"), "{}", removed.stderr);
+    stage.nothing_is_left();
+}
+
+/// `expires-at` of the environment's resource group.
+fn end(stage: &Stage) -> String {
+    let world = stage.fake.world();
+    let body = world.body(&group("reliability-demo-demo-tiny")).expect("setup made it");
+    body["tags"]["expires-at"].as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_works_with_an_environment_pushes_its_end_out() {
+    let Some(stage) = Stage::new(World::default()).await else { return };
+    stage.setup().await;
+    let first = end(&stage);
+    for (is, pushed) in [("2020-01-01T00:00:00Z", true), ("2999-01-01T00:00:00Z", false), ("never", false)] {
+        expire(&mut stage.fake.world(), is);
+        let setup = stage.setup().await;
+        assert!(setup.stdout.contains("nothing changed"), "{}", setup.stdout);
+        if pushed {
+            assert!(end(&stage) >= first, "{} after {first}", end(&stage));
+            assert!(stage.expect(0, &EXPIRED).await.stdout.contains("no environment is past its time"));
+        } else {
+            assert_eq!(end(&stage), is, "somebody's wish");
+        }
+    }
+    expire(&mut stage.fake.world(), "2020-01-01T00:00:00Z");
+    stage.expect(0, &["run-tests"]).await;
+    assert!(end(&stage) >= first, "{} after {first}", end(&stage));
+
+    // Who may not change the tag is told when the environment ends.
+    expire(&mut stage.fake.world(), "2020-01-01T00:00:00Z");
+    stage.fake.world().facts.permissions =
+        vec![Permission { actions: vec!["*/read".into(), "*/action".into()], not_actions: Vec::new() }];
+    let told = stage.setup().await;
+    assert!(told.stderr.contains("could not be pushed out to"), "{}", told.stderr);
+    stage.fake.world().facts.permissions = World::default().facts.permissions;
+    stage.expect(0, &["cleanup", "--yes"]).await;
     stage.nothing_is_left();
 }

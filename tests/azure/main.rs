@@ -8,6 +8,7 @@ mod common;
 mod end_to_end;
 mod expired;
 mod leftovers;
+mod looking;
 mod module;
 mod preflight;
 mod prices;

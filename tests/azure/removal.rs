@@ -12,10 +12,13 @@ use democtl::{
 use democtl_core::profile::Profile;
 use democtl_fake_azure::{Permission, World};
 use http::Method;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{PersistentVolumeClaim, Pod, Service},
+};
 use kube::{
     Api,
-    api::{Patch, PatchParams, PostParams},
+    api::{ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 
@@ -85,16 +88,19 @@ async fn roles_of_an_identity_that_is_gone_are_taken_away() {
     let outside = roles::assignments(&arm, subscription(), &identities, &["demo"]).await.expect("it can be read");
     assert_eq!(outside, [nodes.clone(), own.clone()], "what lies in the group goes with it");
 
-    scan::remove(&arm, &found, &|_: &str| {}).await.expect("it can be removed");
     let said = Mutex::new(Vec::new());
     let progress = |line: &str| said.lock().expect("nobody panicked").push(line.to_owned());
+    let sweep = || roles::sweep(&arm, subscription(), &identities, &found, &["demo"], &progress);
+    assert_eq!(sweep().await.expect("it can be read"), Vec::<String>::new());
+    assert!(fake.world().ids().contains(&own), "a cluster that stands needs its roles");
+    scan::remove(&arm, &found, &|_: &str| {}).await.expect("it can be removed");
     fake.world().facts.permissions =
         vec![Permission { actions: vec!["*".into()], not_actions: vec!["Microsoft.Authorization/*/delete".into()] }];
-    let left = roles::sweep(&arm, subscription(), &identities, &["demo"], &progress).await.expect("it can be read");
+    let left = sweep().await.expect("it can be read");
     assert_eq!(left.len(), 2, "{left:?}");
     assert!(left[0].contains("az role assignment delete --ids") && left[0].contains(&nodes), "{left:?}");
     fake.world().facts.permissions[0].not_actions.clear();
-    let left = roles::sweep(&arm, subscription(), &identities, &["demo"], &progress).await.expect("it can be read");
+    let left = sweep().await.expect("it can be read");
     assert_eq!(left, Vec::<String>::new());
     assert_eq!(fake.world().ids(), [group("registry"), other], "those of others stay");
     assert!(said.lock().expect("nobody panicked").is_empty());
@@ -139,6 +145,70 @@ async fn providers_are_registered_and_awaited() {
     assert_eq!(refused.code(), Some("AuthorizationFailed"));
 }
 
+/// A claim in the namespace `default`, and a Deployment with a pod that uses it.
+async fn claimed(client: &kube::Client) -> (Api<PersistentVolumeClaim>, Api<Pod>) {
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), "default");
+    let claim = json!({
+        "metadata": { "name": "data" },
+        "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } },
+    });
+    let claim = serde_json::from_value(claim).expect("it is one");
+    claims.create(&PostParams::default(), &claim).await.expect("it can be made");
+    let labels = json!({ "app": "theirs" });
+    let deployment = json!({
+        "metadata": { "name": "theirs" },
+        "spec": { "selector": { "matchLabels": labels }, "template": {
+            "metadata": { "labels": labels },
+            "spec": {
+                "containers": [{ "name": "it", "image": "theirs", "volumeMounts": [{ "name": "data", "mountPath": "/data" }] }],
+                "volumes": [{ "name": "data", "persistentVolumeClaim": { "claimName": "data" } }],
+            },
+        } },
+    });
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), "default");
+    let deployment = serde_json::from_value(deployment).expect("it is one");
+    deployments.create(&PostParams::default(), &deployment).await.expect("it can be made");
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "default");
+    while pods.list(&ListParams::default()).await.expect("it answers").items.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    (claims, pods)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_look_into_the_cluster_is_told_at_once() {
+    let Some(stage) = Stage::new(World::default()).await else { return };
+    stage.setup().await;
+    let text = std::fs::read_to_string(stage.environment().join("kubeconfig")).expect("setup wrote it");
+    let mut config: serde_yaml_ng::Value = serde_yaml_ng::from_str(&text).expect("it is YAML");
+    config["users"][0]["user"] = serde_yaml_ng::to_value(json!({ "token": "revoked" })).expect("plain data");
+    let path = stage.root.path().join("revoked");
+    std::fs::write(&path, serde_yaml_ng::to_string(&config).expect("plain data")).expect("the directory is ours");
+    let client = delivery::connect(&path).await.expect("it names a cluster");
+    let refused = withdraw(&client, Duration::from_secs(600)).await.expect_err("it may not").to_string();
+    assert!(refused.contains("the login may not look into the cluster"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_keeps_everything_and_cleanup_says_so_once() {
+    let Some(stage) = Stage::new(World::default()).await else { return };
+    stage.setup().await;
+    stage.fake.world().facts.locks.push((group("reliability-demo-demo-tiny"), "CanNotDelete".into()));
+    let before = stage.fake.world().ids();
+    let stuck = stage.expect(4, &["cleanup", "--yes"]).await;
+    for once in
+        ["error: ", "a lock keeps all of it", "put there by ann@example.com on 2026-01-01", "az lock delete --ids"]
+    {
+        assert_eq!(stuck.stderr.matches(once).count(), 1, "{once}: {}", stuck.stderr);
+    }
+    assert!(stuck.stderr.contains("a month"), "{}", stuck.stderr);
+    assert_eq!(stage.fake.world().ids(), before, "half an environment is no use to anybody");
+    assert!(stage.environment().exists(), "what stays is not forgotten");
+    stage.fake.world().facts.locks.clear();
+    stage.expect(0, &["cleanup", "--yes"]).await;
+    stage.nothing_is_left();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_cluster_holds_outside_of_itself_is_taken_back_and_waited_for() {
     let Some(stage) = Stage::new(World::default()).await else { return };
@@ -152,6 +222,8 @@ async fn what_a_cluster_holds_outside_of_itself_is_taken_back_and_waited_for() {
     });
     let balanced = serde_json::from_value(balanced).expect("it is one");
     services.create(&PostParams::default(), &balanced).await.expect("it can be made");
+    // A person's own, which no Application takes along.
+    let (claims, pods) = claimed(&client).await;
     let late = withdraw(&client, Duration::ZERO).await.expect_err("nothing goes in no time").to_string();
     assert!(late.contains("after 0 s the cluster still holds Application reliability-demo-"), "{late}");
     assert!(late.contains("Service theirs"), "{late}");
@@ -163,6 +235,11 @@ async fn what_a_cluster_holds_outside_of_itself_is_taken_back_and_waited_for() {
         }
         let free = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
         services.patch("theirs", &PatchParams::default(), &free).await.expect("it is there");
+        // Kubernetes holds a claim as long as a pod uses it.
+        while !pods.list(&ListParams::default()).await.expect("it answers").items.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        claims.patch("data", &PatchParams::default(), &free).await.expect("it is held");
     };
     let (withdrawn, ()) = tokio::join!(withdraw(&client, Duration::from_secs(120)), controller);
     withdrawn.expect("all went");

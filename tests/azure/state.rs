@@ -73,6 +73,21 @@ async fn a_state_lies_in_a_storage_account_of_its_own_and_goes_with_it() {
 
     let again = stage.setup().await;
     assert!(again.stdout.contains("nothing changed"), "{}", again.stdout);
+    // A state that cannot be read is not taken for none.
+    let roles: Vec<(String, Value)> = {
+        let mut world = stage.fake.world();
+        let ids = world.ids().into_iter().filter(|id| id.contains("roleAssignments/"));
+        let roles: Vec<_> = ids.map(|id| (id.clone(), world.body(&id).expect("it is there").clone())).collect();
+        for (id, _) in &roles {
+            world.plant(id, serde_json::json!({ "id": id }));
+        }
+        roles
+    };
+    let unread = stage.expect(4, &["plan", "--profile", "./tiny.toml", "--target", "azure"]).await;
+    assert!(unread.stderr.contains("the state in "), "{}", unread.stderr);
+    for (id, role) in roles {
+        stage.fake.world().plant(&id, role);
+    }
     let refused = stage.expect(2, &["cleanup"]).await;
     assert!(refused.stderr.contains("storageAccounts/"), "{}", refused.stderr);
     let cleanup = stage.expect(0, &["cleanup", "--yes"]).await;
@@ -97,6 +112,10 @@ async fn the_lock_of_an_apply_of_ours_that_died_is_taken_off() {
     assert_eq!(outcome.code, Some(4), "{}", outcome.stderr);
     let account = account(&stage);
     let lease = stage.fake.world().lease(&account, BLOB).expect("nobody gave it back").to_owned();
+    let plan = stage.expect(0, &["plan", "--profile", "./tiny.toml", "--target", "azure"]).await;
+    assert!(plan.stderr.contains("an apply of ours, which is dead") && !plan.stderr.contains("off"), "{}", plan.stderr);
+    assert!(plan.stdout.contains("terraform_data.cluster"), "{}", plan.stdout);
+    assert_eq!(stage.fake.world().lease(&account, BLOB), Some(lease.as_str()), "a plan changes nothing");
     let cleanup = stage.expect(0, &["cleanup", "--yes"]).await;
     assert!(cleanup.stderr.contains(&format!("which is dead: {lease} is taken off")), "{}", cleanup.stderr);
     stage.nothing_is_left();

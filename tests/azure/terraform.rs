@@ -116,6 +116,8 @@ async fn a_module_is_planned_applied_and_destroyed() {
     assert!(planned.plan.changes.iter().all(|change| change.action == Action::Delete));
     terraform.apply().await.expect("it can be destroyed");
     assert!(!terraform.has_state());
+    fs::write(stage.dir.path().join("terraform.tfstate"), "{").expect("the directory is ours");
+    assert!(terraform.has_state(), "one that cannot be read may say anything");
 }
 
 #[tokio::test]
@@ -189,6 +191,30 @@ async fn a_cancelled_apply_is_asked_once_and_saves_its_state() {
     stage.go();
     next.plan(false, &prices()).await.expect("no lock is left");
     next.apply().await.expect("it goes on");
+}
+
+/// Where the state lies does not answer who holds its lock.
+#[tokio::test]
+async fn a_lock_that_is_not_told_does_not_hold_up_a_cancel() {
+    let Some(stage) = Stage::new(false) else { return };
+    stage.terraform.init().await.expect("no provider is needed");
+    stage.terraform.plan(false, &prices()).await.expect("it can be planned");
+    let asked = Arc::new(tokio::sync::Notify::new());
+    let (teller_asked, cancel) = (asked.clone(), stage.cancel.clone());
+    let teller = move || {
+        let asked = teller_asked.clone();
+        Box::pin(async move {
+            asked.notify_one();
+            std::future::pending().await
+        }) as futures::future::BoxFuture<'static, Option<String>>
+    };
+    let terraform = stage.terraform.clone().with_state_in("silent".to_owned(), Arc::new(teller));
+    let (applied, ()) = tokio::join!(terraform.apply(), async {
+        asked.notified().await;
+        stage.begun().await;
+        cancel.cancel();
+    });
+    assert_eq!(applied.expect_err("it was cancelled").kind().exit_code(), 6);
 }
 
 #[tokio::test]

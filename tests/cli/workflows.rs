@@ -104,3 +104,42 @@ fn a_job_of_github_logs_in_by_its_own_token_and_cleans_up_whatever_happens() {
         }
     }
 }
+
+#[test]
+fn a_job_of_azure_pipelines_cleans_up_whatever_happens() {
+    fn jobs<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
+        match value {
+            Value::Mapping(entries) if entries.contains_key("deployment") || entries.contains_key("job") => {
+                found.push(value);
+            }
+            Value::Mapping(entries) => entries.values().for_each(|value| jobs(value, found)),
+            Value::Sequence(values) => values.iter().for_each(|value| jobs(value, found)),
+            _ => {}
+        }
+    }
+    let mut makers = 0;
+    for (name, _, pipeline) in pipelines(".azure-pipelines") {
+        let mut found = Vec::new();
+        jobs(&pipeline, &mut found);
+        for job in found {
+            let steps = &job["strategy"]["runOnce"]["deploy"]["steps"];
+            let steps = job["steps"].as_sequence().or(steps.as_sequence()).expect("steps");
+            let calls = |step: &Value, words: &str| {
+                let mut all = Vec::new();
+                scripts(step, &mut all);
+                all.iter().any(|script| script.contains(words))
+            };
+            let Some(makes) = steps.iter().position(|step| calls(step, "democtl setup")) else { continue };
+            makers += 1;
+            let cleans =
+                steps.iter().position(|step| calls(step, "democtl cleanup --all --yes")).expect("it cleans up");
+            assert!(makes < cleans && steps[cleans]["condition"] == "always()", "{name}");
+            assert!(job["timeoutInMinutes"].is_number(), "{name}");
+            assert!(
+                job["cancelTimeoutInMinutes"].as_u64().is_some_and(|minutes| minutes >= 30),
+                "{name}: it takes long"
+            );
+        }
+    }
+    assert_eq!(makers, 1);
+}

@@ -118,23 +118,23 @@ fn known(settings: &Settings, now: DateTime<Utc>) -> Result<BTreeMap<String, Kno
 
 /// Removes one that another machine made, by its tags and without a state.
 async fn remove_tagged(arm: &Arm, expired: &Tagged, ask: Ask, settings: &Settings) -> Result<(), Failure> {
-    let inventory = expired.inventory(arm).await?;
-    let lines = inventory.lines();
+    let progress = |line: &str| ui::note(line);
+    let inventory = expired.inventory(arm, &progress).await?;
     ui::note(&format!(
         "{} expired at {} and would lose\n  {}",
         expired.environment,
         expired.expires.to_rfc3339(),
-        lines.join("\n  ")
+        inventory.lines.join("\n  ")
     ));
     if !ask.consent("remove all of it?", settings.cancel.clone()).await? {
-        return Err(Failure::msg(Kind::Cancelled, "nothing was removed"));
+        return Err(Failure::msg(Kind::Cancelled, "it was not agreed to"));
     }
     // A person may have thought about it for long, or the one before took its time.
     if !surveyed(arm, &expired.subscription, settings).await?.expired.contains(expired) {
         let what = format!("the tags of {} have changed meanwhile: it was left alone", expired.environment);
         return Err(Failure::msg(Kind::Infrastructure, what).hint("democtl cleanup --expired looks again"));
     }
-    match expired.remove(arm, &inventory, &|line: &str| ui::note(line)).await?.as_slice() {
+    match expired.remove(arm, &inventory, &progress).await?.as_slice() {
         [] => Ok(()),
         [first, rest @ ..] => {
             let what = format!("{} things are left, first {first}", rest.len() + 1);

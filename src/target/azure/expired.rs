@@ -57,13 +57,17 @@ fn sort(groups: &[Value], subscription: &str, now: DateTime<Utc>) -> Survey {
                 *latest = (*latest).max(expires);
             }
             Err(why) => {
-                unclear.extend(group["tags"][ENVIRONMENT_TAG].as_str());
+                let tag = |tag: &str| group["tags"][tag].as_str().filter(|text| !text.is_empty());
+                unclear.extend(tag(ENVIRONMENT_TAG).map(|environment| (environment, tag(ID_TAG))));
                 survey.unclear.push(why);
             }
         }
     }
-    // One group that says nothing keeps all of its environment.
-    let clear = known.into_iter().filter(|((environment, _), _)| !unclear.contains(environment.as_str()));
+    // One group that says nothing keeps all of its environment; without an id, of each that has the name.
+    let clear = known.into_iter().filter(|((environment, id), _)| {
+        !unclear.contains(&(environment.as_str(), None))
+            && !unclear.contains(&(environment.as_str(), Some(id.as_str())))
+    });
     for ((environment, id), expires) in clear {
         let tagged = Tagged { environment, id, subscription: subscription.to_owned(), expires };
         let of = if expires <= now { &mut survey.expired } else { &mut survey.needed };
@@ -77,11 +81,15 @@ fn read(group: &Value) -> Result<((String, String), DateTime<Utc>), String> {
     let name = group["name"].as_str().unwrap_or("without a name");
     let tag = |tag: &str| {
         let text = group["tags"][tag].as_str().unwrap_or_default();
-        if text.is_empty() { Err(format!("resource group {name} has no tag {tag}: left alone")) } else { Ok(text) }
+        if text.is_empty() {
+            Err(format!("resource group {name} has no tag {tag}: its environment is left alone"))
+        } else {
+            Ok(text)
+        }
     };
     let (environment, id, expires) = (tag(ENVIRONMENT_TAG)?, tag(ID_TAG)?, tag(EXPIRES_TAG)?);
     let end = DateTime::parse_from_rfc3339(expires).map_err(|_| {
-        format!("resource group {name} has the tag {EXPIRES_TAG} {expires:?}, which is no time: left alone")
+        format!("resource group {name} has the tag {EXPIRES_TAG} {expires:?}, which is no time: its environment is left alone")
     })?;
     Ok(((environment.to_owned(), id.to_owned()), end.to_utc()))
 }
@@ -91,13 +99,12 @@ fn read(group: &Value) -> Result<((String, String), DateTime<Utc>), String> {
 pub struct Inventory {
     found: Vec<scan::Found>,
     principals: Vec<String>,
+    /// One for each thing that would go, with its price.
+    pub lines: Vec<String>,
 }
 
-impl Inventory {
-    /// Its lines, with their prices.
-    pub fn lines(&self) -> Vec<String> {
-        self.found.iter().map(scan::line).collect()
-    }
+fn group_names(found: &[scan::Found]) -> Vec<&str> {
+    scan::groups(found).into_iter().map(scan::Found::name).collect()
 }
 
 impl Tagged {
@@ -113,13 +120,15 @@ impl Tagged {
     }
 
     /// Looks at what would go; refused where a lock holds it.
-    pub async fn inventory(&self, arm: &Arm) -> Result<Inventory, Failure> {
+    pub async fn inventory(&self, arm: &Arm, progress: &(dyn Fn(&str) + Send + Sync)) -> Result<Inventory, Failure> {
         let found = self.scan(arm).await?;
-        let groups: Vec<&str> = scan::groups(&found).into_iter().map(scan::Found::name).collect();
+        let groups = group_names(&found);
         removal::locked(&locks::readable(arm, &self.subscription, &groups).await?, &found)?;
         let what = || format!("cannot look at the cluster of {}", self.environment);
         let principals = roles::principals_in(arm, &found).await.or_fail(Kind::Infrastructure, what)?;
-        Ok(Inventory { found, principals })
+        let mut lines: Vec<String> = found.iter().map(scan::line).collect();
+        lines.extend(roles::lines(arm, &self.subscription, &principals, &groups, progress).await);
+        Ok(Inventory { found, principals, lines })
     }
 
     /// Removes it through ARM; yields what is left, in words.
@@ -131,9 +140,9 @@ impl Tagged {
     ) -> Result<Vec<String>, Failure> {
         let what = || format!("not everything of {} could be removed", self.environment);
         let removed = scan::remove(arm, &inventory.found, progress).await;
-        let groups: Vec<&str> = scan::groups(&inventory.found).into_iter().map(scan::Found::name).collect();
         // Before anything is given up: once the cluster is gone nobody knows its identities.
-        let roles = roles::sweep(arm, &self.subscription, &inventory.principals, &groups, progress).await;
+        let Inventory { found, principals, .. } = inventory;
+        let roles = roles::sweep(arm, &self.subscription, principals, found, &group_names(found), progress).await;
         removed.or_fail(Kind::Infrastructure, what)?;
         let mut left: Vec<String> = self.scan(arm).await?.iter().map(scan::line).collect();
         left.extend(roles.or_fail(Kind::Infrastructure, what)?);
@@ -169,15 +178,18 @@ mod tests {
             group("no-id", &json!({ "democtl-environment": "x", "expires-at": "2020-01-01T00:00:00Z" })),
             group("wrong", &tags("wrong", "6", "yesterday")),
             group("wrong-nodes", &tags("wrong", "6", "2020-01-01T00:00:00Z")),
+            group("namesake", &tags("wrong", "7", "2020-01-01T00:00:00Z")),
+            group("namesake-of-no-id", &tags("x", "8", "2020-01-01T00:00:00Z")),
         ];
         let survey = sort(&groups, "s", now);
         let names = |all: &[Tagged]| all.iter().map(|one| one.environment.clone()).collect::<Vec<_>>();
-        assert_eq!(names(&survey.expired), ["now", "past"]);
+        assert_eq!(names(&survey.expired), ["now", "past", "wrong"]);
+        assert_eq!(survey.expired[2].id, "7", "another environment of the name");
         assert_eq!(names(&survey.needed), ["future", "prolonged"]);
         insta::assert_snapshot!(survey.unclear.join("\n"), @r#"
-        resource group no-date has no tag expires-at: left alone
-        resource group no-id has no tag democtl-id: left alone
-        resource group wrong has the tag expires-at "yesterday", which is no time: left alone
+        resource group no-date has no tag expires-at: its environment is left alone
+        resource group no-id has no tag democtl-id: its environment is left alone
+        resource group wrong has the tag expires-at "yesterday", which is no time: its environment is left alone
         "#);
     }
 }

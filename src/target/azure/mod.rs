@@ -6,9 +6,11 @@
 mod activity;
 pub mod adopt;
 pub mod arm;
+mod copy;
 mod drift;
 pub mod entra;
 pub mod expired;
+pub mod expiry;
 pub mod locks;
 mod module;
 pub mod pools;
@@ -213,12 +215,6 @@ impl Azure {
             .waiting_for_others(LONGEST_APPLY)
     }
 
-    /// Preflight and plan; makes nothing.
-    pub async fn plan(&self) -> Result<Prepared, Failure> {
-        let report = self.look().await?;
-        self.plan_after(report).await
-    }
-
     /// Preflight.
     async fn look(&self) -> Result<preflight::Report, Failure> {
         if self.place.state == StateKind::Azurerm {
@@ -244,14 +240,9 @@ impl Azure {
     }
 
     async fn plan_after(&self, report: preflight::Report) -> Result<Prepared, Failure> {
+        unless_refused(&report)?;
         let (arm, placement) = (self.arm()?, self.placement());
         let dir = self.terraform_here().dir().to_owned();
-        let refused = report.refusals().count();
-        if refused > 0 {
-            let summary = format!("the subscription is not ready: {refused} of {} checks refuse", report.checks.len());
-            let text = format!("error: {summary}\n{}nothing was made", report.table());
-            return Err(Failure::rendered(Kind::Preflight, summary, text));
-        }
         (self.progress)(report.table().trim_end());
         let own = self.place.module.as_deref();
         module::write(&dir, own, &tfvars(&self.profile, &placement)).or_fail(Kind::Infrastructure, || match own {
@@ -293,7 +284,12 @@ impl Azure {
             }
             () = self.cancel.cancelled() => return Err(Failure::msg(Kind::Cancelled, "cancelled: nothing was applied")),
         }
-        let state = terraform.state();
+        let text = self.state_text(self.state_is_remote()).await?;
+        let garbled = || format!("the state of {} is garbled", self.environment.name);
+        let state: Option<Value> = match text.as_slice() {
+            [] => None,
+            text => Some(serde_json::from_slice(text).or_fail(Kind::Infrastructure, garbled)?),
+        };
         let whole =
             adopt::tainted_in_vain(arm, &candidates, state.as_ref()).await.or_fail(Kind::Infrastructure, what)?;
         for address in &whole {
@@ -333,7 +329,10 @@ impl Azure {
 
     async fn register(&self, providers: &[&str]) -> Result<(), Failure> {
         let arm = self.arm()?;
-        (self.progress)(&format!("  registering {}; Azure takes some minutes", providers.join(", ")));
+        (self.progress)(&format!(
+            "  registering {}, which stays after cleanup; Azure takes some minutes",
+            providers.join(", ")
+        ));
         let what = || "the resource providers could not be registered".to_owned();
         tokio::select! {
             done = providers::register(&arm, &self.place.subscription, providers) => done.or_fail(Kind::Preflight, what),
@@ -440,6 +439,17 @@ impl Azure {
         let nodes = azure_names(&self.profile, &self.environment.name).node_resource_group;
         Ok(watch::Watch::new(self.arm()?, &self.place.subscription, &self.cluster_id(), &nodes, chrono::Utc::now()))
     }
+}
+
+/// An error where a check refuses.
+fn unless_refused(report: &preflight::Report) -> Result<(), Failure> {
+    let refused = report.refusals().count();
+    if refused == 0 {
+        return Ok(());
+    }
+    let summary = format!("the subscription is not ready: {refused} of {} checks refuse", report.checks.len());
+    let text = format!("error: {summary}\n{}nothing was made", report.table());
+    Err(Failure::rendered(Kind::Preflight, summary, text))
 }
 
 /// The first kubeconfig of an answer of ARM; none: there is none, or it is empty or garbled.

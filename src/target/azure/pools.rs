@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta};
 use democtl_core::{render::is_scale_set, units::format_duration};
 use futures::future::try_join_all;
 use serde::Serialize;
@@ -16,6 +16,10 @@ const COMPUTE: &str = "2024-07-01";
 
 /// AKS names the pool of a scale set by this tag.
 const POOL_TAG: &str = "aks-managed-poolName";
+
+/// Azure tells when a machine was provisioned last: what came later than this was an update of one that ran. AKS itself
+/// waits for a machine for less.
+const LONGEST_BOOT: TimeDelta = TimeDelta::minutes(30);
 
 /// All pools of a cluster.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -64,7 +68,7 @@ pub struct Machine {
     pub state: String,
     /// When it was asked for, as Azure writes it.
     pub made: Option<String>,
-    /// Seconds from then until it ran.
+    /// Seconds from then until it ran; none: it does not run yet, or was updated since.
     pub boot_s: Option<f64>,
 }
 
@@ -148,12 +152,13 @@ fn machine(instance: &Value) -> Machine {
     let ran = statuses.into_iter().flatten().find(|status| status["code"] == "ProvisioningState/succeeded");
     let time = |text: &str| DateTime::parse_from_rfc3339(text).ok();
     let ran = ran.and_then(|status| time(status["time"].as_str()?));
-    let boot = made.and_then(time).zip(ran).map(|(made, ran)| (ran - made).num_milliseconds());
+    let boot = made.and_then(time).zip(ran).map(|(made, ran)| ran - made);
+    let boot = boot.filter(|boot| (TimeDelta::zero()..LONGEST_BOOT).contains(boot));
     Machine {
         name: text(&instance["name"]),
         state: text(&is["provisioningState"]),
         made: made.map(str::to_owned),
-        boot_s: boot.filter(|boot| *boot >= 0).map(|boot| boot as f64 / 1000.0),
+        boot_s: boot.map(|boot| boot.num_milliseconds() as f64 / 1000.0),
     }
 }
 
@@ -198,6 +203,7 @@ mod tests {
         assert_eq!(machine(&instance("2026-11-26T10:01:14.5+00:00")).boot_s, Some(74.0));
         assert_eq!(machine(&instance("yesterday")).boot_s, None);
         assert_eq!(machine(&instance("2026-11-26T09:00:00Z")).boot_s, None, "a repair of an older clock");
+        assert_eq!(machine(&instance("2026-11-26T12:30:00Z")).boot_s, None, "an update of one that ran");
         assert_eq!(machine(&json!({})).boot_s, None);
     }
 

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use super::{
     Azure,
     arm::LoginMethod,
-    state::{self, Account, StateKind},
+    state::{self, Account, Lease, StateKind},
     terraform::Terraform,
 };
 use crate::{
@@ -20,7 +20,7 @@ impl Azure {
     /// Terraform in the environment's directory, with its state where it lies.
     pub(super) fn terraform(&self) -> Result<Terraform, Failure> {
         let terraform = self.terraform_here();
-        if self.place.state == StateKind::Local || !terraform.dir().join(state::OVERRIDE).exists() {
+        if !self.state_is_remote() {
             return Ok(terraform);
         }
         let (account, blobs) = (self.account(), self.blobs()?);
@@ -30,6 +30,24 @@ impl Azure {
             Box::pin(asked) as BoxFuture<'static, Option<String>>
         };
         Ok(terraform.with_state_in(account.name, Arc::new(teller)))
+    }
+
+    /// Whether Terraform keeps its state in Azure by now.
+    pub(super) fn state_is_remote(&self) -> bool {
+        self.place.state == StateKind::Azurerm && self.terraform_here().dir().join(state::OVERRIDE).exists()
+    }
+
+    /// The text of Terraform's state, empty where there is none. One that cannot be read is an error: what was made is not
+    /// taken for what was not.
+    pub(super) async fn state_text(&self, remote: bool) -> Result<Vec<u8>, Failure> {
+        let (place, read) = if remote {
+            let read = self.blobs()?.read().await.map_err(anyhow::Error::from);
+            (format!("the storage account {}", self.account().name), read)
+        } else {
+            let terraform = self.terraform_here();
+            (terraform.dir().display().to_string(), terraform.local_state().map_err(anyhow::Error::from))
+        };
+        read.or_fail(Kind::Infrastructure, || format!("the state in {place} cannot be read"))
     }
 
     pub(super) fn account(&self) -> Account {
@@ -79,30 +97,47 @@ impl Azure {
             .or_fail(Kind::Infrastructure, || format!("cannot write {}", file.display()))
     }
 
-    /// Tells who holds the state. A lock of an apply of ours that is dead is taken off; anybody else's is theirs.
-    pub(super) async fn look_at_lock(&self, terraform: &Terraform) -> Result<(), Failure> {
-        if self.place.state == StateKind::Local || !terraform.dir().join(state::OVERRIDE).exists() {
-            return Ok(());
+    /// Who holds the state, and whether that is an apply of ours that is dead.
+    async fn holder(&self) -> Result<Option<(Lease, bool)>, Failure> {
+        if !self.state_is_remote() {
+            return Ok(None);
         }
         let what = || format!("cannot look at the state in {}", self.account().name);
-        let Some(lease) = self.blobs()?.lease().await.or_fail(Kind::Infrastructure, what)? else { return Ok(()) };
-        let state::Lease { id, who, since, operation } = &lease;
-        match id {
-            Some(id) if terraform.lock_of_dead_apply().as_ref() == Some(id) => {
-                (self.progress)(&format!(
-                    "  the state's lock is that of an apply of ours, which is dead: {id} is taken off"
-                ));
-                terraform.force_unlock(id).await
-            }
-            _ => {
-                let id = id.as_deref().unwrap_or("ID");
-                (self.progress)(&format!(
-                    "  {who} holds the state since {since} ({operation}); it is waited for. If that run is certainly dead: \
-                     terraform -chdir={} force-unlock {id}",
-                    terraform.dir().display()
-                ));
-                Ok(())
-            }
+        let lease = self.blobs()?.lease().await.or_fail(Kind::Infrastructure, what)?;
+        let dead = self.terraform_here().lock_of_dead_apply();
+        Ok(lease.map(|lease| {
+            let is_dead = dead.is_some() && lease.id == dead;
+            (lease, is_dead)
+        }))
+    }
+
+    /// Tells who holds the state; changes nothing.
+    pub(super) async fn tell_lock(&self) -> Result<(), Failure> {
+        match self.holder().await? {
+            None => {}
+            Some((_, true)) => (self.progress)("  the state's lock is that of an apply of ours, which is dead"),
+            Some((Lease { who, since, operation, .. }, false)) => (self.progress)(&format!(
+                "  {who} holds the state since {since} ({operation}): this is by what it has saved so far"
+            )),
         }
+        Ok(())
+    }
+
+    /// Tells who holds the state. A lock of an apply of ours that is dead is taken off; anybody else's is theirs.
+    pub(super) async fn look_at_lock(&self, terraform: &Terraform) -> Result<(), Failure> {
+        let Some((Lease { id, who, since, operation }, dead)) = self.holder().await? else { return Ok(()) };
+        let id = id.as_deref().unwrap_or("ID");
+        if dead {
+            (self.progress)(&format!(
+                "  the state's lock is that of an apply of ours, which is dead: {id} is taken off"
+            ));
+            return terraform.force_unlock(id).await;
+        }
+        (self.progress)(&format!(
+            "  {who} holds the state since {since} ({operation}); it is waited for. If that run is certainly dead: \
+             terraform -chdir={} force-unlock {id}",
+            terraform.dir().display()
+        ));
+        Ok(())
     }
 }

@@ -31,9 +31,12 @@ impl Azure {
         let found = self.scan(&arm).await?;
         // What a module of the user's own made may lie where no scan of the subscription looks.
         let mut lines = if found.is_empty() { known } else { found.iter().map(scan::line).collect() };
-        match self.roles(&arm, &found).await {
-            Ok(roles) => lines.extend(roles.iter().map(|id| format!("{id} (a role of the cluster's identity)"))),
-            Err(error) => (self.progress)(&format!("  roles of the cluster's identity are not known: {error}")),
+        let ([group, nodes], progress) = (self.groups(), self.progress.as_ref());
+        match self.principals(&arm, &found).await {
+            Ok(all) => {
+                lines.extend(roles::lines(&arm, &self.place.subscription, &all, &[&group, &nodes], progress).await);
+            }
+            Err(error) => progress(&format!("  the cluster's identities are not known: {error}")),
         }
         if !lines.is_empty() {
             self.refuse_locked(&arm, &found).await?;
@@ -57,13 +60,6 @@ impl Azure {
             let _ = serde_json::to_vec(&all).map(|text| write_whole(&file, &text));
         }
         Ok(all)
-    }
-
-    /// Roles of these identities outside of the cluster's groups.
-    async fn roles(&self, arm: &Arm, found: &[scan::Found]) -> Result<Vec<String>, ArmError> {
-        let principals = self.principals(arm, found).await?;
-        let [group, nodes] = self.groups();
-        roles::assignments(arm, &self.place.subscription, &principals, &[&group, &nodes]).await
     }
 
     /// Names of the groups that hold everything.
@@ -122,7 +118,7 @@ impl Azure {
         let swept = async {
             let principals = self.principals(&arm, &[]).await?;
             let progress = self.progress.as_ref();
-            roles::sweep(&arm, &self.place.subscription, &principals, &[&group, &nodes], progress).await
+            roles::sweep(&arm, &self.place.subscription, &principals, &found, &[&group, &nodes], progress).await
         };
         let what = || "the roles of an identity that is gone could not be removed".to_owned();
         left.extend(swept.await.or_fail(Kind::Infrastructure, what)?);
@@ -203,7 +199,7 @@ impl Azure {
 pub(super) fn locked(locks: &[locks::Lock], found: &[scan::Found]) -> Result<(), Failure> {
     let Some(first) = locks.first() else { return Ok(()) };
     let more = if locks.len() == 1 { String::new() } else { format!(" and {} more", locks.len() - 1) };
-    let what = format!("nothing was removed, since a lock keeps it: {}{more}", first.line());
+    let what = format!("a lock keeps all of it: {}{more}", first.line());
     let mut failure = Failure::msg(Kind::Infrastructure, what);
     for item in found.iter().filter(|item| item.ours && item.usd_per_month != Some(0.0)) {
         failure = failure.hint(format!("left: {}", scan::line(item)));

@@ -80,15 +80,36 @@ async fn remove(arm: &Arm, assignments: &[String]) -> Result<Vec<String>, ArmErr
     Ok(left)
 }
 
-/// Finds and takes them away after the cluster is gone. Reading them is a permission of its own: who lacks it is told.
-pub async fn sweep(
+/// What of them would go, one line each. A login that may not read them may remove the rest all the same.
+pub async fn lines(
     arm: &Arm,
     subscription: &str,
     principals: &[String],
     groups: &[&str],
     progress: &(dyn Fn(&str) + Send + Sync),
-) -> Result<Vec<String>, ArmError> {
+) -> Vec<String> {
     match assignments(arm, subscription, principals, groups).await {
+        Ok(all) => all.iter().map(|id| format!("{id} (a role of the cluster's identity)")).collect(),
+        Err(error) => {
+            progress(&format!("  roles of the cluster's identity are not known: {error}"));
+            Vec::new()
+        }
+    }
+}
+
+/// Finds and takes them away once the cluster is gone: of a cluster in `found` that still stands the identities keep their
+/// roles. Reading them is a permission of its own: who lacks it is told.
+pub async fn sweep(
+    arm: &Arm,
+    subscription: &str,
+    principals: &[String],
+    found: &[Found],
+    groups: &[&str],
+    progress: &(dyn Fn(&str) + Send + Sync),
+) -> Result<Vec<String>, ArmError> {
+    let alive = principals_in(arm, found).await?;
+    let gone: Vec<String> = principals.iter().filter(|principal| !alive.contains(principal)).cloned().collect();
+    match assignments(arm, subscription, &gone, groups).await {
         Ok(all) => remove(arm, &all).await,
         Err(error) if error.status() == Some(403) => {
             progress(&format!("  roles of the cluster's identity are not known: {error}"));

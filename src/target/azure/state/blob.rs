@@ -89,6 +89,16 @@ impl Blobs {
         unreachable!("the last attempt returns")
     }
 
+    /// The text of the state, empty where there is none.
+    pub async fn read(&self) -> Result<Vec<u8>, ArmError> {
+        let answer = self.ask(Method::GET, &self.blob, "").await?;
+        match answer.status().as_u16() {
+            200 => Ok(answer.bytes().await.map_err(|error| self.unexpected(error.without_url()))?.into()),
+            404 => Ok(Vec::new()),
+            status => Err(self.unexpected(format_args!("status {status}"))),
+        }
+    }
+
     /// Who holds the state; none: nobody, or there is no state.
     pub async fn lease(&self) -> Result<Option<Lease>, ArmError> {
         let answer = self.ask(Method::HEAD, &self.blob, "").await?;
@@ -96,7 +106,7 @@ impl Blobs {
         match answer.status().as_u16() {
             200 if header("x-ms-lease-state") == Some("leased") => Ok(Some(Lease::read(header(METADATA)))),
             200 | 404 => Ok(None),
-            status => Err(self.unexpected(status)),
+            status => Err(self.unexpected(format_args!("status {status}"))),
         }
     }
 
@@ -108,7 +118,7 @@ impl Blobs {
                     200 => Ok(true),
                     // Not yet let in, or not yet known.
                     403 | 404 => Ok(false),
-                    status => Err(self.unexpected(status)),
+                    status => Err(self.unexpected(format_args!("status {status}"))),
                 },
                 // The name of a new account is not known everywhere at once.
                 Err(ArmError::NoAnswer { .. }) => Ok(false),
@@ -118,9 +128,9 @@ impl Blobs {
         arm.poll(self.container.path(), within, look).await
     }
 
-    fn unexpected(&self, status: u16) -> ArmError {
+    fn unexpected(&self, what: impl std::fmt::Display) -> ArmError {
         let host = self.blob.host_str().unwrap_or_default();
-        ArmError::Unexpected { path: format!("{host}{}", self.blob.path()), what: format!("status {status}") }
+        ArmError::Unexpected { path: format!("{host}{}", self.blob.path()), what: what.to_string() }
     }
 }
 

@@ -137,8 +137,8 @@ impl Account {
         let body = json!({ "properties": {
             "roleDefinitionId": role, "principalId": caller.id, "principalType": caller.kind,
         } });
-        // Drawn from the scope, so that a second try is the same assignment.
-        let name = assignment_name(&self.name);
+        // Drawn from scope and principal, so that a second try is the same assignment and a colleague's is another.
+        let name = assignment_name(&self.name, &caller.id);
         let path = format!("{}/providers/Microsoft.Authorization/roleAssignments/{name}", self.id());
         match arm.put(&path, AUTHORIZATION, &body).await {
             Ok(_) => Ok(()),
@@ -171,12 +171,12 @@ fn service() -> Value {
     } })
 }
 
-/// A UUID of the account's name: its digits, made long enough.
-fn assignment_name(account: &str) -> String {
-    let hex: String = account.bytes().flat_map(|byte| format!("{byte:02x}").into_bytes()).map(char::from).collect();
-    let hex = &hex[hex.len().saturating_sub(32)..];
-    let hex = format!("{hex:0>32}");
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+/// A UUID of an account and who is let in: FNV-1a of 128 bits, <http://www.isthe.com/chongo/tech/comp/fnv/>.
+fn assignment_name(account: &str, principal: &str) -> String {
+    let (basis, prime) = (0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, 0x0100_0000_0000_0000_0000_013b_u128);
+    let text = format!("{account}/{principal}");
+    let hash = text.bytes().fold(basis, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(prime));
+    azure_core::Uuid::from_u128(hash).to_string()
 }
 
 #[cfg(test)]
@@ -207,9 +207,9 @@ mod tests {
           }
         }
         "#);
-        let name = assignment_name(&account.name);
-        let lengths: Vec<usize> = name.split('-').map(str::len).collect();
-        assert_eq!(lengths, [8, 4, 4, 4, 12], "{name}");
-        assert_ne!(name, assignment_name("st0123456789ab4cde8f0124"));
+        let name = assignment_name(&account.name, "ann");
+        assert_eq!(name, "b1399725-a785-d147-5a37-b156687ca6ee", "a second try is the same assignment");
+        assert_ne!(name, assignment_name("st0123456789ab4cde8f0124", "ann"));
+        assert_ne!(name, assignment_name(&account.name, "bob"));
     }
 }

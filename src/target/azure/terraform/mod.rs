@@ -37,8 +37,10 @@ const LOOK: Duration = Duration::from_millis(25);
 
 /// Files in the working directory.
 const PLAN_FILE: &str = "plan.tfplan";
-const ERRORED_STATE: &str = "errored.tfstate";
-const STATE: &str = "terraform.tfstate";
+/// A state that could not be saved where it lies.
+pub const ERRORED_STATE: &str = "errored.tfstate";
+/// The state, where it lies here.
+pub const STATE: &str = "terraform.tfstate";
 const LOCK: &str = "lock.json";
 
 /// In the words of every error of a state that another Terraform works on.
@@ -126,23 +128,22 @@ impl Terraform {
         &self.dir
     }
 
-    /// The state, if there is one that can be read. It holds secrets.
-    pub fn state(&self) -> Option<serde_json::Value> {
-        if self.account.is_none() {
-            return self.local_state();
+    /// The text of the state that lies here, empty where none does. It holds secrets.
+    pub fn local_state(&self) -> io::Result<Vec<u8>> {
+        match fs::read(self.dir.join(STATE)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            read => read,
         }
-        let pulled = self.command(&["state", "pull"]).stdout_capture().stderr_capture().unchecked().run().ok()?;
-        serde_json::from_slice(&pulled.stdout).ok()
     }
 
-    fn local_state(&self) -> Option<serde_json::Value> {
-        serde_json::from_str(&fs::read_to_string(self.dir.join(STATE)).ok()?).ok()
-    }
-
-    /// Whether there is a state here that says that something was made.
+    /// Whether there is a state here that says that something was made, or that cannot be read.
     pub fn has_state(&self) -> bool {
-        let made =
-            self.local_state().is_some_and(|state| state["resources"].as_array().is_some_and(|all| !all.is_empty()));
+        let made = match self.local_state() {
+            Ok(text) if text.is_empty() => false,
+            Ok(text) => serde_json::from_slice::<serde_json::Value>(&text)
+                .map_or(true, |state| state["resources"].as_array().is_some_and(|all| !all.is_empty())),
+            Err(_) => true,
+        };
         made || self.dir.join(ERRORED_STATE).exists()
     }
 
@@ -200,7 +201,7 @@ impl Terraform {
             .map_err(|failure| failure.hint(hint))?;
         let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         let version = told["terraform_version"].as_str().unwrap_or_default();
-        match parse_version(version) {
+        match first_version(version) {
             Some((major, minor)) if (major, minor) >= OLDEST && major < TOO_NEW => Ok(version.to_owned()),
             Some(_) => {
                 Err(Failure::msg(Kind::Preflight, format!("terraform is {version}, needed is 1.9 up to below 2"))
@@ -286,10 +287,10 @@ impl Terraform {
     }
 
     /// Writes down which lock the running Terraform holds.
-    async fn note_lock(&self, pids: &[u32]) {
-        let (Some(teller), Some(pid)) = (&self.lock_teller, pids.first()) else { return };
+    async fn note_lock(&self, pid: Option<u32>) {
+        let (Some(teller), Some(pid)) = (&self.lock_teller, pid) else { return };
         if let Some(id) = teller().await
-            && let Err(error) = lock::Held::of(id, *pid).write(&self.dir.join(LOCK))
+            && let Err(error) = lock::Held::of(id, pid).write(&self.dir.join(LOCK))
         {
             (self.progress)(&format!("  the state's lock could not be written down: {error}"));
         }
@@ -342,6 +343,8 @@ impl Terraform {
         let mut lines = Lines { reader: BufReader::new(file), partial: Vec::new() };
         let mut finished = Finished { code: None, errors: Vec::new(), stderr: String::new(), working: false };
         let (mut asked, mut readable, mut noted) = (false, true, false);
+        let note = self.note_lock(handle.pids().first().copied());
+        tokio::pin!(note);
         loop {
             let ended = handle.try_wait().or_fail(Kind::Infrastructure, what_failed)?.map(|output| output.status);
             // Terraform is waited for even when its stream cannot be read: it may be making things that cost money.
@@ -351,15 +354,11 @@ impl Terraform {
             }
             if let Some(status) = ended {
                 finished.code = status.code();
-                if noted && finished.code.is_some() {
+                if finished.working && finished.code.is_some() {
                     // It has given its lock back.
                     let _ = fs::remove_file(self.dir.join(LOCK));
                 }
                 break;
-            }
-            if finished.working && !noted {
-                noted = true;
-                self.note_lock(&handle.pids()).await;
             }
             if self.cancel.is_cancelled() && !asked {
                 asked = true;
@@ -368,7 +367,11 @@ impl Terraform {
                     interrupt(pid);
                 }
             }
-            tokio::time::sleep(LOOK).await;
+            // Beside the looks: where the state lies may be slow to answer, and a Ctrl-C does not wait for it.
+            tokio::select! {
+                () = &mut note, if finished.working && !noted => noted = true,
+                () = tokio::time::sleep(LOOK) => {}
+            }
         }
         finished.stderr = tail(&fs::read(&err).unwrap_or_default());
         if asked {
@@ -486,9 +489,12 @@ fn interrupt(pid: u32) {
     }
 }
 
-fn parse_version(text: &str) -> Option<(u32, u32)> {
-    let mut parts = text.split(['.', '-']);
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+/// The first `MAJOR.MINOR` in what a program says of itself.
+pub fn first_version(text: &str) -> Option<(u32, u32)> {
+    text.split(|c: char| !(c.is_ascii_digit() || c == '.')).find_map(|word| {
+        let mut parts = word.split('.');
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    })
 }
 
 fn tail(bytes: &[u8]) -> String {
@@ -528,10 +534,22 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_read() {
-        assert_eq!(parse_version("1.11.4"), Some((1, 11)));
-        assert_eq!(parse_version("1.12.0-alpha1"), Some((1, 12)));
-        assert_eq!(parse_version("v1"), None);
+    fn versions_are_read_as_programs_tell_them() {
+        for (text, version) in [
+            ("1.11.4", Some((1, 11))),
+            ("1.12.0-alpha1", Some((1, 12))),
+            ("v1", None),
+            ("{\n  \"terraform_version\": \"1.15.0-dev\",\n  \"platform\": \"linux_amd64\"\n}", Some((1, 15))),
+            (
+                "{ \"clientVersion\": { \"major\": \"1\", \"minor\": \"32\", \"gitVersion\": \"v1.32.3\" } }",
+                Some((1, 32)),
+            ),
+            ("k6 v1.8.1 (go1.26.0, linux/amd64)\n", Some((1, 8))),
+            ("{ \"azure-cli\": \"2.80.0\", \"azure-cli-core\": \"2.80.0\" }", Some((2, 80))),
+            ("no version at all, 7 words", None),
+        ] {
+            assert_eq!(first_version(text), version, "{text}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use democtl_core::cost::Prices;
+use democtl_core::{cost::Prices, render::azure::EXPIRES_TAG};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -155,7 +155,8 @@ pub(super) fn drift(json: &str) -> Result<Vec<String>, serde_json::Error> {
     Ok(shown.resource_drift.into_iter().filter(changed).map(|resource| resource.address).collect())
 }
 
-/// Whether two values say the same, where nothing, an empty text and an empty list are one.
+/// Whether two values say the same, where nothing, an empty text and an empty list are one, and the tag that is pushed out
+/// while an environment is used may say anything.
 fn same(a: &Value, b: &Value) -> bool {
     let empty = |value: &Value| match value {
         Value::Null => true,
@@ -168,7 +169,8 @@ fn same(a: &Value, b: &Value) -> bool {
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
         (Value::Object(a), Value::Object(b)) => {
             let names = a.keys().chain(b.keys());
-            names.into_iter().all(|name| same(a.get(name).unwrap_or(&Value::Null), b.get(name).unwrap_or(&Value::Null)))
+            let mut names = names.filter(|name| *name != EXPIRES_TAG);
+            names.all(|name| same(a.get(name).unwrap_or(&Value::Null), b.get(name).unwrap_or(&Value::Null)))
         }
         _ => a == b || empty(a) && empty(b),
     }
@@ -276,6 +278,12 @@ mod tests {
         assert!(drifted(json!({ "max_count": 7 }), json!({ "max_count": 5 })));
         assert!(drifted(json!({ "on": null }), json!({ "on": false })));
         assert!(drifted(json!({ "name": "a" }), Value::Null), "it is gone");
+        let tags = |end: &str, owner: &str| json!({ "tags": { "expires-at": end, "owner": owner } });
+        assert!(
+            !drifted(tags("today", "ann"), tags("tomorrow", "ann")),
+            "it is pushed out while somebody works with it"
+        );
+        assert!(drifted(tags("today", "ann"), tags("today", "bob")));
     }
 
     #[test]
