@@ -131,12 +131,18 @@ fn unknown_profile(name: &str) -> Failure {
         return Failure::msg(Kind::Usage, format!("profile file {name} cannot be read: {why}"))
             .hint("democtl profile list shows the built-in profiles");
     }
-    let known: Vec<_> = profile::BUILTIN_PROFILES.iter().map(|(name, _)| *name).collect();
-    Failure::msg(Kind::Usage, format!("there is no profile {name:?}"))
+    let known = profile::BUILTIN_PROFILES.map(|(name, _)| name);
+    let message = format!("there is no profile {name:?}: it is not built in, and there is no file {name}.toml here");
+    Failure::unknown(message, name, &known)
         .hint(format!("built in are {}; a file is given by its path, such as ./{name}.toml", known.join(", ")))
 }
 
 fn profile_failure(name: &str, errors: &profile::ProfileErrors) -> Failure {
+/// Whether there is a profile to be read by that name or path, sound or not.
+pub fn is_profile(name: &str) -> bool {
+    read_source(Path::new(""), name).is_some()
+}
+
     Failure::rendered(Kind::Usage, format!("profile {name} is not valid"), errors.to_text(100))
 }
 
@@ -189,7 +195,7 @@ impl Home {
                     .hint(format!("democtl setup --profile PROFILE --name {name}")));
             }
             (Some(name), _) => {
-                return Err(Failure::msg(Kind::Usage, format!("there is no environment {name:?}"))
+                return Err(Failure::unknown(format!("there is no environment {name:?}"), name, &names)
                     .hint(format!("set up are: {}", names.join(", "))));
             }
             (None, [only]) => only,

@@ -57,7 +57,7 @@ pub struct Session {
 /// Runs the suite; the run directory holds everything that a report needs.
 pub async fn run(session: &Session, options: &Options, cancel: &CancellationToken) -> Result<RunSummary, Failure> {
     let profile = Arc::clone(&session.subject.profile);
-    let tests = select(&profile.suite.tests, &options.tests)?;
+    let tests = profile.suite.select(&options.tests)?;
     let dir = make_run_dir(&session.environment)?;
     // What was asked for lies beside what came of it: a run directory explains itself wherever it is taken.
     write_json(&dir.join(crate::environment::REQUEST_FILE), &session.request)?;
@@ -92,17 +92,6 @@ pub async fn run(session: &Session, options: &Options, cancel: &CancellationToke
     let summary = summarise(session, &results, &before, &after, settled, options.engine, &dir);
     write_json(&dir.join("summary.json"), &summary)?;
     Ok(summary)
-}
-
-fn select<'a>(all: &'a [Test], wanted: &[String]) -> Result<Vec<&'a Test>, Failure> {
-    for name in wanted {
-        if !all.iter().any(|test| test.name == *name) {
-            let known: Vec<_> = all.iter().map(|test| test.name.as_str()).collect();
-            return Err(Failure::msg(Kind::Usage, format!("the suite has no test {name:?}"))
-                .hint(format!("its tests are {}", known.join(", "))));
-        }
-    }
-    Ok(all.iter().filter(|test| wanted.is_empty() || wanted.contains(&test.name)).collect())
 }
 
 fn make_run_dir(environment: &Environment) -> Result<PathBuf, Failure> {

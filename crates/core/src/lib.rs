@@ -21,6 +21,7 @@ mod random;
 pub mod render;
 pub mod sim;
 pub mod suite;
+pub mod suggest;
 pub mod timeline;
 pub mod tune;
 pub mod units;

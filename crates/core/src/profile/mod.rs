@@ -19,7 +19,6 @@ mod resolve;
 mod scaling;
 pub mod schema;
 mod structure;
-mod suggest;
 mod tree;
 mod workload;
 
@@ -38,6 +37,8 @@ use report::Report;
 use resolve::Context;
 use tree::{At, Node, Value};
 pub use workload::CUSTOMER_OPERATIONS;
+
+use crate::suggest;
 
 /// A text with the name that errors give it, such as `profiles/m3demo2.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]

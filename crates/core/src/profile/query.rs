@@ -8,7 +8,7 @@ use promql_parser::{
     util::{ExprVisitor, walk_expr},
 };
 
-use super::suggest;
+use crate::suggest;
 
 /// Metrics that the demo app exposes, with the suffixes of its histograms.
 pub const EXPOSED_METRICS: [&str; 15] = [
