@@ -87,9 +87,21 @@ impl Request {
 
     /// The profile with further overrides.
     pub fn profile_with(&self, more: &[(String, String)]) -> Result<Profile, profile::ProfileErrors> {
-        let find = |name: &str| self.sources.get(name).map(|text| named(name, text.clone()));
-        let main = find(&self.profile).unwrap_or_else(|| named(&self.profile, String::new()));
-        Profile::load(&main, &[&self.sets, more].concat(), &find)
+        Profile::load(&self.source(), &[&self.sets, more].concat(), &|name| self.find(name))
+    }
+
+    /// The profile as one text, with all that it extends and every override.
+    pub fn merged(&self) -> Result<String, Failure> {
+        let merged = Profile::merged(&self.source(), &self.sets, &|name| self.find(name));
+        merged.map_err(|errors| profile_failure(&self.profile, &errors))
+    }
+
+    fn find(&self, name: &str) -> Option<Source> {
+        self.sources.get(name).map(|text| named(name, text.clone()))
+    }
+
+    fn source(&self) -> Source {
+        self.find(&self.profile).unwrap_or_else(|| named(&self.profile, String::new()))
     }
 }
 
@@ -125,6 +137,11 @@ fn read_source(base: &Path, name: &str) -> Option<Source> {
     Some(named(name, text))
 }
 
+/// Whether there is a profile to be read by that name or path, sound or not.
+pub fn is_profile(name: &str) -> bool {
+    read_source(Path::new(""), name).is_some()
+}
+
 fn unknown_profile(name: &str) -> Failure {
     if name.ends_with(".toml") || name.contains('/') {
         let why = fs::read_to_string(name).err().map_or_else(|| "unknown".to_owned(), |error| error.to_string());
@@ -138,11 +155,6 @@ fn unknown_profile(name: &str) -> Failure {
 }
 
 fn profile_failure(name: &str, errors: &profile::ProfileErrors) -> Failure {
-/// Whether there is a profile to be read by that name or path, sound or not.
-pub fn is_profile(name: &str) -> bool {
-    read_source(Path::new(""), name).is_some()
-}
-
     Failure::rendered(Kind::Usage, format!("profile {name} is not valid"), errors.to_text(100))
 }
 

@@ -205,7 +205,7 @@ json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and not __fish_seen_subcommand_from list show check help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and not __fish_seen_subcommand_from list show check help" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and not __fish_seen_subcommand_from list show check help" -f -a "list" -d 'The built-in profiles'
-complete -c democtl -n "__fish_democtl_using_subcommand profile; and not __fish_seen_subcommand_from list show check help" -f -a "show" -d 'A profile with every default filled in'
+complete -c democtl -n "__fish_democtl_using_subcommand profile; and not __fish_seen_subcommand_from list show check help" -f -a "show" -d 'A profile as TOML, with all that it extends and every override; as JSON with every default too'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and not __fish_seen_subcommand_from list show check help" -f -a "check" -d 'Check a profile: errors and warnings with line, column and hint'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and not __fish_seen_subcommand_from list show check help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from list" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
@@ -226,7 +226,7 @@ json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from check" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from help" -f -a "list" -d 'The built-in profiles'
-complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from help" -f -a "show" -d 'A profile with every default filled in'
+complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from help" -f -a "show" -d 'A profile as TOML, with all that it extends and every override; as JSON with every default too'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from help" -f -a "check" -d 'Check a profile: errors and warnings with line, column and hint'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c democtl -n "__fish_democtl_using_subcommand kubeconfig" -s n -l name -d 'The environment\'s name; the only one there is when left out' -r
@@ -279,5 +279,5 @@ complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_see
 complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "local-cluster" -d 'Be the local cluster (what setup starts in the background)'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "list" -d 'The built-in profiles'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "show" -d 'A profile with every default filled in'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "show" -d 'A profile as TOML, with all that it extends and every override; as JSON with every default too'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "check" -d 'Check a profile: errors and warnings with line, column and hint'

@@ -90,7 +90,7 @@ pub(super) fn run(args: ExplainArgs, settings: &Settings) -> Result<(), Failure>
 fn settings_of(profile: &Profile, settings: &Settings) -> Result<(), Failure> {
     let lints = lint(profile);
     let value = OfProfile { profile: &profile.name, lints: &lints };
-    settings.result(&value, || report::lints(profile, &lints))
+    settings.result(&value, || report::lints(&profile.name, &lints))
 }
 
 fn recorded(recorded: &Recorded, run: String, at: Option<f64>, settings: &Settings) -> Result<(), Failure> {
