@@ -181,6 +181,21 @@ pub struct MetricTarget {
 
 /// A condition of an autoscaler's status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+impl MetricTarget {
+    /// What it was and what it is compared with, in whole units, and their unit: ` %`, `/pod`, or nothing for a total.
+    pub fn figures(&self, current: CurrentMetric) -> (Option<f64>, f64, &'static str) {
+        let whole = |milli: i64| milli as f64 / 1000.0;
+        let of = &self.target;
+        if let Some(percent) = of.average_utilization_percent {
+            return (current.average_utilization_percent.map(|value| value as f64), percent as f64, " %");
+        }
+        if let Some(average) = of.average_value_milli {
+            return (current.average_value_milli.map(whole), whole(average), "/pod");
+        }
+        (current.value_milli.map(whole), whole(of.value_milli.unwrap_or(1000)), "")
+    }
+}
+
 pub struct ConditionSeen {
     /// Type, such as `ScalingLimited`.
     #[serde(rename = "type")]

@@ -9,7 +9,7 @@ mod nodes;
 mod replay;
 mod scaling;
 pub(crate) mod track;
-mod words;
+pub(crate) mod words;
 
 use serde::Serialize;
 
