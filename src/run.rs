@@ -7,6 +7,7 @@ use std::{
 };
 
 use democtl_core::{
+    caveats,
     event::Fact,
     profile::Profile,
     sim,
@@ -70,7 +71,7 @@ pub async fn run(session: &Session, options: &Options, cancel: &CancellationToke
     let observer = Observer::start(&session.subject, &recorder);
     tokio::select! {
         () = wait_for_baseline(&recorder, &profile, session.request.speed) => {}
-        () = cancel.cancelled() => return Err(cancelled(session)),
+        () = cancel.cancelled() => return Err(cancelled(session, &recorder)),
     }
     recorder.record(Fact::RunStarted {
         environment: session.environment.name.clone(),
@@ -78,11 +79,16 @@ pub async fn run(session: &Session, options: &Options, cancel: &CancellationToke
         speed: session.request.speed,
     });
     let before = recorder.moment();
+    if let Some(begun) = caveats::beginning(&profile, &before.now) {
+        ui::note(&format!(
+            "warning: {begun}\nhint: run when it is back, which democtl status shows; --settle lets a run wait for that at its end"
+        ));
+    }
     let mut results = Vec::new();
     for test in tests {
         results.push(run_test(session, test, options, &recorder, &dir, cancel).await?);
         write_json(&dir.join("tests.json"), &results)?;
-        drain_queue(&app, &session.subject, cancel).await?;
+        drain_queue(&app, session, &recorder, cancel).await?;
     }
     let passed = results.iter().all(|result| result.verdict == Verdict::Pass);
     recorder.record(Fact::RunFinished { passed });
@@ -162,7 +168,7 @@ async fn run_test(
     };
     if cancel.is_cancelled() {
         bar.finish();
-        return Err(cancelled(session));
+        return Err(cancelled(session, recorder));
     }
     let result = result?;
     recorder.record(Fact::TestFinished { test: test.name.clone(), passed: result.verdict == Verdict::Pass });
@@ -174,7 +180,8 @@ async fn run_test(
     Ok(result)
 }
 
-fn cancelled(session: &Session) -> Failure {
+fn cancelled(session: &Session, recorder: &Recorder) -> Failure {
+    recorder.record(Fact::RunCancelled);
     Failure::msg(Kind::Cancelled, "cancelled").hint(format!(
         "environment {0} still runs: democtl run-tests --name {0}, or democtl cleanup --name {0}",
         session.environment.name
@@ -182,7 +189,13 @@ fn cancelled(session: &Session) -> Failure {
 }
 
 /// A run is over only when the queue is empty: what a test left behind belongs to it, not to the next one.
-async fn drain_queue(app: &DemoApp, subject: &Subject, cancel: &CancellationToken) -> Result<(), Failure> {
+async fn drain_queue(
+    app: &DemoApp,
+    session: &Session,
+    recorder: &Recorder,
+    cancel: &CancellationToken,
+) -> Result<(), Failure> {
+    let subject = &session.subject;
     let deadline = Instant::now() + Duration::from_secs(3600).div_f64(subject.speed);
     loop {
         if app.status(&subject.address).await.is_ok_and(|status| status.unfinished() == 0) {
@@ -192,7 +205,7 @@ async fn drain_queue(app: &DemoApp, subject: &Subject, cancel: &CancellationToke
             return Err(Failure::msg(Kind::Infrastructure, "the queue did not empty within an hour after the test"));
         }
         tokio::select! {
-            () = cancel.cancelled() => return Err(Failure::msg(Kind::Cancelled, "cancelled while the queue empties")),
+            () = cancel.cancelled() => return Err(cancelled(session, recorder)),
             () = tokio::time::sleep(Duration::from_millis(100)) => {}
         }
     }
@@ -215,7 +228,7 @@ async fn settle(
     }
     loop {
         tokio::select! {
-            () = cancel.cancelled() => return Err(cancelled(session)),
+            () = cancel.cancelled() => return Err(cancelled(session, recorder)),
             Ok(event) = events.recv() => ui::progress::event(None, &event),
             _ = ticks.tick() => {
                 let Moment { at_s, now, billed, .. } = recorder.moment();
@@ -241,6 +254,7 @@ fn summarise(
 ) -> RunSummary {
     let profile = &session.subject.profile;
     let passed = results.iter().all(|result| result.verdict == Verdict::Pass);
+    let modelled = (session.request.target == Target::Local).then(|| MODELLED.to_owned());
     RunSummary {
         environment: session.environment.name.clone(),
         profile: profile.name.clone(),
@@ -257,10 +271,7 @@ fn summarise(
         scaling_events: after.scaling_events,
         unschedulable: after.unschedulable.clone(),
         cost: Cost::of(profile, after),
-        notes: match session.request.target {
-            Target::Local => vec![MODELLED.to_owned()],
-            Target::Azure => Vec::new(),
-        },
+        notes: caveats::beginning(profile, &before.now).into_iter().chain(modelled).collect(),
         directory: dir.display().to_string(),
     }
 }

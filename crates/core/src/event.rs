@@ -46,6 +46,8 @@ pub enum Fact {
         /// Whether every test passed.
         passed: bool,
     },
+    /// A run was ended by its user before its last test had.
+    RunCancelled,
     /// A test began.
     TestStarted {
         /// Its name.
@@ -179,8 +181,6 @@ pub struct MetricTarget {
     pub target: Target,
 }
 
-/// A condition of an autoscaler's status.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 impl MetricTarget {
     /// What it was and what it is compared with, in whole units, and their unit: ` %`, `/pod`, or nothing for a total.
     pub fn figures(&self, current: CurrentMetric) -> (Option<f64>, f64, &'static str) {
@@ -196,6 +196,8 @@ impl MetricTarget {
     }
 }
 
+/// A condition of an autoscaler's status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConditionSeen {
     /// Type, such as `ScalingLimited`.
     #[serde(rename = "type")]
