@@ -87,9 +87,21 @@ impl Request {
 
     /// The profile with further overrides.
     pub fn profile_with(&self, more: &[(String, String)]) -> Result<Profile, profile::ProfileErrors> {
-        let find = |name: &str| self.sources.get(name).map(|text| named(name, text.clone()));
-        let main = find(&self.profile).unwrap_or_else(|| named(&self.profile, String::new()));
-        Profile::load(&main, &[&self.sets, more].concat(), &find)
+        Profile::load(&self.source(), &[&self.sets, more].concat(), &|name| self.find(name))
+    }
+
+    /// The profile as one text, with all that it extends and every override.
+    pub fn merged(&self) -> Result<String, Failure> {
+        let merged = Profile::merged(&self.source(), &self.sets, &|name| self.find(name));
+        merged.map_err(|errors| profile_failure(&self.profile, &errors))
+    }
+
+    fn find(&self, name: &str) -> Option<Source> {
+        self.sources.get(name).map(|text| named(name, text.clone()))
+    }
+
+    fn source(&self) -> Source {
+        self.find(&self.profile).unwrap_or_else(|| named(&self.profile, String::new()))
     }
 }
 
@@ -125,14 +137,20 @@ fn read_source(base: &Path, name: &str) -> Option<Source> {
     Some(named(name, text))
 }
 
+/// Whether there is a profile to be read by that name or path, sound or not.
+pub fn is_profile(name: &str) -> bool {
+    read_source(Path::new(""), name).is_some()
+}
+
 fn unknown_profile(name: &str) -> Failure {
     if name.ends_with(".toml") || name.contains('/') {
         let why = fs::read_to_string(name).err().map_or_else(|| "unknown".to_owned(), |error| error.to_string());
         return Failure::msg(Kind::Usage, format!("profile file {name} cannot be read: {why}"))
             .hint("democtl profile list shows the built-in profiles");
     }
-    let known: Vec<_> = profile::BUILTIN_PROFILES.iter().map(|(name, _)| *name).collect();
-    Failure::msg(Kind::Usage, format!("there is no profile {name:?}"))
+    let known = profile::BUILTIN_PROFILES.map(|(name, _)| name);
+    let message = format!("there is no profile {name:?}: it is not built in, and there is no file {name}.toml here");
+    Failure::unknown(message, name, &known)
         .hint(format!("built in are {}; a file is given by its path, such as ./{name}.toml", known.join(", ")))
 }
 
@@ -189,7 +207,7 @@ impl Home {
                     .hint(format!("democtl setup --profile PROFILE --name {name}")));
             }
             (Some(name), _) => {
-                return Err(Failure::msg(Kind::Usage, format!("there is no environment {name:?}"))
+                return Err(Failure::unknown(format!("there is no environment {name:?}"), name, &names)
                     .hint(format!("set up are: {}", names.join(", "))));
             }
             (None, [only]) => only,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use democtl_core::{suggest, suite::UnknownTest};
+
 /// Why a command did not do its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -80,6 +82,15 @@ impl Failure {
         Self::new(kind, anyhow::anyhow!("{message}"))
     }
 
+    /// A name that nothing has; where one of the known ones is near, it is offered.
+    pub fn unknown<S: AsRef<str>>(message: impl fmt::Display, name: &str, known: &[S]) -> Self {
+        let failure = Self::msg(Kind::Usage, message);
+        match suggest::near(name, known) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+
     /// A failure whose full text (with source lines and carets) was already made, such as a profile's diagnostics.
     pub fn rendered(kind: Kind, summary: impl fmt::Display, text: String) -> Self {
         Self { rendered: Some(text), ..Self::msg(kind, summary) }
@@ -124,6 +135,13 @@ impl From<anyhow::Error> for Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::new(Kind::Other, error)
+    }
+}
+
+impl From<UnknownTest> for Failure {
+    fn from(error: UnknownTest) -> Self {
+        let known = format!("its tests are {}", error.known.join(", "));
+        Self::unknown(&error, &error.name, &error.known).hint(known)
     }
 }
 

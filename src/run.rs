@@ -7,6 +7,7 @@ use std::{
 };
 
 use democtl_core::{
+    caveats,
     event::Fact,
     profile::Profile,
     sim,
@@ -57,7 +58,7 @@ pub struct Session {
 /// Runs the suite; the run directory holds everything that a report needs.
 pub async fn run(session: &Session, options: &Options, cancel: &CancellationToken) -> Result<RunSummary, Failure> {
     let profile = Arc::clone(&session.subject.profile);
-    let tests = select(&profile.suite.tests, &options.tests)?;
+    let tests = profile.suite.select(&options.tests)?;
     let dir = make_run_dir(&session.environment)?;
     // What was asked for lies beside what came of it: a run directory explains itself wherever it is taken.
     write_json(&dir.join(crate::environment::REQUEST_FILE), &session.request)?;
@@ -70,7 +71,7 @@ pub async fn run(session: &Session, options: &Options, cancel: &CancellationToke
     let observer = Observer::start(&session.subject, &recorder);
     tokio::select! {
         () = wait_for_baseline(&recorder, &profile, session.request.speed) => {}
-        () = cancel.cancelled() => return Err(cancelled(session)),
+        () = cancel.cancelled() => return Err(cancelled(session, &recorder)),
     }
     recorder.record(Fact::RunStarted {
         environment: session.environment.name.clone(),
@@ -78,11 +79,16 @@ pub async fn run(session: &Session, options: &Options, cancel: &CancellationToke
         speed: session.request.speed,
     });
     let before = recorder.moment();
+    if let Some(begun) = caveats::beginning(&profile, &before.now) {
+        ui::note(&format!(
+            "warning: {begun}\nhint: run when it is back, which democtl status shows; --settle lets a run wait for that at its end"
+        ));
+    }
     let mut results = Vec::new();
     for test in tests {
         results.push(run_test(session, test, options, &recorder, &dir, cancel).await?);
         write_json(&dir.join("tests.json"), &results)?;
-        drain_queue(&app, &session.subject, cancel).await?;
+        drain_queue(&app, session, &recorder, cancel).await?;
     }
     let passed = results.iter().all(|result| result.verdict == Verdict::Pass);
     recorder.record(Fact::RunFinished { passed });
@@ -92,17 +98,6 @@ pub async fn run(session: &Session, options: &Options, cancel: &CancellationToke
     let summary = summarise(session, &results, &before, &after, settled, options.engine, &dir);
     write_json(&dir.join("summary.json"), &summary)?;
     Ok(summary)
-}
-
-fn select<'a>(all: &'a [Test], wanted: &[String]) -> Result<Vec<&'a Test>, Failure> {
-    for name in wanted {
-        if !all.iter().any(|test| test.name == *name) {
-            let known: Vec<_> = all.iter().map(|test| test.name.as_str()).collect();
-            return Err(Failure::msg(Kind::Usage, format!("the suite has no test {name:?}"))
-                .hint(format!("its tests are {}", known.join(", "))));
-        }
-    }
-    Ok(all.iter().filter(|test| wanted.is_empty() || wanted.contains(&test.name)).collect())
 }
 
 fn make_run_dir(environment: &Environment) -> Result<PathBuf, Failure> {
@@ -173,7 +168,7 @@ async fn run_test(
     };
     if cancel.is_cancelled() {
         bar.finish();
-        return Err(cancelled(session));
+        return Err(cancelled(session, recorder));
     }
     let result = result?;
     recorder.record(Fact::TestFinished { test: test.name.clone(), passed: result.verdict == Verdict::Pass });
@@ -185,7 +180,8 @@ async fn run_test(
     Ok(result)
 }
 
-fn cancelled(session: &Session) -> Failure {
+fn cancelled(session: &Session, recorder: &Recorder) -> Failure {
+    recorder.record(Fact::RunCancelled);
     Failure::msg(Kind::Cancelled, "cancelled").hint(format!(
         "environment {0} still runs: democtl run-tests --name {0}, or democtl cleanup --name {0}",
         session.environment.name
@@ -193,7 +189,13 @@ fn cancelled(session: &Session) -> Failure {
 }
 
 /// A run is over only when the queue is empty: what a test left behind belongs to it, not to the next one.
-async fn drain_queue(app: &DemoApp, subject: &Subject, cancel: &CancellationToken) -> Result<(), Failure> {
+async fn drain_queue(
+    app: &DemoApp,
+    session: &Session,
+    recorder: &Recorder,
+    cancel: &CancellationToken,
+) -> Result<(), Failure> {
+    let subject = &session.subject;
     let deadline = Instant::now() + Duration::from_secs(3600).div_f64(subject.speed);
     loop {
         if app.status(&subject.address).await.is_ok_and(|status| status.unfinished() == 0) {
@@ -203,7 +205,7 @@ async fn drain_queue(app: &DemoApp, subject: &Subject, cancel: &CancellationToke
             return Err(Failure::msg(Kind::Infrastructure, "the queue did not empty within an hour after the test"));
         }
         tokio::select! {
-            () = cancel.cancelled() => return Err(Failure::msg(Kind::Cancelled, "cancelled while the queue empties")),
+            () = cancel.cancelled() => return Err(cancelled(session, recorder)),
             () = tokio::time::sleep(Duration::from_millis(100)) => {}
         }
     }
@@ -226,7 +228,7 @@ async fn settle(
     }
     loop {
         tokio::select! {
-            () = cancel.cancelled() => return Err(cancelled(session)),
+            () = cancel.cancelled() => return Err(cancelled(session, recorder)),
             Ok(event) = events.recv() => ui::progress::event(None, &event),
             _ = ticks.tick() => {
                 let Moment { at_s, now, billed, .. } = recorder.moment();
@@ -252,6 +254,7 @@ fn summarise(
 ) -> RunSummary {
     let profile = &session.subject.profile;
     let passed = results.iter().all(|result| result.verdict == Verdict::Pass);
+    let modelled = (session.request.target == Target::Local).then(|| MODELLED.to_owned());
     RunSummary {
         environment: session.environment.name.clone(),
         profile: profile.name.clone(),
@@ -268,10 +271,7 @@ fn summarise(
         scaling_events: after.scaling_events,
         unschedulable: after.unschedulable.clone(),
         cost: Cost::of(profile, after),
-        notes: match session.request.target {
-            Target::Local => vec![MODELLED.to_owned()],
-            Target::Azure => Vec::new(),
-        },
+        notes: caveats::beginning(profile, &before.now).into_iter().chain(modelled).collect(),
         directory: dir.display().to_string(),
     }
 }

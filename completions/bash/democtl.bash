@@ -390,12 +390,20 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__explain)
-            opts="-n -h -V --name --set --at --forecast --home --output --help --version"
+            opts="-p -n -h -V --profile --name --set --at --forecast --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --name)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -428,12 +436,20 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__forecast)
-            opts="-h -V --set --against --test --seed --seeds --probability --speed --any-phase --fault --day --month --home --output --help --version"
+            opts="-p -h -V --profile --set --against --test --seed --seeds --probability --speed --any-phase --fault --day --month --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --set)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1308,12 +1324,20 @@ _democtl() {
             return 0
             ;;
         democtl__subcmd__tune)
-            opts="-h -V --set --keep --test --fault --seeds --probability --margin --speed --any-phase --time --forecasts --seed --out --home --output --help --version"
+            opts="-p -h -V --profile --set --keep --test --fault --seeds --probability --margin --speed --any-phase --time --forecasts --seed --out --home --output --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --set)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -94,8 +94,9 @@ json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -l settle -d 'Afterwards watch until pods and nodes are back at the baseline'
 complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -s V -l version -d 'Print version'
+complete -c democtl -n "__fish_democtl_using_subcommand forecast" -s p -l profile -d 'The same as PROFILE' -r
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l set -d 'Override a value of the profile, such as workload.web.scaling.max=6' -r
-complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l against -d 'Put the forecast beside a recorded run, with its seed and speed: a run\'s directory or id; exit 0 whatever differs' -r
+complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l against -d 'Put the forecast beside a recorded run, with its seed and speed, and its profile where none is given: a run\'s directory or id; exit 0 whatever differs' -r
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l test -d 'Only this test; may be repeated' -r
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l seed -d 'Seed of every draw' -r
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l seeds -d 'So many seeds, from --seed on: how probable each verdict is' -r
@@ -110,6 +111,7 @@ complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l day -d 'A d
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l month -d '30 days of the profile\'s traffic instead of the suite'
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -s V -l version -d 'Print version'
+complete -c democtl -n "__fish_democtl_using_subcommand tune" -s p -l profile -d 'The same as PROFILE' -r
 complete -c democtl -n "__fish_democtl_using_subcommand tune" -l set -d 'Override a value of the profile, such as workload.web.scaling.max=6' -r
 complete -c democtl -n "__fish_democtl_using_subcommand tune" -l keep -d 'Leave this and what is below it as it is, such as pool.main; may be repeated' -r
 complete -c democtl -n "__fish_democtl_using_subcommand tune" -l test -d 'Only this test; may be repeated' -r
@@ -128,6 +130,7 @@ json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand tune" -l any-phase -d 'Let runs begin at any moment of the autoscalers\' rounds, not when a fresh environment would'
 complete -c democtl -n "__fish_democtl_using_subcommand tune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand tune" -s V -l version -d 'Print version'
+complete -c democtl -n "__fish_democtl_using_subcommand explain" -s p -l profile -d 'The same, and never a run' -r
 complete -c democtl -n "__fish_democtl_using_subcommand explain" -s n -l name -d 'The environment\'s name; the only one there is when left out' -r
 complete -c democtl -n "__fish_democtl_using_subcommand explain" -l set -d 'Override a value of the profile, such as workload.web.scaling.max=6' -r
 complete -c democtl -n "__fish_democtl_using_subcommand explain" -l at -d 'Only this moment, since the run began in the profile\'s time, such as 02:15' -r
@@ -202,7 +205,7 @@ json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and not __fish_seen_subcommand_from list show check help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and not __fish_seen_subcommand_from list show check help" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and not __fish_seen_subcommand_from list show check help" -f -a "list" -d 'The built-in profiles'
-complete -c democtl -n "__fish_democtl_using_subcommand profile; and not __fish_seen_subcommand_from list show check help" -f -a "show" -d 'A profile with every default filled in'
+complete -c democtl -n "__fish_democtl_using_subcommand profile; and not __fish_seen_subcommand_from list show check help" -f -a "show" -d 'A profile as TOML, with all that it extends and every override; as JSON with every default too'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and not __fish_seen_subcommand_from list show check help" -f -a "check" -d 'Check a profile: errors and warnings with line, column and hint'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and not __fish_seen_subcommand_from list show check help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from list" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
@@ -223,7 +226,7 @@ json\t'One JSON document'"
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from check" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from help" -f -a "list" -d 'The built-in profiles'
-complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from help" -f -a "show" -d 'A profile with every default filled in'
+complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from help" -f -a "show" -d 'A profile as TOML, with all that it extends and every override; as JSON with every default too'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from help" -f -a "check" -d 'Check a profile: errors and warnings with line, column and hint'
 complete -c democtl -n "__fish_democtl_using_subcommand profile; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c democtl -n "__fish_democtl_using_subcommand kubeconfig" -s n -l name -d 'The environment\'s name; the only one there is when left out' -r
@@ -276,5 +279,5 @@ complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_see
 complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "local-cluster" -d 'Be the local cluster (what setup starts in the background)'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "list" -d 'The built-in profiles'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "show" -d 'A profile with every default filled in'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "show" -d 'A profile as TOML, with all that it extends and every override; as JSON with every default too'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "check" -d 'Check a profile: errors and warnings with line, column and hint'

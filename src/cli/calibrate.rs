@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use democtl_core::calibrate::{calibrate, extending};
+use democtl_core::{
+    calibrate::{calibrate, extending},
+    caveats::caveats,
+};
 
 use super::{NameArgs, Settings, runs};
 use crate::{
@@ -34,8 +37,14 @@ pub(super) fn run(args: &CalibrateArgs, settings: &Settings) -> Result<(), Failu
     let request = recorded::request(&dir)?;
     let fits = calibrate(&recorded.recording());
     let (toml, left) = extending(&request.profile, &request.sets, &fits);
-    let calibration =
-        Calibration { run: dir.display().to_string(), profile: recorded.profile.name.clone(), fits, toml, left };
+    let calibration = Calibration {
+        run: dir.display().to_string(),
+        profile: recorded.profile.name.clone(),
+        fits,
+        toml,
+        left,
+        notes: caveats(&recorded.recording()),
+    };
     if let Some(out) = &args.out {
         if out.exists() {
             return Err(Failure::msg(

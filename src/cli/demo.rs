@@ -51,7 +51,11 @@ pub(super) async fn run(args: DemoArgs, settings: &Settings) -> Result<(), Failu
     let begun = Instant::now();
     let mut requests = Vec::new();
     for profile in &args.profiles {
-        requests.push(Request::resolve(profile, args.sets.set.clone(), Target::Local, args.speed, args.seed)?);
+        let (request, profile) =
+            Request::resolve(profile, args.sets.set.clone(), Target::Local, args.speed, args.seed)?;
+        // Before anything is set up.
+        profile.suite.select(&args.test)?;
+        requests.push((request, profile));
     }
     ui::note(&format!(
         "one machine, real HTTP, a real queue; durations divided by {}, requests keep their own time",

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{NameArgs, SetArgs, Settings, runs};
 use crate::{
-    environment::Request,
+    environment::{Request, is_profile},
     failure::{Failure, Kind, OrFail as _},
     report::{explain as report, recorded::Recorded},
     target::Target,
@@ -20,8 +20,11 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
     /// A run's directory or id, or a profile's name or file; the environment's latest run when left out
-    #[arg(value_name = "RUN|PROFILE")]
+    #[arg(value_name = "RUN|PROFILE", group = "subject")]
     what: Option<String>,
+    /// The same, and never a run
+    #[arg(long, short, value_name = "NAME|FILE", group = "subject")]
+    profile: Option<String>,
     #[command(flatten)]
     name: NameArgs,
     #[command(flatten)]
@@ -30,7 +33,7 @@ pub(super) struct ExplainArgs {
     #[arg(long, value_name = "MM:SS", value_parser = parse_moment)]
     at: Option<f64>,
     /// Explain a forecast of the profile, not only its settings
-    #[arg(long, requires = "what")]
+    #[arg(long, requires = "subject")]
     forecast: bool,
 }
 
@@ -57,7 +60,8 @@ struct OfProfile<'a> {
 }
 
 pub(super) fn run(args: ExplainArgs, settings: &Settings) -> Result<(), Failure> {
-    let found = runs::find(args.what.as_deref(), args.name.name.as_deref(), settings)?;
+    let may_be_run = args.profile.is_none();
+    let found = if may_be_run { runs::find(args.what.as_deref(), args.name.name.as_deref(), settings)? } else { None };
     if let Some(dir) = found {
         if !args.sets.set.is_empty() || args.forecast {
             return Err(Failure::msg(Kind::Usage, "--set and --forecast are for profiles, and this is a run")
@@ -65,8 +69,11 @@ pub(super) fn run(args: ExplainArgs, settings: &Settings) -> Result<(), Failure>
         }
         return recorded(&Recorded::read(&dir)?, dir.display().to_string(), args.at, settings);
     }
-    let name = args.what.unwrap_or_default();
-    let (_, profile) = Request::resolve(&name, args.sets.set, Target::Local, 1.0, 1)?;
+    let name = args.profile.or(args.what).unwrap_or_default();
+    let resolved = Request::resolve(&name, args.sets.set, Target::Local, 1.0, 1);
+    let (_, profile) = resolved.map_err(|failure| {
+        if may_be_run && !is_profile(&name) { failure.hint(runs::looked_for(&name, settings)) } else { failure }
+    })?;
     if args.forecast {
         let options = sim::Options { settle: false, ..sim::Options::default() };
         let forecast = sim::forecast(&profile, &options).or_fail(Kind::Usage, || format!("no forecast of {name}"))?;
@@ -83,7 +90,7 @@ pub(super) fn run(args: ExplainArgs, settings: &Settings) -> Result<(), Failure>
 fn settings_of(profile: &Profile, settings: &Settings) -> Result<(), Failure> {
     let lints = lint(profile);
     let value = OfProfile { profile: &profile.name, lints: &lints };
-    settings.result(&value, || report::lints(profile, &lints))
+    settings.result(&value, || report::lints(&profile.name, &lints))
 }
 
 fn recorded(recorded: &Recorded, run: String, at: Option<f64>, settings: &Settings) -> Result<(), Failure> {

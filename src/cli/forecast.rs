@@ -11,7 +11,7 @@ use democtl_core::{
     verdict::Verdict,
 };
 
-use super::{SetArgs, Settings, parse_share, runs};
+use super::{SetArgs, Settings, SubjectArgs, parse_share, runs};
 use crate::{
     environment::Request,
     failure::{Failure, Kind},
@@ -27,13 +27,12 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(super) struct ForecastArgs {
-    /// A built-in profile's name or a file's path [default: m3demo2; with --against the run's own]
-    #[arg(env = "DEMOCTL_PROFILE", value_name = "PROFILE")]
-    profile: Option<String>,
+    #[command(flatten)]
+    profile: SubjectArgs,
     #[command(flatten)]
     sets: SetArgs,
-    /// Put the forecast beside a recorded run, with its seed and speed: a run's directory or id; exit 0 whatever differs.
-    /// May be repeated for runs of one profile: their means
+    /// Put the forecast beside a recorded run, with its seed and speed, and its profile where none is given: a run's
+    /// directory or id; exit 0 whatever differs. May be repeated for runs of one profile
     #[arg(long, value_name = "RUN", conflicts_with_all = ["test", "seed", "probability", "speed", "any_phase", "fault", "day", "month"])]
     against: Vec<String>,
     /// Only this test; may be repeated
@@ -69,7 +68,7 @@ pub(super) fn run(args: ForecastArgs, settings: &Settings) -> Result<(), Failure
     if !args.against.is_empty() {
         return beside(&args, settings);
     }
-    let name = args.profile.as_deref().unwrap_or("m3demo2");
+    let name = args.profile.name(settings);
     let (_, profile) = Request::resolve(name, args.sets.set, Target::Local, args.speed, args.seed)?;
     let options = Options {
         tests: args.test,
@@ -82,7 +81,7 @@ pub(super) fn run(args: ForecastArgs, settings: &Settings) -> Result<(), Failure
     };
     if args.day || args.month {
         let days = if args.month { 30 } else { 1 };
-        let forecast = sim::traffic(&profile, &options, days).map_err(|error| refused(&error, &profile))?;
+        let forecast = sim::traffic(&profile, &options, days).map_err(refused)?;
         return settings.result(&forecast, || forecast::traffic(&profile, &forecast));
     }
     let (first, events) = one(&profile, &options)?;
@@ -120,7 +119,7 @@ fn beside(args: &ForecastArgs, settings: &Settings) -> Result<(), Failure> {
             .hint("--against takes runs of the same profile, --set and --speed"));
     }
     let sets = args.sets.set.clone();
-    let (other, profile) = match &args.profile {
+    let (other, profile) = match args.profile.given() {
         Some(name) => (true, Request::resolve(name, sets, Target::Local, request.speed, request.seed)?.1),
         None => {
             let all = Request { sets: [request.sets.clone(), sets].concat(), ..request.clone() };
@@ -143,7 +142,7 @@ fn beside(args: &ForecastArgs, settings: &Settings) -> Result<(), Failure> {
             ..Options::default()
         };
         forecasts.extend(seeds(&options, 0..args.seeds.map_or(1, NonZero::get), |options| {
-            sim::forecast(&profile, options).map_err(|error| refused(&error, &profile))
+            sim::forecast(&profile, options).map_err(refused)
         })?);
     }
     let against = Against::new(&runs, request, &profile, &forecasts);
@@ -151,7 +150,7 @@ fn beside(args: &ForecastArgs, settings: &Settings) -> Result<(), Failure> {
 }
 
 fn one(profile: &Profile, options: &Options) -> Result<(RunSummary, Vec<democtl_core::event::Event>), Failure> {
-    let forecast = sim::forecast(profile, options).map_err(|error| refused(&error, profile))?;
+    let forecast = sim::forecast(profile, options).map_err(refused)?;
     Ok((forecast::summary(profile, options, &forecast), forecast.events))
 }
 
@@ -165,13 +164,11 @@ fn seeds<T: Send>(
     parallel::map(&seeds, |seed| forecast(&Options { seed: *seed, ..options.clone() })).into_iter().collect()
 }
 
-pub(super) fn refused(error: &ForecastError, profile: &Profile) -> Failure {
-    let failure = Failure::msg(Kind::Usage, error.to_string());
-    if let ForecastError::UnknownTest(_) = error {
-        let known: Vec<_> = profile.suite.tests.iter().map(|test| test.name.as_str()).collect();
-        return failure.hint(format!("its tests are {}", known.join(", ")));
+pub(super) fn refused(error: ForecastError) -> Failure {
+    match error {
+        ForecastError::UnknownTest(error) => error.into(),
+        error => Failure::new(Kind::Usage, error),
     }
-    failure
 }
 
 fn judge(summary: &ForecastSummary, probability: f64) -> Result<(), Failure> {

@@ -122,6 +122,8 @@ enum Command {
 pub struct Settings {
     /// Where environments are kept.
     pub home: Home,
+    /// The profile that is meant where none is given (`DEMOCTL_PROFILE`).
+    pub profile: String,
     /// How results are written.
     pub output: Output,
     /// What the terminal allows.
@@ -150,7 +152,9 @@ impl Settings {
         let home = Home::new(home);
         let azure = azure::settings(&home);
         let exec_info = std::env::var("KUBERNETES_EXEC_INFO").ok().filter(|value| !value.is_empty());
-        Ok(Self { home, output: args.output, style, cancel: CancellationToken::new(), azure, exec_info })
+        let profile = std::env::var("DEMOCTL_PROFILE").ok().filter(|value| !value.is_empty());
+        let profile = profile.unwrap_or_else(|| "m3demo2".to_owned());
+        Ok(Self { home, profile, output: args.output, style, cancel: CancellationToken::new(), azure, exec_info })
     }
 
     /// What reaching a target takes.
@@ -268,6 +272,32 @@ struct ProfileArgs {
     profile: String,
     #[command(flatten)]
     sets: SetArgs,
+}
+
+/// Which profile, of a command that is about nothing else. No value from the environment here: clap would let it conflict
+/// with the other way to give one.
+#[derive(Debug, Clone, Args)]
+struct SubjectArgs {
+    #[arg(
+        value_name = "PROFILE",
+        help = "A built-in profile's name or a file's path [env: DEMOCTL_PROFILE] [default: m3demo2]"
+    )]
+    subject: Option<String>,
+    /// The same as PROFILE
+    #[arg(long, short, value_name = "NAME|FILE", conflicts_with = "subject")]
+    profile: Option<String>,
+}
+
+impl SubjectArgs {
+    /// The one that was given.
+    fn given(&self) -> Option<&str> {
+        self.subject.as_deref().or(self.profile.as_deref())
+    }
+
+    /// The one that is meant.
+    fn name<'a>(&'a self, settings: &'a Settings) -> &'a str {
+        self.given().unwrap_or(&settings.profile)
+    }
 }
 
 #[derive(Debug, Clone, Default, Args)]

@@ -122,18 +122,23 @@ fn plan(profile: &Profile) -> Plan {
     }
 }
 
+/// `2-7`, or `5` where both ends are the same.
+fn between(least: &str, most: &str) -> String {
+    if least == most { least.to_owned() } else { format!("{least}-{most}") }
+}
+
 fn human(plan: &Plan) -> String {
     let mut text = format!("{} would make\n", plan.profile);
     for pool in &plan.pools {
-        let nodes = if pool.min == pool.max { pool.min.to_string() } else { format!("{}-{}", pool.min, pool.max) };
+        let nodes = between(&pool.min.to_string(), &pool.max.to_string());
         let _ = writeln!(text, "  pool {:12} {nodes} x {}", pool.name, pool.vm_size);
     }
     let _ = writeln!(text, "  workloads         {}", plan.workloads.join(", "));
-    let _ = writeln!(
-        text,
-        "  cost              ${:.2}-{:.2}/h, ${:.0}-{:.0} a month of 730 h at the least and the most nodes",
-        plan.hourly_min_usd, plan.hourly_max_usd, plan.monthly_min_usd, plan.monthly_max_usd
-    );
+    let hourly = between(&format!("{:.2}", plan.hourly_min_usd), &format!("{:.2}", plan.hourly_max_usd));
+    let monthly = between(&format!("{:.0}", plan.monthly_min_usd), &format!("{:.0}", plan.monthly_max_usd));
+    let nodes =
+        if plan.pools.iter().all(|pool| pool.min == pool.max) { "" } else { " at the least and the most nodes" };
+    let _ = writeln!(text, "  cost              ${hourly}/h, ${monthly} a month of 730 h{nodes}");
     let _ = writeln!(text, "  prices            {}", plan.prices);
     match &plan.azure {
         None => text.push_str("on the local target the nodes are virtual and cost nothing\n"),

@@ -3,16 +3,17 @@
 use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
+use democtl_core::profile::lint;
 use serde_json::json;
 
 use super::{SetArgs, Settings};
-use crate::{environment::Request, failure::Failure, target::Target};
+use crate::{environment::Request, failure::Failure, report::explain as report, target::Target};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ProfileCommand {
     /// The built-in profiles
     List,
-    /// A profile with every default filled in
+    /// A profile as TOML, with all that it extends and every override; as JSON with every default too
     Show(OneArgs),
     /// Check a profile: errors and warnings with line, column and hint
     Check(OneArgs),
@@ -30,13 +31,15 @@ pub(super) fn run(command: ProfileCommand, settings: &Settings) -> Result<(), Fa
     match command {
         ProfileCommand::List => list(settings),
         ProfileCommand::Show(args) => {
-            let (_, profile) = Request::resolve(&args.profile, args.sets.set, Target::Local, 1.0, 1)?;
-            settings.result(&profile, || serde_yaml_ng::to_string(&profile).unwrap_or_else(|error| error.to_string()))
+            let (request, profile) = Request::resolve(&args.profile, args.sets.set, Target::Local, 1.0, 1)?;
+            let text = request.merged()?;
+            settings.result(&profile, || text)
         }
         ProfileCommand::Check(args) => {
             let (_, profile) = Request::resolve(&args.profile, args.sets.set, Target::Local, 1.0, 1)?;
-            let value = json!({ "profile": profile.name, "valid": true });
-            settings.result(&value, || format!("{} is valid", args.profile))
+            let lints = lint(&profile);
+            let value = json!({ "profile": profile.name, "valid": true, "lints": lints });
+            settings.result(&value, || report::lints(&format!("{} is valid", args.profile), &lints))
         }
     }
 }

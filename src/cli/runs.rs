@@ -51,7 +51,19 @@ fn latest(environment: &Environment) -> Result<PathBuf, Failure> {
 pub(super) fn require(what: Option<&str>, name: Option<&str>, settings: &Settings) -> Result<PathBuf, Failure> {
     find(what, name, settings)?.ok_or_else(|| {
         let what = what.unwrap_or_default();
-        Failure::msg(Kind::Usage, format!("there is no run {what:?}"))
-            .hint("give a run's directory, which has events.jsonl, or the id of an environment's run")
+        Failure::msg(Kind::Usage, format!("there is no run {what:?}")).hint(looked_for(what, settings))
     })
+}
+
+/// Where a run was looked for that is not there.
+pub(super) fn looked_for(what: &str, settings: &Settings) -> String {
+    let names = settings.home.names().unwrap_or_default();
+    if names.iter().any(|name| name == what) {
+        return format!("{what} is an environment: --name {what} takes its latest run");
+    }
+    let environments = match names.as_slice() {
+        [] => "no environment is set up".to_owned(),
+        names => format!("no run of {} is called so", names.join(", ")),
+    };
+    format!("a run is given by its directory, which has events.jsonl, or by its id: {environments}")
 }

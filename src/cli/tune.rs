@@ -15,7 +15,7 @@ use democtl_core::{
     units::parse_duration,
 };
 
-use super::{SetArgs, Settings, parse_share};
+use super::{SetArgs, Settings, SubjectArgs, parse_share};
 use crate::{
     environment::{self, Request, write_whole},
     failure::{Failure, Kind, OrFail as _},
@@ -27,9 +27,8 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(super) struct TuneArgs {
-    /// A built-in profile's name or a file's path
-    #[arg(default_value = "m3demo2", env = "DEMOCTL_PROFILE", value_name = "PROFILE")]
-    profile: String,
+    #[command(flatten)]
+    profile: SubjectArgs,
     #[command(flatten)]
     sets: SetArgs,
     /// Leave this and what is below it as it is, such as pool.main; may be repeated
@@ -76,8 +75,8 @@ const TIME: Duration = Duration::from_secs(120);
 const MADE_BY: &str = "Made by democtl tune";
 
 pub(super) fn run(args: &TuneArgs, settings: &Settings) -> Result<(), Failure> {
-    let (request, profile) =
-        Request::resolve(&args.profile, args.sets.set.clone(), Target::Local, args.speed, args.seed)?;
+    let name = args.profile.name(settings);
+    let (request, profile) = Request::resolve(name, args.sets.set.clone(), Target::Local, args.speed, args.seed)?;
     let options = Options {
         tests: args.test.clone(),
         seed: args.seed,
@@ -88,9 +87,9 @@ pub(super) fn run(args: &TuneArgs, settings: &Settings) -> Result<(), Failure> {
         ..Options::default()
     };
     // What cannot be forecast as it is cannot be tuned either, and is told at once.
-    forecast(&profile, &options).map_err(|error| super::forecast::refused(&error, &profile))?;
+    forecast(&profile, &options).map_err(super::forecast::refused)?;
     if let Some(out) = &args.out {
-        check_out(out, args)?;
+        check_out(out, name, args)?;
     }
     let space = Space::of(&profile, &args.keep).map_err(|error| Failure::msg(Kind::Usage, error))?;
     let count = u64::from(args.seeds.get());
@@ -123,7 +122,7 @@ pub(super) fn run(args: &TuneArgs, settings: &Settings) -> Result<(), Failure> {
         proofs: proofs.unwrap_or_default(),
         toml: None,
     };
-    tuned.toml = tuned.best.as_ref().map(|best| text(args, &best.sets, &report::sentence(&tuned)));
+    tuned.toml = tuned.best.as_ref().map(|best| text(name, args, &best.sets, &report::sentence(&tuned)));
     if let (Some(out), Some(text)) = (&args.out, &tuned.toml) {
         environment::check_profile(out, text)?;
         write_whole(out, text.as_bytes()).or_fail(Kind::Other, || format!("cannot write {}", out.display()))?;
@@ -144,19 +143,19 @@ pub(super) fn run(args: &TuneArgs, settings: &Settings) -> Result<(), Failure> {
 }
 
 /// The profile that makes the policy of the given one.
-fn text(args: &TuneArgs, found: &[(String, String)], sentence: &str) -> String {
-    let builtin = profile::builtin(&args.profile).is_some();
-    let extends = match std::path::absolute(&args.profile) {
+fn text(name: &str, args: &TuneArgs, found: &[(String, String)], sentence: &str) -> String {
+    let builtin = profile::builtin(name).is_some();
+    let extends = match std::path::absolute(name) {
         // Read from wherever the new file lies.
         Ok(path) if !builtin && args.out.is_some() => path.display().to_string(),
-        _ => args.profile.clone(),
+        _ => name.to_owned(),
     };
     let sets: Vec<(String, String)> = args.sets.set.iter().chain(found).cloned().collect();
     difference(&extends, sentence, MADE_BY, &sets)
 }
 
 /// Refuses a file that could not be written, or not be read as a profile, before the search rather than after it.
-fn check_out(out: &Path, args: &TuneArgs) -> Result<(), Failure> {
+fn check_out(out: &Path, name: &str, args: &TuneArgs) -> Result<(), Failure> {
     let old = fs::read_to_string(out).unwrap_or_default();
     if out.exists() && !old.starts_with(&format!("# {MADE_BY}")) {
         return Err(Failure::msg(Kind::Usage, format!("{} is there and was not written by tune", out.display()))
@@ -170,5 +169,5 @@ fn check_out(out: &Path, args: &TuneArgs) -> Result<(), Failure> {
         ));
     }
     let beside = "it extends the given profile: what that one names is looked for beside the new file too";
-    environment::check_profile(out, &text(args, &[], "")).map(|_| ()).map_err(|failure| failure.hint(beside))
+    environment::check_profile(out, &text(name, args, &[], "")).map(|_| ()).map_err(|failure| failure.hint(beside))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use democtl_core::{
     autoscale::hpa::{Behavior, CurrentMetric, Policy, PolicyKind, Rules, SelectPolicy, Target},
     event::{ConditionSeen, Fact, MetricTarget},
-    profile::Profile,
+    profile::{Profile, Scaling},
     units,
 };
 use futures::StreamExt as _;
@@ -18,10 +18,7 @@ use k8s_openapi::{
 };
 use kube::{Api, runtime::watcher};
 
-use super::{
-    Recorder, Subject,
-    kubernetes::{trigger_name, watch},
-};
+use super::{Recorder, Subject, kubernetes::watch};
 use crate::delivery::NAMESPACE;
 
 pub(super) async fn run(subject: Subject, recorder: Recorder) {
@@ -45,11 +42,22 @@ pub(super) async fn run(subject: Subject, recorder: Recorder) {
     }
 }
 
+/// An autoscaler's specification and the sync by which it changed the replicas, while its status tells of that one.
+pub(super) async fn rescaled(subject: &Subject, name: &str, from: i32, to: i32) -> Option<(Fact, Fact)> {
+    let hpa = Api::namespaced(subject.client.clone(), NAMESPACE).get(name).await.ok()?;
+    let specification = specification(&hpa, &subject.profile)?;
+    let sync = sync(&hpa, String::new())?;
+    matches!(sync, Fact::Sync { replicas, desired, .. } if (replicas, desired) == (from, to))
+        .then_some((specification, sync))
+}
+
 fn specification(hpa: &HorizontalPodAutoscaler, profile: &Profile) -> Option<Fact> {
     let spec = hpa.spec.as_ref()?;
-    let metrics = spec.metrics.iter().flatten().map(|metric| metric_target(metric, profile));
+    let workload = &spec.scale_target_ref.name;
+    let scaling = profile.workload(workload).and_then(|workload| workload.scaling.as_ref());
+    let metrics = spec.metrics.iter().flatten().map(|metric| metric_target(metric, scaling));
     Some(Fact::Autoscaler {
-        workload: spec.scale_target_ref.name.clone(),
+        workload: workload.clone(),
         min: spec.min_replicas.unwrap_or(1),
         max: spec.max_replicas,
         behavior: spec.behavior.as_ref().map(|behavior| Behavior {
@@ -60,9 +68,18 @@ fn specification(hpa: &HorizontalPodAutoscaler, profile: &Profile) -> Option<Fac
     })
 }
 
-fn metric_target(metric: &MetricSpec, profile: &Profile) -> MetricTarget {
+/// KEDA names an external metric `sINDEX-...`; the profile knows the trigger by a name that people understand.
+fn trigger_name(metric: &str, scaling: Option<&Scaling>) -> String {
+    let trigger = || {
+        let (index, base) = metric.strip_prefix('s')?.split_once('-')?;
+        scaling?.triggers.get(index.parse::<usize>().ok()?).filter(|trigger| base.starts_with(trigger.kind()))
+    };
+    trigger().map_or_else(|| metric.to_owned(), |trigger| trigger.label().into_owned())
+}
+
+fn metric_target(metric: &MetricSpec, scaling: Option<&Scaling>) -> MetricTarget {
     let outside = |name: &str, of: &SpecTarget| MetricTarget {
-        name: trigger_name(name, profile),
+        name: trigger_name(name, scaling),
         resource: false,
         target: target(of),
     };
@@ -198,6 +215,15 @@ mod tests {
         assert_eq!((workload.as_str(), min, max), ("web", 2, 3));
         let names: Vec<_> = metrics.iter().map(|metric| (metric.name.as_str(), metric.resource)).collect();
         assert_eq!(names, [("in-flight", false), ("cpu", true)]);
+        let scaling = |workload: &str| profile.workload(workload).and_then(|workload| workload.scaling.as_ref());
+        let named = |metric: &str, workload: &str| trigger_name(metric, scaling(workload));
+        assert_eq!(
+            named("s2-prometheus", "web"),
+            "http_requests_total",
+            "a trigger without a name is called by its metric"
+        );
+        assert_eq!(named("s0-redis-customer_operations", "worker"), "customer_operations");
+        assert_eq!(named("s0-redis-customer_operations", "web"), "s0-redis-customer_operations");
         assert_eq!(metrics[0].target.average_value_milli, Some(6000));
         assert_eq!(metrics[1].target.average_utilization_percent, Some(60));
         let up = behavior.expect("a behaviour").scale_up.expect("rules");

@@ -5,11 +5,10 @@ use std::{
     time::Duration,
 };
 
-use democtl_core::{event::Fact, profile::Profile, timeline::metric_words};
+use democtl_core::{event::Fact, profile::Profile, timeline::rescale_reason};
 use futures::{StreamExt as _, stream::BoxStream};
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{Event, Node, Pod},
 };
 use kube::{
@@ -63,9 +62,11 @@ async fn deployments(subject: Subject, recorder: Recorder) {
     }
 }
 
-/// Who changed the replicas, and for what reason: the autoscaler tells it by an Event just after the change.
+/// Who changed the replicas, and for what reason: the autoscaler tells it by an Event just after the change, and a moment
+/// later by its status.
 async fn why(subject: &Subject, workload: &str, from: i32, to: i32) -> (String, String) {
     let events = Api::<Event>::namespaced(subject.client.clone(), NAMESPACE);
+    let mut words = None;
     for _ in 0..10 {
         for event in events.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default() {
             let kind = event.involved_object.kind.as_deref().unwrap_or_default();
@@ -76,7 +77,12 @@ async fn why(subject: &Subject, workload: &str, from: i32, to: i32) -> (String, 
                 ("HorizontalPodAutoscaler", "SuccessfulRescale")
                     if fits && message.starts_with(&format!("New size: {to};")) =>
                 {
-                    return (hpa_reason(subject, object, message).await, "HPA".to_owned());
+                    if let Some((specification, sync)) = autoscalers::rescaled(subject, object, from, to).await
+                        && let Some(reason) = rescale_reason(&specification, &sync)
+                    {
+                        return (reason, "HPA".to_owned());
+                    }
+                    words = Some(message.split_once("reason: ").map_or(message, |(_, reason)| reason).to_owned());
                 }
                 ("ScaledObject", "KEDAScaleTargetActivated" | "KEDAScaleTargetDeactivated")
                     if fits && message.contains(&format!("from {from} to {to}")) =>
@@ -88,58 +94,8 @@ async fn why(subject: &Subject, workload: &str, from: i32, to: i32) -> (String, 
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    ("changed from outside".to_owned(), "user".to_owned())
-}
-
-/// The HPA's own words, with the figure of the metric that asked for most.
-async fn hpa_reason(subject: &Subject, hpa: &str, message: &str) -> String {
-    let words = message.split_once("reason: ").map_or(message, |(_, reason)| reason).to_owned();
-    let api = Api::<HorizontalPodAutoscaler>::namespaced(subject.client.clone(), NAMESPACE);
-    let Ok(hpa) = api.get(hpa).await else { return words };
-    let Ok(hpa) = serde_json::to_value(&hpa) else { return words };
-    let list = |pointer: &str| hpa.pointer(pointer).and_then(|v| v.as_array()).cloned().unwrap_or_default();
-    let mut best: Option<(f64, String)> = None;
-    for (spec, current) in list("/spec/metrics").iter().zip(&list("/status/currentMetrics")) {
-        let Some((ratio, text)) = metric_figure(spec, current, &subject.profile) else { continue };
-        if best.as_ref().is_none_or(|(greatest, _)| ratio > *greatest) {
-            best = Some((ratio, text));
-        }
-    }
-    best.map_or(words, |(_, text)| text)
-}
-
-fn metric_figure(spec: &serde_json::Value, current: &serde_json::Value, profile: &Profile) -> Option<(f64, String)> {
-    let kind = spec.get("type")?.as_str()?;
-    let key = format!("{}{}", kind[..1].to_lowercase(), &kind[1..]);
-    let (spec, current) = (spec.get(&key)?, current.get(&key)?);
-    let name = spec.pointer("/metric/name").or_else(|| spec.get("name"))?.as_str()?;
-    let (target, value, unit) = ["averageValue", "value"]
-        .into_iter()
-        .find_map(|field| {
-            let number = |of: &serde_json::Value, at: &str| {
-                let text = of.pointer(&format!("/{at}/{field}"))?.as_str()?;
-                Some(democtl_core::units::Millicores::parse(text).ok()?.cpus())
-            };
-            Some((number(spec, "target")?, number(current, "current")?, if field == "value" { "" } else { "/pod" }))
-        })
-        .or_else(|| {
-            let number = |of: &serde_json::Value, at: &str| of.pointer(&format!("/{at}/averageUtilization"))?.as_f64();
-            Some((number(spec, "target")?, number(current, "current")?, " %"))
-        })?;
-    Some(metric_words(&trigger_name(name, profile), value, target, unit))
-}
-
-/// KEDA names an external metric `sINDEX-...`; the profile knows the trigger by a name that people understand.
-pub(super) fn trigger_name(metric: &str, profile: &Profile) -> String {
-    let index =
-        metric.strip_prefix('s').and_then(|rest| rest.split_once('-')).and_then(|(index, _)| index.parse().ok());
-    let Some(index): Option<usize> = index else { return metric.to_owned() };
-    let base = metric.split_once('-').map_or(metric, |(_, base)| base);
-    let found = profile.workloads.iter().filter_map(|workload| workload.scaling.as_ref()).find_map(|scaling| {
-        let trigger = scaling.triggers.get(index)?;
-        base.starts_with(trigger.kind()).then(|| trigger.label().to_owned())
-    });
-    found.unwrap_or_else(|| metric.to_owned())
+    // The status of that very sync was not seen: the autoscaler's own words are left.
+    words.map_or_else(|| ("changed from outside".to_owned(), "user".to_owned()), |words| (words, "HPA".to_owned()))
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use democtl_core::{
+    caveats::caveats,
     event::Event,
     explain::Recording,
     fidelity::{Counted, CurvePair, Fidelity, Pair, TestPair, Verdicts, compare},
@@ -71,7 +72,11 @@ impl Against {
             seeds: forecasts.len(),
             fidelity: compare(&recordings, &foretold),
             cost: CostPair { run_usd: pair(|cost| cost.run_usd), monthly_usd: pair(|cost| cost.monthly_usd) },
-            notes: forecasts.first().map(|forecast| forecast.notes.clone()).unwrap_or_default(),
+            notes: recordings
+                .iter()
+                .flat_map(caveats)
+                .chain(forecasts.first().into_iter().flat_map(|forecast| forecast.notes.clone()))
+                .collect(),
             events: forecasts.first().map(|forecast| forecast.events.clone()).unwrap_or_default(),
         }
     }

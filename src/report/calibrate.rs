@@ -18,6 +18,8 @@ pub struct Calibration {
     pub toml: String,
     /// Overrides of the run that the profile above cannot have.
     pub left: Vec<String>,
+    /// What a reader must know besides.
+    pub notes: Vec<String>,
 }
 
 fn line(fit: &Fit) -> String {
@@ -35,6 +37,9 @@ pub fn human(calibration: &Calibration, with_toml: bool) -> String {
     }
     for set in &calibration.left {
         let _ = writeln!(text, "  note: --set {set} changes an item of a list; give it to what uses the new profile");
+    }
+    for note in &calibration.notes {
+        let _ = writeln!(text, "  note: {note}");
     }
     if with_toml {
         let _ = write!(text, "\n{}", calibration.toml);

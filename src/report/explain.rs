@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use democtl_core::{
     explain::{self, Cause, Decision, Explanation, MetricView, Rule},
-    profile::{Lint, Profile},
+    profile::Lint,
 };
 
 use crate::ui::timeline::stamp;
@@ -96,12 +96,12 @@ fn figures(metric: &MetricView) -> String {
     format!("{name} {value:.1}{unit} of {target:.1}: ratio {ratio:.2}{asks}")
 }
 
-/// Warnings about a profile.
-pub fn lints(profile: &Profile, lints: &[Lint]) -> String {
+/// Warnings about a profile, of which is told.
+pub fn lints(told: &str, lints: &[Lint]) -> String {
     let mut text = match lints.len() {
-        0 => format!("{}: no warnings\n", profile.name),
-        1 => format!("{}: 1 warning\n", profile.name),
-        count => format!("{}: {count} warnings\n", profile.name),
+        0 => format!("{told}: no warnings\n"),
+        1 => format!("{told}: 1 warning\n"),
+        count => format!("{told}: {count} warnings\n"),
     };
     for lint in lints {
         let _ = writeln!(text, "  {} ({})\n    {}\n    hint: {}", lint.path, lint.code, lint.message, lint.hint);

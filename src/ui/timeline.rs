@@ -9,6 +9,7 @@ pub fn line(event: &Event) -> Option<String> {
             format!("run of {profile} on {environment}{}", speed_note(*speed))
         }
         Fact::RunFinished { passed } => format!("run {}", if *passed { "passed" } else { "failed" }),
+        Fact::RunCancelled => "run cancelled".to_owned(),
         Fact::TestStarted { test } => format!("test {test} starts"),
         Fact::TestFinished { test, passed } => format!("test {test} {}", if *passed { "passed" } else { "FAILED" }),
         Fact::Replicas { workload, from, to, reason, by } => {

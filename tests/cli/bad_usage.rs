@@ -50,6 +50,17 @@ fn wrong_command_lines_say_what_is_wrong() {
             "setup --profile m3demo1 --home a-file",
             "setup --profile m3demo1 --output yaml",
             "demo m3demo9",
+            "demo m3demo2 --test spyke",
+            "explain nosuch",
+            "explain m3dmeo2",
+            "explain --profile m3dmeo2",
+            "explain m3demo2 --profile m3demo2",
+            "forecast nosuch",
+            "forecast m3dmeo2",
+            "forecast m3demo1 --profile m3demo2",
+            "forecast --test spyke",
+            "tune --profile m3dmeo2",
+            "calibrate nosuch",
             "run-tests",
             "run-tests --name nowhere",
             "run-tests --engine wrk",
@@ -91,7 +102,16 @@ fn several_environments_need_a_name() {
     }
     insta::assert_snapshot!(table(
         &environment,
-        &["run-tests", "watch", "kubeconfig", "cleanup", "run-tests --name three", "run-tests --name one"],
+        &[
+            "run-tests",
+            "watch",
+            "kubeconfig",
+            "cleanup",
+            "run-tests --name three",
+            "run-tests --name tow",
+            "run-tests --name one",
+            "explain two"
+        ],
     ));
 }
 

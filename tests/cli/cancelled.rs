@@ -71,6 +71,9 @@ fn cancelled_tests_leave_an_environment_that_works() {
         let (code, words) = end(child, signal);
         assert_eq!(code, Some(6), "{words}");
         assert!(words.contains("error: cancelled\nhint: environment tiny still runs"), "{words}");
+        let explained = environment.expect(0, &["explain"]).stdout;
+        assert!(explained.contains("note: the run was cancelled: it is recorded up to "), "{explained}");
+        assert!(explained.contains(", in the test long, which is not judged"), "{explained}");
     }
     environment.expect(0, &["run-tests", "--test", "calm"]);
 }

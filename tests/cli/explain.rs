@@ -42,6 +42,30 @@ fn a_recorded_run_is_explained() {
     assert!(damaged.stderr.contains("events.jsonl:1 is no event"), "{}", damaged.stderr);
 }
 
+/// Of every command that reads a recording.
+fn notes(environment: &TestEnvironment, wanted: &str) {
+    for command in [&["explain", "run"][..], &["calibrate", "run"], &["forecast", "--against", "run"]] {
+        let human = environment.expect(0, command).stdout;
+        assert!(human.contains(&format!("note: {wanted}")), "{command:?}: {human}");
+        let value = environment.json(&[command, &["--output", "json"]].concat());
+        assert!(value["notes"].to_string().contains(wanted), "{command:?}: {value}");
+    }
+}
+
+#[test]
+fn what_a_run_began_with_and_how_it_was_ended_are_told() {
+    let environment = TestEnvironment::new();
+    let events = recorded(&environment).join("events.jsonl");
+    let text = fs::read_to_string(&events).expect("it was copied");
+    let (pods, many) = ("\"workload\":\"web\",\"ready\":2", "\"workload\":\"web\",\"ready\":7");
+    fs::write(&events, text.replacen(pods, many, 1)).expect("the directory is ours");
+    notes(&environment, "the run began off the baseline, with 7 ready pods of web (2 at the baseline)");
+    let lines: Vec<_> = text.lines().filter(|line| !line.contains("run_finished")).collect();
+    let cancelled = "{\"id\":90,\"at_s\":310.0,\"time\":\"\",\"fact\":\"run_cancelled\"}";
+    fs::write(&events, format!("{}\n{cancelled}\n", lines.join("\n"))).expect("the directory is ours");
+    notes(&environment, "the run was cancelled: it is recorded up to 5m10s, after the test spike");
+}
+
 #[test]
 fn a_forecast_is_explained_like_a_run() {
     let environment = TestEnvironment::new();

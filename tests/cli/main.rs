@@ -12,6 +12,7 @@ mod generated;
 mod help;
 mod killed;
 mod lifecycle;
+mod profile;
 mod recorded;
 mod rules;
 mod taken;

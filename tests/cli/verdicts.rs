@@ -35,6 +35,7 @@ fn the_exit_code_tells_the_verdict() {
     let unknown = environment.expect(2, &["run-tests", "--test", "calmer"]);
     insta::assert_snapshot!(unknown.stderr, @r#"
     error: the suite has no test "calmer"
+    hint: did you mean `calm`?
     hint: its tests are calm, hopeless, long
     "#);
 }

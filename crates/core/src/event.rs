@@ -46,6 +46,8 @@ pub enum Fact {
         /// Whether every test passed.
         passed: bool,
     },
+    /// A run was ended by its user before its last test had.
+    RunCancelled,
     /// A test began.
     TestStarted {
         /// Its name.
@@ -177,6 +179,21 @@ pub struct MetricTarget {
     pub resource: bool,
     /// What it is compared with.
     pub target: Target,
+}
+
+impl MetricTarget {
+    /// What it was and what it is compared with, in whole units, and their unit: ` %`, `/pod`, or nothing for a total.
+    pub fn figures(&self, current: CurrentMetric) -> (Option<f64>, f64, &'static str) {
+        let whole = |milli: i64| milli as f64 / 1000.0;
+        let of = &self.target;
+        if let Some(percent) = of.average_utilization_percent {
+            return (current.average_utilization_percent.map(|value| value as f64), percent as f64, " %");
+        }
+        if let Some(average) = of.average_value_milli {
+            return (current.average_value_milli.map(whole), whole(average), "/pod");
+        }
+        (current.value_milli.map(whole), whole(of.value_milli.unwrap_or(1000)), "")
+    }
 }
 
 /// A condition of an autoscaler's status.

@@ -16,6 +16,30 @@ pub struct Suite {
     pub tests: Vec<Test>,
 }
 
+impl Suite {
+    /// The tests of these names, in the suite's order; all of them when none is named.
+    ///
+    /// # Errors
+    /// A name that no test has.
+    pub fn select(&self, names: &[String]) -> Result<Vec<&Test>, UnknownTest> {
+        if let Some(name) = names.iter().find(|name| !self.tests.iter().any(|test| test.name == **name)) {
+            let known = self.tests.iter().map(|test| test.name.clone()).collect();
+            return Err(UnknownTest { name: name.clone(), known });
+        }
+        Ok(self.tests.iter().filter(|test| names.is_empty() || names.contains(&test.name)).collect())
+    }
+}
+
+/// A test that a suite does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the suite has no test {name:?}")]
+pub struct UnknownTest {
+    /// What was asked for.
+    pub name: String,
+    /// Those that there are.
+    pub known: Vec<String>,
+}
+
 /// One load test: an executor, the journey each VU repeats, and the thresholds that judge it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Test {

@@ -8,8 +8,10 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    autoscale::hpa::{Config, CurrentMetric},
     cost::{NodeCount, NodeStep},
-    event::{Event, EventId, Fact},
+    event::{ConditionSeen, Event, EventId, Fact, MetricTarget},
+    explain::words::short,
 };
 
 /// Counts that a person compares: nodes, and pods by workload.
@@ -47,13 +49,32 @@ fn node_counts(billed: &BTreeMap<String, u32>) -> Vec<NodeCount> {
     billed.iter().map(|(vm_size, count)| NodeCount { vm_size: vm_size.clone(), count: *count }).collect()
 }
 
-/// How far a metric is from its target: their ratio, and the words, such as `in-flight 41/pod > 6`.
-pub fn metric_words(label: &str, value: f64, target: f64, unit: &str) -> (f64, String) {
-    let short = |value: f64| {
-        if value >= 10.0 || value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.1}") }
+/// Why an autoscaler changed replicas, in few words, such as `in-flight 41/pod > 6`: by its specification
+/// ([`Fact::Autoscaler`]) and the sync that changed them ([`Fact::Sync`]). None: it looked at no metric, and its own words
+/// tell why.
+pub fn rescale_reason(autoscaler: &Fact, sync: &Fact) -> Option<String> {
+    let Fact::Autoscaler { behavior, metrics: targets, .. } = autoscaler else { return None };
+    let Fact::Sync { replicas, desired, metrics, conditions, .. } = sync else { return None };
+    let figure = |(metric, current): (&MetricTarget, &Option<CurrentMetric>)| {
+        let (value, target, unit) = metric.figures((*current)?);
+        Some((value? / target, format!("{} {}{unit}", metric.name, short(value?)), target))
     };
-    let sign = if value > target { '>' } else { '<' };
-    (value / target, format!("{label} {}{unit} {sign} {}", short(value), short(target)))
+    let figures = targets.iter().zip(metrics).filter_map(figure);
+    let (ratio, figure, target) = figures.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let window = behavior.as_ref().and_then(|behavior| behavior.scale_down.as_ref()?.stabilization_window_s);
+    let window = window.map_or(Config::default().downscale_stabilization_window_s, |window| window as f64);
+    let time = if window > 0.0 { format!("in the last {window:.0} s") } else { "now".to_owned() };
+    let policy = |condition: &ConditionSeen| condition.status && condition.reason == "ScaleDownLimit";
+    Some(if desired > replicas && ratio > 1.0 {
+        format!("{figure} > {}", short(target))
+    } else if desired > replicas {
+        // What a policy did not let through at once comes later, by what the window remembers.
+        format!("more was asked for {time} ({figure} by then, the target is {})", short(target))
+    } else if conditions.iter().any(policy) {
+        format!("no metric asked for as many {time}, and the policy allows {desired}")
+    } else {
+        format!("no metric asked for more than {desired} {time}")
+    })
 }
 
 impl Moment {
@@ -171,6 +192,65 @@ impl Causes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::autoscale::hpa::{Behavior, Rules, Target};
+
+    /// Why a workload with metrics `queue` (5 per pod) and `cpu` (60 %) went from one number of replicas to another.
+    fn reason(change: (i32, i32), queue: i64, cpu: i64, window: Option<i64>, limit: &str) -> Option<String> {
+        let metric = |name: &str, resource: bool, target: Target| MetricTarget { name: name.into(), resource, target };
+        let per_pod = Target { average_value_milli: Some(5000), ..Target::default() };
+        let percent = Target { average_utilization_percent: Some(60), ..Target::default() };
+        let down = Rules { stabilization_window_s: window, ..Rules::default() };
+        let autoscaler = Fact::Autoscaler {
+            workload: "worker".into(),
+            min: 1,
+            max: 9,
+            behavior: Some(Behavior { scale_up: None, scale_down: Some(down) }),
+            metrics: vec![metric("queue", false, per_pod), metric("cpu", true, percent)],
+        };
+        let condition = ConditionSeen {
+            kind: "ScalingLimited".into(),
+            status: !limit.is_empty(),
+            reason: limit.into(),
+            message: String::new(),
+        };
+        let seen = [
+            CurrentMetric { average_value_milli: Some(queue), ..CurrentMetric::default() },
+            CurrentMetric { average_utilization_percent: Some(cpu), ..CurrentMetric::default() },
+        ];
+        let sync = Fact::Sync {
+            workload: "worker".into(),
+            replicas: change.0,
+            desired: change.1,
+            metrics: seen.map(Some).to_vec(),
+            conditions: vec![condition],
+        };
+        rescale_reason(&autoscaler, &sync)
+    }
+
+    #[test]
+    fn a_change_is_told_by_the_rule_that_made_it() {
+        let cases = [
+            (reason((1, 4), 80_000, 10, None, "ScaleUpLimit"), "queue 80/pod > 5"),
+            (reason((1, 2), 7500, 120, None, ""), "cpu 120 % > 60"),
+            (
+                reason((4, 5), 1000, 10, None, ""),
+                "more was asked for in the last 300 s (queue 1/pod by then, the target is 5)",
+            ),
+            (reason((10, 8), 1000, 12, Some(30), ""), "no metric asked for more than 8 in the last 30 s"),
+            (reason((10, 8), 1000, 12, Some(0), "TooFewReplicas"), "no metric asked for more than 8 now"),
+            (
+                reason((10, 9), 1000, 12, None, "ScaleDownLimit"),
+                "no metric asked for as many in the last 300 s, and the policy allows 9",
+            ),
+        ];
+        for (reason, wanted) in cases {
+            assert_eq!(reason.as_deref(), Some(wanted));
+        }
+        let raised =
+            Fact::Sync { workload: "web".into(), replicas: 1, desired: 2, metrics: vec![], conditions: vec![] };
+        let autoscaler = Fact::Autoscaler { workload: "web".into(), min: 2, max: 9, behavior: None, metrics: vec![] };
+        assert_eq!(rescale_reason(&autoscaler, &raised), None, "the autoscaler says that it was below the minimum");
+    }
 
     #[test]
     fn a_node_follows_from_pods_that_follow_from_replicas() {

@@ -175,7 +175,8 @@ impl Story {
 
     fn explain(self) -> Explanation {
         let finished = Fact::TestFinished { test: self.test.into(), passed: false };
-        let Self { test, threshold, events, seconds } = self.tell(60.0, finished);
+        let told = self.tell(60.0, finished).tell(60.0, Fact::RunFinished { passed: false });
+        let Self { test, threshold, events, seconds } = told;
         let threshold = threshold.parse().expect("a threshold");
         let test = TestResult {
             name: test.into(),

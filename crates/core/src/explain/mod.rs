@@ -9,7 +9,7 @@ mod nodes;
 mod replay;
 mod scaling;
 pub(crate) mod track;
-mod words;
+pub(crate) mod words;
 
 use serde::Serialize;
 
@@ -18,6 +18,7 @@ pub use self::{
     replay::MetricView,
 };
 use crate::{
+    caveats::caveats,
     event::{Event, EventId},
     profile::Profile,
     verdict::TestResult,
@@ -153,7 +154,7 @@ pub fn explain(recording: &Recording<'_>) -> Explanation {
     let mut decisions = scaling::decisions(recording, &track, &syncs);
     decisions.extend(nodes::decisions(recording, &track));
     decisions.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
-    let mut notes = Vec::new();
+    let mut notes = caveats(recording);
     let scaled = recording.profile.workloads.iter().any(|workload| workload.scaling.is_some());
     if scaled && syncs.is_empty() {
         notes.push("this recording has no syncs of autoscalers: what they saw is known at changes only".to_owned());

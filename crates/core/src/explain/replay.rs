@@ -187,26 +187,13 @@ impl Autoscaler {
     fn views(&self, seen: &Seen, outcome: &Outcome) -> Vec<MetricView> {
         let view = |(index, target): (usize, &MetricTarget)| {
             let current = seen.metrics.get(index).copied().flatten().unwrap_or_default();
-            let (value, target_value, unit) = figures(target, current);
+            let (value, target_value, unit) = target.figures(current);
             let asks_for = outcome.per_metric.get(index).and_then(|metric| metric.proposal.as_ref().ok()).copied();
             let ratio = value.map(|value| value / target_value);
             MetricView { name: target.name.clone(), value, target: target_value, unit, ratio, asks_for }
         };
         self.targets.iter().enumerate().map(view).collect()
     }
-}
-
-/// A metric's value and target in whole units.
-fn figures(target: &MetricTarget, current: CurrentMetric) -> (Option<f64>, f64, &'static str) {
-    let whole = |milli: i64| milli as f64 / 1000.0;
-    let of = &target.target;
-    if let Some(percent) = of.average_utilization_percent {
-        return (current.average_utilization_percent.map(|value| value as f64), percent as f64, " %");
-    }
-    if let Some(average) = of.average_value_milli {
-        return (current.average_value_milli.map(whole), whole(average), "/pod");
-    }
-    (current.value_milli.map(whole), whole(of.value_milli.unwrap_or(1000)), "")
 }
 
 /// What the metric's source answered, so that it comes to the figures that were seen.

@@ -4,7 +4,7 @@ use super::replay::MetricView;
 use crate::autoscale::hpa::{Direction, Policy, PolicyKind, Rules, SelectPolicy, default_rules};
 
 /// A number without digits that say nothing.
-pub(super) fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     if value.abs() >= 10.0 || value.fract().abs() < 0.05 { format!("{value:.0}") } else { format!("{value:.1}") }
 }
 

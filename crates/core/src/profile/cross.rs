@@ -3,9 +3,8 @@
 use super::{
     model::{Pattern, Pool, Role, Trigger, Workload},
     resolve::Context,
-    suggest,
 };
-use crate::suite::Suite;
+use crate::{suggest, suite::Suite};
 
 /// Runs all of them.
 pub(super) fn check(pools: &[Pool], workloads: &[Workload], suite: Option<&Suite>, context: &mut Context<'_>) {

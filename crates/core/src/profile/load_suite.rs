@@ -7,10 +7,13 @@ use super::{
     raw_suite::{RawStep, RawSuite, RawTest},
     report::Report,
     resolve::{Context, span},
-    schema, structure, suggest,
+    schema, structure,
     tree::Node,
 };
-use crate::suite::{Executor, Request, Stage, Step, Suite, Test};
+use crate::{
+    suggest,
+    suite::{Executor, Request, Stage, Step, Suite, Test},
+};
 
 /// Reads the suite of that name; problems go to the report.
 pub(super) fn load(source: &Source, name: &str, report: &mut Report) -> Option<Suite> {

@@ -19,13 +19,12 @@ mod resolve;
 mod scaling;
 pub mod schema;
 mod structure;
-mod suggest;
 mod tree;
 mod workload;
 
 pub use builtin::{BUILTIN_PROFILES, BUILTIN_SUITES, builtin, builtin_suite};
 pub use error::{Problem, ProfileErrors};
-pub(crate) use extending::put;
+pub(crate) use extending::{put, spread};
 pub use lint::{Lint, lint};
 pub use model::{
     Autoscaler, Azure, Behavior, Local, Pattern, Period, Policy, PolicyKind, Pool, PoolMode, Probe, Probes, Profile,
@@ -38,6 +37,8 @@ use report::Report;
 use resolve::Context;
 use tree::{At, Node, Value};
 pub use workload::CUSTOMER_OPERATIONS;
+
+use crate::suggest;
 
 /// A text with the name that errors give it, such as `profiles/m3demo2.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,14 +61,35 @@ impl Profile {
         sets: &[(String, String)],
         resolve: &dyn Fn(&str) -> Option<Source>,
     ) -> Result<Self, ProfileErrors> {
+        Ok(Self::load_tree(source, sets, resolve)?.0)
+    }
+
+    /// Reads a profile as [`Profile::load`] does; yields it as one text, with all that it extends and every override.
+    ///
+    /// # Errors
+    /// As [`Profile::load`].
+    pub fn merged(
+        source: &Source,
+        sets: &[(String, String)],
+        resolve: &dyn Fn(&str) -> Option<Source>,
+    ) -> Result<String, ProfileErrors> {
+        let (profile, tree) = Self::load_tree(source, sets, resolve)?;
+        Ok(extending::merged(&tree, &profile.name))
+    }
+
+    fn load_tree(
+        source: &Source,
+        sets: &[(String, String)],
+        resolve: &dyn Fn(&str) -> Option<Source>,
+    ) -> Result<(Self, Node), ProfileErrors> {
         let mut report = Report::default();
         let name = stem(&source.name).to_owned();
         let mut chain = vec![name.clone()];
-        let profile = inherited(source, &mut chain, resolve, &mut report).and_then(|mut tree| {
+        let read = inherited(source, &mut chain, resolve, &mut report).and_then(|mut tree| {
             override_with(&mut tree, sets, &mut report);
-            read(tree, &name, resolve, &mut report)
+            Some((read(&mut tree, &name, resolve, &mut report)?, tree))
         });
-        report.finish(&name, profile)
+        report.finish(&name, read)
     }
 
     /// Reads a built-in profile with overrides.
@@ -154,8 +176,8 @@ fn override_with(tree: &mut Node, sets: &[(String, String)], report: &mut Report
 }
 
 /// From the merged tree to the resolved profile; none only with a problem in the report.
-fn read(mut tree: Node, file: &str, resolve: &dyn Fn(&str) -> Option<Source>, report: &mut Report) -> Option<Profile> {
-    structure::check(&mut tree, &schema::profile(), report);
+fn read(tree: &mut Node, file: &str, resolve: &dyn Fn(&str) -> Option<Source>, report: &mut Report) -> Option<Profile> {
+    structure::check(tree, &schema::profile(), report);
     let raw: RawProfile = match serde_json::from_value(tree.to_json()) {
         Ok(raw) => raw,
         Err(error) => {
@@ -165,9 +187,9 @@ fn read(mut tree: Node, file: &str, resolve: &dyn Fn(&str) -> Option<Source>, re
             return None;
         }
     };
-    let suite = load_suite::find(raw.suite.as_deref().unwrap_or("standard"), &tree, resolve, report);
+    let suite = load_suite::find(raw.suite.as_deref().unwrap_or("standard"), tree, resolve, report);
     let sound = report.is_clean();
-    let mut context = Context { tree: &tree, report, sound };
+    let mut context = Context { tree, report, sound };
     let name = raw.meta.name.clone().unwrap_or_else(|| file.to_owned());
     context.dns_label("meta.name", "profile", &name);
     let azure = resolve::azure(&raw, &name, &mut context);

@@ -1,9 +1,10 @@
 //! A resolved profile: every default filled in, every limit checked. Only [`super::Profile::load`] makes one.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::query::first_metric;
 use crate::{
     catalog::VmSize,
     cost::Prices,
@@ -416,12 +417,13 @@ impl Trigger {
         }
     }
 
-    /// What people call it: its own name, the list it reads, or its type.
-    pub fn label(&self) -> &str {
+    /// What people call it: its own name, the metric or the list that it reads, or its type.
+    pub fn label(&self) -> Cow<'_, str> {
         match self {
-            Self::Prometheus { name: Some(name), .. } => name,
-            Self::Redis { list, .. } => list,
-            other => other.kind(),
+            Self::Prometheus { name: Some(name), .. } => name.into(),
+            Self::Prometheus { query, .. } => first_metric(query).map_or(self.kind().into(), Cow::Owned),
+            Self::Redis { list, .. } => list.into(),
+            other => other.kind().into(),
         }
     }
 }

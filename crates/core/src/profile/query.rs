@@ -8,7 +8,7 @@ use promql_parser::{
     util::{ExprVisitor, walk_expr},
 };
 
-use super::suggest;
+use crate::suggest;
 
 /// Metrics that the demo app exposes, with the suffixes of its histograms.
 pub const EXPOSED_METRICS: [&str; 15] = [
@@ -108,6 +108,13 @@ pub(super) fn check(query: &str) -> Vec<QueryProblem> {
     problems
 }
 
+/// The first metric that a query names.
+pub(super) fn first_metric(query: &str) -> Option<String> {
+    let mut names = Names::default();
+    walk_expr(&mut names, &parser::parse(query).ok()?).ok()?;
+    names.first
+}
+
 /// Whether an expression gives at most one element by its form alone.
 fn is_single(expr: &Expr) -> bool {
     match expr {
@@ -139,9 +146,10 @@ fn is_single(expr: &Expr) -> bool {
     }
 }
 
-/// The metrics and functions named in a query that nobody knows.
+/// The first metric named in a query, and the metrics and functions that nobody knows.
 #[derive(Default)]
 struct Names {
+    first: Option<String>,
     problems: Vec<QueryProblem>,
 }
 
@@ -151,6 +159,7 @@ impl Names {
             let message = "the query selects by labels without a metric name".into();
             return self.problems.push(QueryProblem { message, hint: "name the metric".into() });
         };
+        self.first.get_or_insert_with(|| name.to_owned());
         if !EXPOSED_METRICS.contains(&name) {
             let hint = suggest::hint(name, EXPOSED_METRICS).unwrap_or_default();
             self.problems.push(QueryProblem { message: format!("nothing exposes the metric `{name}`"), hint });

@@ -338,7 +338,7 @@ pub(super) enum RawTrigger {
     },
     /// A PromQL query that gives one value.
     Prometheus {
-        /// Name in reports.
+        /// Name in reports (default: the first metric of the query).
         name: Option<String>,
         /// Server (default `http://prometheus:9090`).
         server: Option<String>,

@@ -13,10 +13,9 @@ use super::{
     },
     report::Report,
     structure::minute_of_day,
-    suggest,
     tree::Node,
 };
-use crate::{catalog, cost::Prices, units::Span};
+use crate::{catalog, cost::Prices, suggest, units::Span};
 
 /// What the resolving functions share: the tree for places, and the report.
 pub(super) struct Context<'a> {

@@ -8,10 +8,10 @@ use serde_json::Value as Json;
 use super::{
     raw::SpanRange,
     report::Report,
-    suggest,
     tree::{Node, Value},
 };
 use crate::{
+    suggest,
     suite::Threshold,
     units::{Bytes, Millicores, parse_duration},
 };

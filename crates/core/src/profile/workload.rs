@@ -6,9 +6,12 @@ use super::{
     model::{Pattern, Probe, Probes, Prometheus, Resources, Role, Web, Worker, Workload},
     raw::{RawPattern, RawProbe, RawRole, RawWorkload},
     resolve::{Context, span},
-    scaling, suggest,
+    scaling,
 };
-use crate::units::{Bytes, Millicores};
+use crate::{
+    suggest,
+    units::{Bytes, Millicores},
+};
 
 /// The Redis list of the demo, written once.
 pub const CUSTOMER_OPERATIONS: &str = "customer_operations";

@@ -50,7 +50,7 @@ use crate::{
     profile::{Profile, Role, Web},
     random::Random,
     render::{self, NodePool},
-    suite::Test,
+    suite::{Test, UnknownTest},
     timeline::Moment,
     verdict::{TestResult, Verdict},
 };
@@ -131,8 +131,8 @@ pub enum ForecastError {
     #[error("profile `{0}` has no workload of role web")]
     NoWeb(String),
     /// No such test.
-    #[error("the suite has no test {0:?}")]
-    UnknownTest(String),
+    #[error(transparent)]
+    UnknownTest(#[from] UnknownTest),
     /// A trigger whose value virtual time does not have.
     #[error(transparent)]
     Trigger(#[from] TriggerFailure),
@@ -247,19 +247,10 @@ struct World<'a> {
     done: bool,
 }
 
-/// The tests of these names; all of the suite when none is named.
-fn chosen<'a>(profile: &'a Profile, names: &[String]) -> Result<Vec<&'a Test>, ForecastError> {
-    let tests = &profile.suite.tests;
-    let find = |name: &String| {
-        tests.iter().find(|test| test.name == *name).ok_or_else(|| ForecastError::UnknownTest(name.clone()))
-    };
-    if names.is_empty() { Ok(tests.iter().collect()) } else { names.iter().map(find).collect() }
-}
-
 impl<'a> World<'a> {
     /// The world at its baseline: every workload has its replicas, as far as they fit.
     fn new(profile: &'a Profile, options: &'a Options, flows: bool) -> Result<Self, ForecastError> {
-        let tests = chosen(profile, &options.tests)?;
+        let tests = profile.suite.select(&options.tests)?;
         let mut workloads = Workload::all(profile);
         scaling::attach(&mut workloads, profile, flows)?;
         let deployed = |index: usize| workloads.iter().position(|workload| workload.index == Some(index));

@@ -17,15 +17,15 @@ use super::{
 use crate::{
     autoscale::{
         hpa::{
-            Behavior, Condition, Config, Container, ContainerUsage, CurrentMetric, Input, Metric, Observed,
-            Pod as Seen, PodMetric, Scale, State, Status, Target, default_behavior, reconcile,
+            Behavior, Condition, Config, Container, ContainerUsage, Input, Metric, Observed, Pod as Seen, PodMetric,
+            Scale, State, Status, Target, default_behavior, reconcile,
         },
         keda::{self, Cron, Observation, Source, Trigger},
     },
     event::{ConditionSeen, Fact, MetricTarget},
     profile::{self, Profile, Scaling},
     render,
-    timeline::metric_words,
+    timeline::rescale_reason,
 };
 
 /// A workload's autoscalers with what they remember.
@@ -78,7 +78,7 @@ impl Scaler {
         let spec = &hpa["spec"];
         let metric = |metric: &Value| {
             let index = triggers.iter().position(|trigger| trigger.metric_spec(&workload.name) == *metric)?;
-            Some((index, scaling.triggers.get(index)?.label().to_owned(), Target::read(&triggers[index].target())))
+            Some((index, scaling.triggers.get(index)?.label().into_owned(), Target::read(&triggers[index].target())))
         };
         let metrics = spec["metrics"].as_array().into_iter().flatten().filter_map(metric).collect();
         let object = keda::Object {
@@ -130,8 +130,8 @@ impl Scaler {
         }
     }
 
-    /// What it saw and decided at its last sync, unless that was recorded.
-    fn news(&mut self, workload: &str) -> Option<Fact> {
+    /// What it saw and decided at its last sync.
+    fn last_sync(&self, workload: &str) -> Fact {
         let status = &self.status;
         let seen = |condition: &Condition| ConditionSeen {
             kind: condition.kind.to_owned(),
@@ -139,34 +139,23 @@ impl Scaler {
             reason: condition.reason.clone(),
             message: condition.message.clone(),
         };
-        let sync = Fact::Sync {
+        Fact::Sync {
             workload: workload.to_owned(),
             replicas: status.current_replicas,
             desired: status.desired_replicas,
             metrics: status.current_metrics.clone(),
             conditions: status.conditions.iter().map(seen).collect(),
-        };
-        let is_new = !status.conditions.is_empty() && self.told.as_ref() != Some(&sync);
+        }
+    }
+
+    /// Its last sync, unless that was recorded.
+    fn news(&mut self, workload: &str) -> Option<Fact> {
+        let sync = self.last_sync(workload);
+        let is_new = !self.status.conditions.is_empty() && self.told.as_ref() != Some(&sync);
         is_new.then(|| {
             self.told = Some(sync.clone());
             sync
         })
-    }
-
-    /// What made the autoscaler decide, with its figure: that which is furthest above its target.
-    fn reason(&self, words: &str) -> String {
-        let figure = |((_, label, target), current): (&(usize, String, Target), &Option<CurrentMetric>)| {
-            let current = current.as_ref()?;
-            let (value, target, unit) = match (current.average_value_milli, current.average_utilization_percent) {
-                (_, Some(percent)) => (percent as f64, target.average_utilization_percent? as f64, " %"),
-                (Some(milli), None) => (milli as f64 / 1e3, target.average_value_milli? as f64 / 1e3, "/pod"),
-                (None, None) => return None,
-            };
-            Some(metric_words(label, value, target, unit))
-        };
-        let figures = self.metrics.iter().zip(&self.status.current_metrics).filter_map(figure);
-        let greatest = figures.reduce(|best, next| if next.0 > best.0 { next } else { best });
-        greatest.map_or_else(|| words.to_owned(), |(_, text)| text)
     }
 }
 
@@ -240,8 +229,9 @@ impl World<'_> {
         if let Some(to) = outcome.scale_to {
             let rescaled = outcome.events.iter().find(|event| event.reason == "SuccessfulRescale");
             let words = rescaled.and_then(|event| Some(event.message.split_once("reason: ")?.1)).unwrap_or_default();
-            let reason = scaler.reason(words);
-            self.scale(workload, to, reason, "HPA");
+            let name = &self.workloads[workload].name;
+            let reason = rescale_reason(&scaler.specification(name), &scaler.last_sync(name));
+            self.scale(workload, to, reason.unwrap_or_else(|| words.to_owned()), "HPA");
         }
         for event in outcome.events.iter().filter(|event| event.warning) {
             let name = format!("keda-hpa-{}", self.workloads[workload].name);

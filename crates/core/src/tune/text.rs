@@ -1,8 +1,8 @@
 //! Policies as TOML: values of `--set`, and the profile that extends the given one.
 
-use toml_edit::{Array, DocumentMut, Value, value};
+use toml_edit::{DocumentMut, Value, value};
 
-use crate::profile::{Trigger, put};
+use crate::profile::{Trigger, put, spread};
 
 /// What a trigger has unless it says otherwise.
 const DEFAULTS: [(&str, &str); 4] = [
@@ -46,19 +46,6 @@ pub fn difference(extends: &str, description: &str, comment: &str, sets: &[(Stri
     }
     let comment = comment.lines().fold(String::new(), |text, line| text + "# " + line + "\n");
     format!("{comment}{document}")
-}
-
-/// A list of tables has one on each line.
-fn spread(what: Value) -> Value {
-    let Value::Array(mut items) = what else { return what };
-    if items.len() > 1 && items.iter().all(Value::is_inline_table) {
-        for item in items.iter_mut() {
-            item.decor_mut().set_prefix("\n    ");
-        }
-        items.set_trailing("\n");
-        items.set_trailing_comma(true);
-    }
-    Value::Array(Array::clone(&items))
 }
 
 #[cfg(test)]

@@ -1,17 +1,18 @@
 //! "Did you mean": the nearest of the names that would have been right.
 
 /// The nearest known name, as a hint, if one is near enough to be a slip of the hand; else all names, if they are few.
-pub(super) fn hint<S: AsRef<str>>(wrong: &str, known: impl IntoIterator<Item = S>) -> Option<String> {
+pub fn hint<S: AsRef<str>>(wrong: &str, known: impl IntoIterator<Item = S>) -> Option<String> {
     let names: Vec<String> = known.into_iter().map(|name| name.as_ref().to_owned()).collect();
     let few = (1..=16).contains(&names.len());
     near(wrong, &names).or_else(|| few.then(|| format!("known here: {}", names.join(", "))))
 }
 
 /// The nearest known name, as a hint, if one is near enough.
-pub(super) fn near(wrong: &str, names: &[String]) -> Option<String> {
+pub fn near<S: AsRef<str>>(wrong: &str, names: &[S]) -> Option<String> {
     names
         .iter()
-        .map(|name| (distance(&wrong.to_lowercase(), &name.to_lowercase()), name))
+        .map(AsRef::as_ref)
+        .map(|name: &str| (distance(&wrong.to_lowercase(), &name.to_lowercase()), name))
         .filter(|(distance, name)| *distance <= (name.len().max(wrong.len()) / 3).max(1))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| format!("did you mean `{name}`?"))
