@@ -7,12 +7,13 @@ use std::{
 };
 
 use democtl_core::{
-    event::Fact,
+    event::{Event, Fact},
     profile::Profile,
     sim,
     suite::Test,
     verdict::{TestResult, Verdict},
 };
+use tokio::sync::broadcast::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -78,11 +79,12 @@ pub async fn run(session: &Session, options: &Options, cancel: &CancellationToke
         speed: session.request.speed,
     });
     let before = recorder.moment();
+    let mut events = recorder.subscribe();
     let mut results = Vec::new();
     for test in tests {
-        results.push(run_test(session, test, options, &recorder, &dir, cancel).await?);
+        results.push(run_test(session, test, options, &recorder, &mut events, &dir, cancel).await?);
         write_json(&dir.join("tests.json"), &results)?;
-        drain_queue(&app, &session.subject, cancel).await?;
+        drain_queue(&app, &session.subject, &mut events, cancel).await?;
     }
     let passed = results.iter().all(|result| result.verdict == Verdict::Pass);
     recorder.record(Fact::RunFinished { passed });
@@ -145,12 +147,12 @@ async fn run_test(
     test: &Test,
     options: &Options,
     recorder: &Recorder,
+    events: &mut Receiver<Event>,
     dir: &Path,
     cancel: &CancellationToken,
 ) -> Result<TestResult, Failure> {
     let speed = session.request.speed;
     let mut bar = TestProgress::new(options.style, &test.name, test.length().div_f64(speed));
-    let mut events = recorder.subscribe();
     recorder.record(Fact::TestStarted { test: test.name.clone() });
     let (sender, mut progress) = tokio::sync::watch::channel(democtl_loadgen::Progress::default());
     let job = load::Job {
@@ -193,10 +195,19 @@ fn cancelled(session: &Session) -> Failure {
 }
 
 /// A run is over only when the queue is empty: what a test left behind belongs to it, not to the next one.
-async fn drain_queue(app: &DemoApp, subject: &Subject, cancel: &CancellationToken) -> Result<(), Failure> {
+async fn drain_queue(
+    app: &DemoApp,
+    subject: &Subject,
+    events: &mut Receiver<Event>,
+    cancel: &CancellationToken,
+) -> Result<(), Failure> {
     let deadline = Instant::now() + Duration::from_secs(3600).div_f64(subject.speed);
     loop {
-        if app.status(&subject.address).await.is_ok_and(|status| status.unfinished() == 0) {
+        let is_empty = app.status(&subject.address).await.is_ok_and(|status| status.unfinished() == 0);
+        while let Ok(event) = events.try_recv() {
+            ui::progress::event(None, &event);
+        }
+        if is_empty {
             return Ok(());
         }
         if Instant::now() > deadline {
