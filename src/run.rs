@@ -8,12 +8,13 @@ use std::{
 
 use democtl_core::{
     caveats,
-    event::Fact,
+    event::{Event, Fact},
     profile::Profile,
     sim,
     suite::Test,
     verdict::{TestResult, Verdict},
 };
+use tokio::sync::broadcast::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -84,11 +85,12 @@ pub async fn run(session: &Session, options: &Options, cancel: &CancellationToke
             "warning: {begun}\nhint: run when it is back, which democtl status shows; --settle lets a run wait for that at its end"
         ));
     }
+    let mut events = recorder.subscribe();
     let mut results = Vec::new();
     for test in tests {
-        results.push(run_test(session, test, options, &recorder, &dir, cancel).await?);
+        results.push(run_test(session, test, options, &recorder, &mut events, &dir, cancel).await?);
         write_json(&dir.join("tests.json"), &results)?;
-        drain_queue(&app, session, &recorder, cancel).await?;
+        drain_queue(&app, session, &recorder, &mut events, cancel).await?;
     }
     let passed = results.iter().all(|result| result.verdict == Verdict::Pass);
     recorder.record(Fact::RunFinished { passed });
@@ -140,12 +142,12 @@ async fn run_test(
     test: &Test,
     options: &Options,
     recorder: &Recorder,
+    events: &mut Receiver<Event>,
     dir: &Path,
     cancel: &CancellationToken,
 ) -> Result<TestResult, Failure> {
     let speed = session.request.speed;
     let mut bar = TestProgress::new(options.style, &test.name, test.length().div_f64(speed));
-    let mut events = recorder.subscribe();
     recorder.record(Fact::TestStarted { test: test.name.clone() });
     let (sender, mut progress) = tokio::sync::watch::channel(democtl_loadgen::Progress::default());
     let job = load::Job {
@@ -193,12 +195,17 @@ async fn drain_queue(
     app: &DemoApp,
     session: &Session,
     recorder: &Recorder,
+    events: &mut Receiver<Event>,
     cancel: &CancellationToken,
 ) -> Result<(), Failure> {
     let subject = &session.subject;
     let deadline = Instant::now() + Duration::from_secs(3600).div_f64(subject.speed);
     loop {
-        if app.status(&subject.address).await.is_ok_and(|status| status.unfinished() == 0) {
+        let is_empty = app.status(&subject.address).await.is_ok_and(|status| status.unfinished() == 0);
+        while let Ok(event) = events.try_recv() {
+            ui::progress::event(None, &event);
+        }
+        if is_empty {
             return Ok(());
         }
         if Instant::now() > deadline {

@@ -37,7 +37,7 @@ complete -c democtl -n "__fish_democtl_needs_command" -f -a "tune" -d 'The cheap
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "explain" -d 'Why a run went as it did: the rule behind each decision, and what failed tests lacked; warnings about a profile'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "calibrate" -d 'Fit service times, start-up times and CPU to a recorded run, as a profile that extends the one that ran'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "status" -d 'How environments stand'
-complete -c democtl -n "__fish_democtl_needs_command" -f -a "watch" -d 'The timeline as it happens: replicas, nodes, and why'
+complete -c democtl -n "__fish_democtl_needs_command" -f -a "watch" -d 'The timeline as it happens: replicas, nodes, and why; Ctrl-C ends it with exit code 0'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "cleanup" -d 'Remove an environment and prove that nothing is left'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "plan" -d 'What setup would make, and what it costs'
 complete -c democtl -n "__fish_democtl_needs_command" -f -a "doctor" -d 'Whether this machine is ready: tools, login, home directory, leftovers'
@@ -60,7 +60,7 @@ complete -c democtl -n "__fish_democtl_using_subcommand demo" -l junit -d 'Write
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l home -d 'Where environments are kept [default: `$XDG_STATE_HOME/democtl` or ~/.local/state/democtl]' -r -F
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -l output -d 'How results are written to standard output' -r -f -a "human\t'For people'
 json\t'One JSON document'"
-complete -c democtl -n "__fish_democtl_using_subcommand demo" -l keep -d 'Leave the environments up'
+complete -c democtl -n "__fish_democtl_using_subcommand demo" -l keep -d 'Leave the environments up, and the files of their runs'
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c democtl -n "__fish_democtl_using_subcommand demo" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand setup" -s p -l profile -d 'A built-in profile\'s name or a file\'s path' -r
@@ -266,7 +266,7 @@ complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_see
 complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "explain" -d 'Why a run went as it did: the rule behind each decision, and what failed tests lacked; warnings about a profile'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "calibrate" -d 'Fit service times, start-up times and CPU to a recorded run, as a profile that extends the one that ran'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "status" -d 'How environments stand'
-complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "watch" -d 'The timeline as it happens: replicas, nodes, and why'
+complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "watch" -d 'The timeline as it happens: replicas, nodes, and why; Ctrl-C ends it with exit code 0'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "cleanup" -d 'Remove an environment and prove that nothing is left'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "plan" -d 'What setup would make, and what it costs'
 complete -c democtl -n "__fish_democtl_using_subcommand help; and not __fish_seen_subcommand_from demo setup run-tests forecast tune explain calibrate status watch cleanup plan doctor render profile kubeconfig kube-token completions app local-cluster help" -f -a "doctor" -d 'Whether this machine is ready: tools, login, home directory, leftovers'

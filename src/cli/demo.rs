@@ -39,7 +39,7 @@ pub(super) struct DemoArgs {
     test: Vec<String>,
     #[command(flatten)]
     health: HealthArgs,
-    /// Leave the environments up
+    /// Leave the environments up, and the files of their runs
     #[arg(long)]
     keep: bool,
     /// Write a `JUnit` report
@@ -70,13 +70,17 @@ pub(super) async fn run(args: DemoArgs, settings: &Settings) -> Result<(), Failu
             runs.push(outcome?);
         } else {
             let removed = cleanup::remove(&environment, settings, session::Ask::Never).await;
-            runs.push(outcome?);
+            // The run's files went with the environment.
+            runs.push(RunSummary { directory: String::new(), ..outcome? });
             removed?;
         }
     }
     let comparison = Comparison::of(&runs);
     let summary = DemoSummary { environments: runs, comparison, duration_s: begun.elapsed().as_secs_f64() };
     settings.result(&summary, || human::demo(&summary, settings.style))?;
+    if !args.keep {
+        ui::note("the environments and their runs are removed; demo --keep keeps both");
+    }
     if let Some(path) = &args.junit {
         junit::write(path, &summary.environments)?;
     }

@@ -119,12 +119,11 @@ fn beside(args: &ForecastArgs, settings: &Settings) -> Result<(), Failure> {
             .hint("--against takes runs of the same profile, --set and --speed"));
     }
     let sets = args.sets.set.clone();
-    let (other, profile) = match args.profile.given() {
-        Some(name) => (true, Request::resolve(name, sets, Target::Local, request.speed, request.seed)?.1),
-        None => {
-            let all = Request { sets: [request.sets.clone(), sets].concat(), ..request.clone() };
-            (!args.sets.set.is_empty(), all.profile()?)
-        }
+    let (other, profile) = if let Some(name) = args.profile.given() {
+        (true, Request::resolve(name, sets, Target::Local, request.speed, request.seed)?.1)
+    } else {
+        let all = Request { sets: [request.sets.clone(), sets].concat(), ..request.clone() };
+        (!args.sets.set.is_empty(), all.profile()?)
     };
     let mut forecasts = Vec::new();
     for ((_, recorded), Request { seed, speed, .. }) in runs.iter().zip(&asked) {

@@ -90,7 +90,7 @@ enum Command {
     Calibrate(calibrate::CalibrateArgs),
     /// How environments stand
     Status(status::StatusArgs),
-    /// The timeline as it happens: replicas, nodes, and why
+    /// The timeline as it happens: replicas, nodes, and why; Ctrl-C ends it with exit code 0
     Watch(watch::WatchArgs),
     /// Remove an environment and prove that nothing is left
     Cleanup(cleanup::CleanupArgs),
@@ -217,7 +217,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Setup(args) => block_on(&settings, setup::run(args, &settings)),
         Command::RunTests(args) => block_on(&settings, run_tests::run(args, &settings)),
         Command::Status(args) => block_on(&settings, status::run(args, &settings)),
-        Command::Watch(args) => block_on(&settings, watch::run(args, &settings)),
+        // Nothing but Ctrl-C ends it: that is no failure.
+        Command::Watch(args) => match block_on(&settings, watch::run(args, &settings)) {
+            Err(failure) if failure.kind() == Kind::Cancelled => Ok(()),
+            ended => ended,
+        },
         Command::Cleanup(args) => block_on(&settings, cleanup::run(args, &settings)),
     }
 }

@@ -9,6 +9,7 @@ use democtl_core::{event::Fact, profile::Profile, timeline::rescale_reason};
 use futures::{StreamExt as _, stream::BoxStream};
 use k8s_openapi::api::{
     apps::v1::Deployment,
+    autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{Event, Node, Pod},
 };
 use kube::{
@@ -214,6 +215,7 @@ async fn events(subject: Subject, recorder: Recorder) {
     let mut seen = BTreeSet::<(String, String)>::new();
     let mut asked = Asked::default();
     let mut listing = true;
+    let mut old = BTreeMap::<String, Fact>::new();
     while let Some(event) = stream.next().await {
         let event = match event {
             watcher::Event::Init => {
@@ -222,24 +224,62 @@ async fn events(subject: Subject, recorder: Recorder) {
             }
             watcher::Event::InitDone => {
                 listing = false;
+                let pods = Api::<Pod>::namespaced(subject.client.clone(), NAMESPACE);
+                let pods = pods.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
+                for fact in still_pending(std::mem::take(&mut old), &pods) {
+                    recorder.record(fact);
+                }
                 continue;
             }
             watcher::Event::InitApply(event) | watcher::Event::Apply(event) => event,
             watcher::Event::Delete(_) => continue,
         };
         let key = (event.uid().unwrap_or_default(), event.message.clone().unwrap_or_default());
-        if !seen.insert(key) {
+        if seen.contains(&key) || is_starting(&subject, &event).await {
             continue;
         }
+        seen.insert(key);
         if !listing {
             for fact in asked.take(&event, recorder.moment(), &subject.profile) {
                 recorder.record(fact);
             }
         }
-        if let Some(fact) = fact_of(&event, &subject.profile, listing) {
-            recorder.record(fact);
+        match fact_of(&event, &subject.profile, listing) {
+            Some(Fact::FailedScheduling { pod, workload, message }) if listing => {
+                old.insert(pod.clone(), Fact::FailedScheduling { pod, workload, message });
+            }
+            fact => fact.into_iter().for_each(|fact| recorder.record(fact)),
         }
     }
+}
+
+/// Of what was told before the observation, by the name of the pod that could not be placed, that which still holds.
+fn still_pending(old: BTreeMap<String, Fact>, pods: &[Pod]) -> Vec<Fact> {
+    let waits = |name: &str| pods.iter().any(|pod| pod.name_any() == name && health::is_unschedulable(pod));
+    old.into_iter().filter(|(pod, _)| waits(pod)).map(|(_, fact)| fact).collect()
+}
+
+/// An autoscaler finds no metrics at first, and says so: pods start, and are measured at the second scrape.
+const STARTING: Duration = Duration::from_secs(90);
+
+/// Whether an Event complains of metrics that cannot be there yet.
+async fn is_starting(subject: &Subject, event: &Event) -> bool {
+    let complains = ["FailedGetExternalMetric", "FailedComputeMetricsReplicas", "KEDAScalerFailed"];
+    if !event.reason.as_deref().is_some_and(|reason| complains.contains(&reason)) {
+        return false;
+    }
+    let object = event.involved_object.name.as_deref().unwrap_or_default();
+    let scaled_object = event.involved_object.kind.as_deref() == Some("ScaledObject");
+    let hpa = if scaled_object { format!("keda-hpa-{object}") } else { object.to_owned() };
+    let found = Api::<HorizontalPodAutoscaler>::namespaced(subject.client.clone(), NAMESPACE).get(&hpa).await;
+    let made = found.ok().and_then(|hpa| hpa.creation_timestamp());
+    // Without its autoscaler an object has only just been made.
+    made.is_none_or(|made| is_young(made.0.as_second(), chrono::Utc::now().timestamp(), subject.speed))
+}
+
+/// Times are Unix seconds.
+fn is_young(made: i64, now: i64, speed: f64) -> bool {
+    ((now - made) as f64) * speed < STARTING.as_secs_f64()
 }
 
 /// What an Event tells a person; `old` ones are from before the observation and only matter where they still hold.
@@ -267,5 +307,32 @@ fn fact_of(event: &Event, profile: &Profile, old: bool) -> Option<Fact> {
             Some(Fact::Kubernetes { object: format!("{kind}/{object}"), reason, message, kind: kind_of })
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_pods_that_could_not_be_placed_only_those_are_told_that_still_wait() {
+        let pod = |name: &str, status: &str| -> Pod {
+            let scheduled = serde_json::json!({ "type": "PodScheduled", "status": status, "reason": "Unschedulable" });
+            let pod = serde_json::json!({ "metadata": { "name": name }, "status": { "conditions": [scheduled] } });
+            serde_json::from_value(pod).expect("a pod")
+        };
+        let told = |name: &str| {
+            let (pod, workload, message) = (name.to_owned(), "web".to_owned(), String::new());
+            (pod.clone(), Fact::FailedScheduling { pod, workload, message })
+        };
+        let old = ["web-placed", "web-waits", "web-gone"].map(told).into();
+        let pods = [pod("web-placed", "True"), pod("web-waits", "False")];
+        assert_eq!(still_pending(old, &pods), [told("web-waits").1]);
+    }
+
+    #[test]
+    fn an_autoscaler_is_young_by_the_clock_of_the_profile() {
+        assert!(is_young(100, 189, 1.0) && !is_young(100, 190, 1.0));
+        assert!(is_young(100, 105, 15.0) && !is_young(100, 106, 15.0));
     }
 }

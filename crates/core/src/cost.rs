@@ -140,7 +140,7 @@ impl Prices {
         }
         self.vm.extend(found);
         let which = if kind == PriceKind::List { "list prices" } else { "cached list prices" };
-        self.origin = format!("{which} of VMs for {region}, Linux, pay-as-you-go; the rest from memory");
+        self.origin = format!("{which} of VMs for {region}, Linux, pay-as-you-go; the rest from democtl's own table");
         as_of.clone_into(&mut self.as_of);
         self.kind = kind;
         self

@@ -1,9 +1,18 @@
 //! What a real run draws by its seed, and its forecast with it: the same users pause as long, the same machines boot as
-//! long. What else is left to chance (endpoints, ties) a run draws in an order that nobody can foresee.
+//! long; a scheduler breaks ties alike, as long as it is asked for the same pods. What else is left to chance (endpoints) a
+//! run draws in an order that nobody can foresee.
 
 use std::time::Duration;
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+/// The scheduler's choices among nodes that are as good.
+pub use crate::random::Random as Ties;
+
+/// The choices of a seed.
+pub fn ties(seed: u64) -> Ties {
+    Ties::new(seed, "placement", 0)
+}
 
 /// The pauses of one virtual user of a test.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use rand::{Rng, TryRng};
 ///
 /// <https://prng.di.unimi.it/splitmix64.c>: 8 bytes of state, which a virtual user can afford.
 #[derive(Debug, Clone)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
     /// The stream of a seed, for one purpose and one of its users.

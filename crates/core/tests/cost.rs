@@ -29,7 +29,7 @@ fn the_two_systems_cost_what_they_are_said_to() {
     assert_eq!(
         scaled.assumption,
         "a day of 23 h at 2 nodes and 1 h at 3 nodes (peak as the greatest replicas need it), 730 h a month; \
-         list prices for westeurope, Linux, pay-as-you-go, from memory (2026-11)"
+         list prices for westeurope, Linux, pay-as-you-go, from democtl's own table (2026-11)"
     );
 }
 

@@ -84,19 +84,8 @@ impl Cloud {
     /// The pools as the cluster autoscaler sees them.
     pub fn groups(&self) -> Vec<Group> {
         let state = self.lock();
-        self.config
-            .pools
-            .iter()
-            .filter(|pool| pool.max > pool.min)
-            .map(|pool| Group {
-                id: pool.name.clone(),
-                min: pool.min,
-                max: pool.max,
-                target: state.targets.get(&pool.name).copied().unwrap_or(pool.count),
-                template: pool.template(),
-                backed_off: false,
-            })
-            .collect()
+        let target = |pool: &NodePool| state.targets.get(&pool.name).copied().unwrap_or(pool.count);
+        self.config.pools.iter().filter_map(|pool| pool.group(target(pool))).collect()
     }
 
     /// Nodes that are being removed.
@@ -193,7 +182,7 @@ impl State {
     }
 }
 
-fn node(pool: &NodePool, number: u32) -> Value {
+pub(crate) fn node(pool: &NodePool, number: u32) -> Value {
     let (name, labels) = (pool.machine(number), pool.node_labels(number));
     let list = |of: &Resources| {
         let (cpu, memory) = (format!("{}m", of.cpu.0), format!("{}Ki", of.memory.0 / 1024));

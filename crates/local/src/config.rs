@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use democtl_core::render::NodePool;
+use democtl_core::{profile::Autoscaler, render::NodePool};
 use serde::{Deserialize, Serialize};
 
 /// The whole configuration of one embedded cluster.
@@ -24,21 +24,4 @@ pub struct Config {
     pub vm_delay: (Duration, Duration),
     /// The executable that is run (`<exe> app web|worker|redis`) for containers of the demo image.
     pub app_exe: PathBuf,
-}
-
-/// Cluster autoscaler settings (AKS names), profile time.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Autoscaler {
-    /// Time between two loops.
-    pub scan_interval: Duration,
-    /// No scale-down for this long after a scale-up.
-    pub scale_down_delay_after_add: Duration,
-    /// A node must be unneeded for this long.
-    pub scale_down_unneeded_time: Duration,
-    /// At most this share of requests makes a node a candidate.
-    pub scale_down_utilization_threshold: f64,
-    /// `random`, `least-waste`, `most-pods`, `least-nodes`, `priority`.
-    pub expander: String,
-    /// A node that has not come by then is given up.
-    pub max_node_provision_time: Duration,
 }

@@ -135,7 +135,7 @@ impl fmt::Display for Taint {
 }
 
 /// Cluster autoscaler settings, by AKS's names.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Autoscaler {
     /// Time between two loops.
     #[serde(with = "go_duration")]
@@ -155,7 +155,7 @@ pub struct Autoscaler {
     pub max_node_provision_time: Duration,
 }
 
-/// How the local target imitates Azure.
+/// How the local target and forecasts imitate Azure.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Local {
     /// Shortest time from asking for a VM to a Ready node.
@@ -164,10 +164,10 @@ pub struct Local {
     /// Longest one.
     #[serde(with = "go_duration")]
     pub vm_delay_max: Duration,
-    /// Time to pull an image onto a node that has not got it.
+    /// Time to pull an image onto a node that has not got it, in forecasts.
     #[serde(with = "go_duration")]
     pub image_pull: Duration,
-    /// Time from a started container to one that serves.
+    /// Time from a started container to one that serves, in forecasts.
     #[serde(with = "go_duration")]
     pub container_start: Duration,
 }

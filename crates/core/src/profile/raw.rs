@@ -162,16 +162,17 @@ pub(super) enum RawExpander {
     Priority,
 }
 
-/// How the local target imitates Azure.
+/// How the local target and forecasts imitate Azure.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Local")]
 pub(super) struct RawLocal {
     /// Time from asking for a VM to a Ready node (default `2m..5m`).
     pub(super) vm_delay: Option<SpanRange>,
-    /// Time to pull an image onto a node that has not got it (default 5s).
+    /// Time to pull an image onto a node that has not got it (default 5s). For forecasts: the local target pulls nothing.
     pub(super) image_pull: Option<Span>,
-    /// Time from a started container to one that serves (default 2s).
+    /// Time from a started container to one that serves (default 2s). For forecasts: on the local target a container takes
+    /// the time of its own process.
     pub(super) container_start: Option<Span>,
 }
 

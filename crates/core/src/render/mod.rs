@@ -14,7 +14,7 @@ mod platform;
 mod scaled_object;
 
 pub use gitops::{GitSource, applications};
-pub use nodes::{NodePool, POOL_LABEL, is_scale_set, node_pools};
+pub use nodes::{NodePool, POOL_LABEL, autoscaler_options, is_scale_set, node_pools};
 pub use platform::{daemon_overhead, daemon_sets, platform, platform_pods};
 use serde_json::Value;
 

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    autoscale::schedule::{self, Node, Taint},
-    profile::{PoolMode, Profile, Resources},
+    autoscale::{
+        nodes::{Expander, Group, Options},
+        schedule::{self, Node, Taint},
+    },
+    profile::{Autoscaler, PoolMode, Profile, Resources},
 };
 
 /// The label that AKS gives to the nodes of a pool.
@@ -44,6 +47,18 @@ pub struct NodePool {
 }
 
 impl NodePool {
+    /// The pool as the cluster autoscaler sees it; none where it may not resize it.
+    pub fn group(&self, target: u32) -> Option<Group> {
+        (self.max > self.min).then(|| Group {
+            id: self.name.clone(),
+            min: self.min,
+            max: self.max,
+            target,
+            template: self.template(),
+            backed_off: false,
+        })
+    }
+
     /// A node of the pool before it is made.
     pub fn template(&self) -> Node {
         let resources = |of: &Resources| schedule::Resources {
@@ -145,6 +160,19 @@ pub fn node_pools(profile: &Profile) -> Vec<NodePool> {
             taints: pool.taints.iter().map(ToString::to_string).collect(),
         })
         .collect()
+}
+
+/// The cluster autoscaler's options by a profile's settings; the others are AKS's.
+pub fn autoscaler_options(settings: &Autoscaler) -> Options {
+    Options {
+        scale_down_delay_after_add_s: settings.scale_down_delay_after_add.as_secs_f64(),
+        scale_down_unneeded_s: settings.scale_down_unneeded_time.as_secs_f64(),
+        utilization_threshold: settings.scale_down_utilization_threshold,
+        expander: Expander::parse(&settings.expander).unwrap_or_default(),
+        max_node_provision_s: settings.max_node_provision_time.as_secs_f64(),
+        scan_interval_s: settings.scan_interval.as_secs_f64(),
+        ..Options::default()
+    }
 }
 
 /// Whether a scale set is that of a pool: AKS calls it `aks-POOL-NUMBER-vmss`.

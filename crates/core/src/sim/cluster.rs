@@ -265,6 +265,7 @@ impl World<'_> {
         }
         entry.deleting = true;
         let workload = entry.workload;
+        self.end_on_node(pod);
         self.waiting.remove(&self.turn(pod));
         self.recount(workload);
         self.refresh_endpoints(workload);
@@ -476,5 +477,20 @@ mod tests {
         world.reconcile();
         assert_eq!(on_nodes(&world, web), 10);
         assert!(on_nodes(&world, worker) < workers);
+    }
+    #[test]
+    fn a_pod_that_ends_is_seen_so_and_does_not_count_for_budgets() {
+        let profile = Profile::load_builtin("m3demo2", &[]).expect("it is built in").expect("it is right");
+        let options = Options::default();
+        let mut world = World::new(&profile, &options, false).expect("a world");
+        let web = world.web.expect("it has web pods").deployment;
+        let budget = world.budgets.iter().position(|(workload, _)| *workload == web).expect("it has a budget");
+        let ending = |world: &World<'_>| world.cluster.nodes.iter().any(schedule::NodeState::has_ending);
+        assert_eq!((world.budgets()[budget].allowed, ending(&world)), (1, false));
+        let pod = world.workloads[web].pods[0];
+        // It has a request to answer before it goes.
+        world.pods[pod as usize].process.executing = 1;
+        world.delete(pod);
+        assert_eq!((world.budgets()[budget].allowed, ending(&world)), (0, true));
     }
 }

@@ -12,9 +12,7 @@ use super::{
 };
 use crate::{
     autoscale::{
-        nodes::{
-            Action, Autoscaler, Budget, Expander, Failure, Group, NOT_TRIGGERED, Options, TO_BE_DELETED, World as Seen,
-        },
+        nodes::{Action, Autoscaler, Budget, Failure, NOT_TRIGGERED, TO_BE_DELETED, World as Seen},
         schedule::{Node, NodeState, Pod, Selector, Taint},
     },
     event::Fact,
@@ -34,8 +32,8 @@ pub(super) struct Machine {
     pub(super) name: String,
     pub(super) pool: usize,
     pub(super) images: BTreeSet<String>,
-    joined: Nanos,
-    deleting: bool,
+    pub(super) joined: Nanos,
+    pub(super) deleting: bool,
     /// It lost power: nothing runs on it and nothing will, though the cluster does not know yet.
     pub(super) dead: bool,
     evicting: Vec<u32>,
@@ -49,7 +47,7 @@ pub(super) struct PoolState {
     pub(super) target: u32,
     next: u32,
     /// Numbers of machines that boot.
-    booting: BTreeSet<u32>,
+    pub(super) booting: BTreeSet<u32>,
 }
 
 impl PoolState {
@@ -78,18 +76,8 @@ pub(super) struct Scanner {
 
 impl Scanner {
     pub(super) fn new(settings: &profile::Autoscaler, seed: u64) -> Self {
-        let options = Options {
-            scale_down_delay_after_add_s: settings.scale_down_delay_after_add.as_secs_f64(),
-            scale_down_unneeded_s: settings.scale_down_unneeded_time.as_secs_f64(),
-            utilization_threshold: settings.scale_down_utilization_threshold,
-            expander: Expander::parse(&settings.expander).unwrap_or_default(),
-            max_node_provision_s: settings.max_node_provision_time.as_secs_f64(),
-            scan_interval_s: settings.scan_interval.as_secs_f64(),
-            ..Options::default()
-        };
-        let brain = Autoscaler::new(options, seed);
         Self {
-            brain,
+            brain: Autoscaler::new(render::autoscaler_options(settings), seed),
             interval: settings.scan_interval,
             last: None,
             timers: BTreeSet::new(),
@@ -104,8 +92,9 @@ impl Scanner {
 impl Scanner {
     fn is_due(&mut self, changed: Nanos, now_s: f64) -> bool {
         let now = (now_s * 1000.0) as u64;
-        let run_out = self.timers.first().is_some_and(|timer| *timer <= now);
-        self.timers.retain(|timer| *timer > now);
+        let run_out = self.timers.first().is_some_and(|timer| *timer <= now + 1);
+        // Of a loop at the very moment some rules hold already, others only at the next loop.
+        self.timers.retain(|timer| *timer + 1 >= now);
         run_out || self.waits || self.last.is_none_or(|last| changed >= last)
     }
 
@@ -115,13 +104,13 @@ impl Scanner {
             self.timers.insert((at_s * 1000.0) as u64);
         };
         for since in self.brain.unneeded().values() {
-            timer(since + self.unneeded.as_secs_f64() + 0.001);
+            timer(since + self.unneeded.as_secs_f64());
         }
         if increased {
             timer(now_s + self.delay_after_add.as_secs_f64());
         }
         timer(now_s + RECHECK.as_secs_f64());
-        self.brain.state().backoff.ends(now_s).for_each(|end| timer(end + 0.001));
+        self.brain.state().backoff.ends(now_s).for_each(timer);
         self.last = Some(now);
     }
 }
@@ -215,6 +204,16 @@ impl World<'_> {
         self.rejudge(at);
     }
 
+    /// A pod on a node is to go, and others see that.
+    pub(super) fn end_on_node(&mut self, pod: u32) {
+        let entry = &self.pods[pod as usize];
+        let Some(at) = entry.node.and_then(|node| self.machine(node)) else { return };
+        let state = &mut self.cluster.nodes[at];
+        if let Some(index) = state.pods.iter().position(|other| other.name == entry.object.name) {
+            state.end(index);
+        }
+    }
+
     /// A node is gone with everything on it.
     pub(super) fn remove_machine(&mut self, node: u32, change: &str, reason: &str) {
         let Some(at) = self.machine(node) else { return };
@@ -237,17 +236,24 @@ impl World<'_> {
     /// One loop of the cluster autoscaler.
     pub(super) fn scan(&mut self) {
         let Some(mut scanner) = self.scanner.take() else { return };
-        if scanner.is_due(self.changed, self.profile_s()) {
+        let now_s = self.profile_s();
+        let before = self.is_watched().then(|| self.sight(self.scanned()));
+        let mut actions = Vec::new();
+        if scanner.is_due(self.changed, now_s) {
             let seen = self.seen();
-            let now_s = self.profile_s();
-            let actions = scanner.brain.run_once(&seen, now_s);
+            actions = scanner.brain.run_once(&seen, now_s);
             self.cluster = seen.cluster;
             scanner.waits = !seen.pending.is_empty() || self.pools.iter().any(|pool| !pool.booting.is_empty());
             let increased = actions.iter().any(|action| matches!(action, Action::Increase { .. }));
-            for action in actions {
+            for action in actions.clone() {
                 self.act(action, &mut scanner);
             }
             scanner.note(self.now, now_s, increased);
+        } else {
+            scanner.brain.tick(now_s);
+        }
+        if let Some(before) = before {
+            self.watch_scan(before, actions);
         }
         self.agenda.plan(self.now + self.real(scanner.interval), Happening::Scan);
         self.scanner = Some(scanner);
@@ -255,16 +261,7 @@ impl World<'_> {
 
     /// What the autoscaler sees; the cluster itself is in it, to be put back.
     fn seen(&mut self) -> Seen {
-        let group = |(pool, state): (&NodePool, &super::machines::PoolState)| {
-            (pool.max > pool.min).then(|| Group {
-                id: pool.name.clone(),
-                min: pool.min,
-                max: pool.max,
-                target: state.target,
-                template: pool.template(),
-                backed_off: false,
-            })
-        };
+        let group = |(pool, state): (&NodePool, &PoolState)| pool.group(state.target);
         let mut pending = Vec::new();
         for workload in &self.workloads {
             let waiting = workload.pods.iter().map(|pod| &self.pods[*pod as usize]);
@@ -274,9 +271,19 @@ impl World<'_> {
                 ..pod.object.clone()
             }));
         }
+        // As the API lists them.
+        pending.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         let mut cluster = std::mem::take(&mut self.cluster);
         for (state, machine) in cluster.nodes.iter_mut().zip(&self.machines) {
             state.node.age_seconds = Some((self.now - machine.joined) as f64 / 1e9 * self.speed);
+        }
+        // Only of the platform's pods an age matters: some of them keep their nodes for an hour.
+        for pod in self.workloads.iter().filter(|workload| workload.index.is_none()).flat_map(|w| &w.pods) {
+            let pod = &self.pods[*pod as usize];
+            if let Some(at) = pod.node.and_then(|node| self.machine(node)) {
+                let age_s = (self.now - pod.created) as f64 / 1e9 * self.speed;
+                cluster.nodes[at].set_age(&pod.object.name, age_s);
+            }
         }
         let pool_of = |machine: &Machine| (machine.name.clone(), self.profile.pools[machine.pool].name.clone());
         Seen {
@@ -304,10 +311,10 @@ impl World<'_> {
     }
 
     /// The app's budgets: one pod of a workload at a time.
-    fn budgets(&self) -> Vec<Budget> {
+    pub(super) fn budgets(&self) -> Vec<Budget> {
         let budget = |budget: &(usize, Selector)| {
             let workload = &self.workloads[budget.0];
-            let ready = workload.pods.iter().filter(|pod| self.pods[**pod as usize].ready).count() as i64;
+            let ready = self.active(budget.0).filter(|pod| self.pods[*pod as usize].ready).count() as i64;
             Budget {
                 namespace: render::DEMO_NAMESPACE.to_owned(),
                 selector: Some(budget.1.clone()),

@@ -20,6 +20,7 @@ mod placing;
 mod route;
 mod scaling;
 mod sources;
+pub mod watched;
 
 use std::{
     cmp::Reverse,
@@ -42,10 +43,11 @@ pub(crate) use monitoring::SYNC;
 use route::Counter;
 pub(crate) use route::{Backend, HANDLING, NETWORK};
 pub use scaling::TriggerFailure;
+use watched::Sight;
 
 use crate::{
     autoscale::schedule::{self, Cluster, Selector, Shape},
-    draws::Boots,
+    draws::{self, Boots, Ties},
     event::{Event, Fact},
     profile::{Profile, Role, Web},
     random::Random,
@@ -223,7 +225,7 @@ struct World<'a> {
     /// Boot times of machines.
     boots: Boots,
     /// The scheduler's choice among equals.
-    placement: Random,
+    placement: Ties,
     image_pull: Duration,
     /// No machines can be had until then.
     short_until: Nanos,
@@ -245,11 +247,19 @@ struct World<'a> {
     notes: Vec<String>,
     first_sync: Nanos,
     done: bool,
+    /// What was decided, where anybody wants to know.
+    sights: Option<Vec<Sight>>,
 }
 
 impl<'a> World<'a> {
     /// The world at its baseline: every workload has its replicas, as far as they fit.
     fn new(profile: &'a Profile, options: &'a Options, flows: bool) -> Result<Self, ForecastError> {
+        let mut world = Self::empty(profile, options, flows)?;
+        world.stand_up();
+        Ok(world)
+    }
+
+    fn empty(profile: &'a Profile, options: &'a Options, flows: bool) -> Result<Self, ForecastError> {
         let tests = profile.suite.select(&options.tests)?;
         let mut workloads = Workload::all(profile);
         scaling::attach(&mut workloads, profile, flows)?;
@@ -276,7 +286,7 @@ impl<'a> World<'a> {
         let redis = by_role(|role| *role == Role::Redis).and_then(deployed);
         let budgets = budgets(&workloads, profile);
         let (seed, count) = (options.seed, workloads.len());
-        let mut world = Self {
+        Ok(Self {
             profile,
             options,
             speed: options.speed,
@@ -310,7 +320,7 @@ impl<'a> World<'a> {
             counters: Vec::new(),
             random: Random::new(seed, "endpoints", 0),
             boots: Boots::new(options.run_seed()),
-            placement: Random::new(seed, "placement", 0),
+            placement: draws::ties(seed),
             image_pull: profile.local.image_pull,
             short_until: 0,
             dirty: false,
@@ -327,9 +337,8 @@ impl<'a> World<'a> {
             notes: Vec::new(),
             first_sync: 0,
             done: false,
-        };
-        world.stand_up();
-        Ok(world)
+            sights: None,
+        })
     }
 
     /// Nodes and pods as they are before a run; loops begin at a moment of their own, as in a cluster that has been up.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::World;
+use super::{World, watched::Turn};
 use crate::autoscale::schedule::{Nominated, Shape, place, preempt};
 
 impl World<'_> {
     /// Places waiting pods, the most important first; lesser ones make room where that helps.
     pub(super) fn schedule(&mut self) {
+        let before = (self.is_watched() && !self.waiting.is_empty()).then(|| self.sight(Turn::placing()));
         let waiting: Vec<u32> = self.waiting.iter().map(|(.., pod)| *pod).collect();
         // Of a workload whose pod fits nowhere the others do not either: in one pass room only becomes less.
         let mut hopeless = BTreeSet::new();
@@ -40,6 +41,9 @@ impl World<'_> {
         }
         for node in nominated.end(&mut self.cluster) {
             self.rejudge(node);
+        }
+        if let Some(before) = before {
+            self.watch_placing(before);
         }
     }
 

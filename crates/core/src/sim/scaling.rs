@@ -13,6 +13,7 @@ use super::{
     fluid::date,
     monitoring::SYNC,
     sources::Sources,
+    watched::Turn,
 };
 use crate::{
     autoscale::{
@@ -20,7 +21,7 @@ use crate::{
             Behavior, Condition, Config, Container, ContainerUsage, Input, Metric, Observed, Pod as Seen, PodMetric,
             Scale, State, Status, Target, default_behavior, reconcile,
         },
-        keda::{self, Cron, Observation, Source, Trigger},
+        keda::{self, Cron, Observation, Reading, Replicas, Source, Trigger},
     },
     event::{ConditionSeen, Fact, MetricTarget},
     profile::{self, Profile, Scaling},
@@ -33,7 +34,6 @@ use crate::{
 pub(super) struct Scaler {
     min: i32,
     max: i32,
-    polling: Duration,
     triggers: Vec<Trigger>,
     /// Entries of `spec.metrics`: the trigger, what people call it, its target.
     metrics: Vec<(usize, String, Target)>,
@@ -42,8 +42,31 @@ pub(super) struct Scaler {
     status: Status,
     /// The sync that was recorded last.
     told: Option<Fact>,
+    keda: Keda,
+}
+
+/// The operator's part of it.
+#[derive(Debug)]
+struct Keda {
+    /// `spec` of the `ScaledObject`.
+    spec: Value,
     object: keda::Object,
-    keda: keda::State,
+    polling: Duration,
+    health: keda::HealthByMetric,
+    state: keda::State,
+}
+
+impl Keda {
+    fn new(object: &Value, workload: &str) -> Self {
+        let target = format!("apps/v1.Deployment {}/{workload}", render::DEMO_NAMESPACE);
+        Self {
+            spec: object["spec"].clone(),
+            object: keda::Object::read(object, target),
+            polling: Duration::from_secs(object["spec"]["pollingInterval"].as_u64().unwrap_or(30)),
+            health: keda::HealthByMetric::new(),
+            state: keda::State::default(),
+        }
+    }
 }
 
 /// A trigger that the forecast cannot evaluate.
@@ -81,24 +104,16 @@ impl Scaler {
             Some((index, scaling.triggers.get(index)?.label().into_owned(), Target::read(&triggers[index].target())))
         };
         let metrics = spec["metrics"].as_array().into_iter().flatten().filter_map(metric).collect();
-        let object = keda::Object {
-            min: scaling.min as i32,
-            cooldown_s: scaling.cooldown.as_secs_f64(),
-            target: format!("apps/v1.Deployment {}/{}", render::DEMO_NAMESPACE, workload.name),
-            ..keda::Object::default()
-        };
         Ok(Self {
             min: scaling.min as i32,
             max: scaling.max as i32,
-            polling: scaling.polling,
             metrics,
             triggers,
             behavior: Behavior::read(&spec["behavior"]).map(|behavior| default_behavior(&behavior)),
             state: State::default(),
             status: Status::default(),
             told: None,
-            object,
-            keda: keda::State::default(),
+            keda: Keda::new(object, &workload.name),
         })
     }
 
@@ -220,6 +235,17 @@ impl World<'_> {
         };
         let now_s = self.profile_s();
         let outcome = reconcile(&Config::default(), &input, &scaler.status, &mut scaler.state, now_s);
+        if self.is_watched() {
+            let answers = scaler.metrics.iter().zip(&metrics).filter_map(|((index, ..), (_, observed))| {
+                let value = observed.values_milli.first().copied();
+                let answer = observed.error.clone().map_or_else(|| value.map(Ok), |error| Some(Err(error)));
+                Some((scaler.triggers[*index].metric_name()?, answer?))
+            });
+            let (workload, current) = (entry.name.clone(), entry.wanted);
+            let (answers, usage) = (answers.collect(), self.usage());
+            let (to, status) = (outcome.scale_to, outcome.status.clone());
+            self.watch(Turn::Sync { workload, current, existing, answers, usage, to, status });
+        }
         scaler.status = outcome.status;
         // Days are not explained sync by sync.
         if self.origin.is_some() && !self.flows {
@@ -316,25 +342,33 @@ impl World<'_> {
     /// KEDA looks whether a workload is to wake or to sleep.
     pub(super) fn poll(&mut self, workload: usize) {
         let Some(mut scaler) = self.workloads[workload].scaler.take() else { return };
-        let mut seen =
-            Observation { current: self.workloads[workload].wanted, age_s: self.profile_s(), ..Observation::default() };
-        let mut any = false;
-        for trigger in scaler.triggers.iter().filter(|trigger| !matches!(trigger.source, Source::Resource { .. })) {
-            any = true;
-            match self.read(trigger) {
-                Ok(value) if value.active => {
-                    seen.active = true;
-                    seen.active_triggers.extend(trigger.metric_name());
-                }
-                Ok(_) => {}
-                Err(_) => seen.error = true,
-            }
+        let mut readings = Vec::new();
+        for trigger in &scaler.triggers {
+            let Some(metric) = trigger.metric_name() else { continue };
+            let outcome = self.read(trigger).map(|value| (vec![(metric.clone(), value.quantity)], value.active));
+            readings.push(Reading { metric, outcome, fallback_active: None, target: trigger.target() });
         }
-        seen.active |= !any && !seen.error;
-        let pass = keda::execute(&scaler.object, &seen, &mut scaler.keda, self.profile_s());
-        // KEDA polls only on the way from and to zero at the profile's own interval.
-        let period = if scaler.min == 0 { scaler.polling } else { Duration::from_secs(30) };
+        let current = self.workloads[workload].wanted;
+        let ready = self.active(workload).filter(|pod| self.pods[*pod as usize].ready).count() as i64;
+        let keda = &mut scaler.keda;
+        let replicas = Replicas { current: current.into(), ready };
+        let before = self.is_watched().then(|| readings.clone());
+        let judged = keda::judge(&keda.spec, readings, &mut keda.health, replicas);
+        let seen = Observation {
+            current,
+            active: judged.active,
+            error: judged.error,
+            active_triggers: judged.active_triggers,
+            age_s: self.profile_s(),
+            ..Observation::default()
+        };
+        let pass = keda::execute(&keda.object, &seen, &mut keda.state, self.profile_s());
+        let period = keda.polling;
         self.workloads[workload].scaler = Some(scaler);
+        if let Some(readings) = before {
+            let workload = self.workloads[workload].name.clone();
+            self.watch(Turn::Poll { workload, current, ready, readings, to: pass.scale_to });
+        }
         if let Some(to) = pass.scale_to {
             let reason = pass.events.first().map_or_else(String::new, |event| event.message.clone());
             self.scale(workload, to, reason, "KEDA");

@@ -1,16 +1,19 @@
 //! The cluster autoscaler: drives `democtl_core::autoscale::nodes` at each scan and acts through the cloud.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use democtl_core::{
     autoscale::{
         nodes::{
-            Action, Autoscaler, Budget, Controller, Controllers, Expander, Group, NOT_TRIGGERED, Options,
-            TO_BE_DELETED, TRIGGERED, World,
+            Action, Autoscaler, Budget, Controller, Controllers, Group, NOT_TRIGGERED, TO_BE_DELETED, TRIGGERED, World,
         },
         schedule::{Pod, Selector},
     },
-    render::POOL_LABEL,
+    render::{self, POOL_LABEL},
 };
 use serde_json::{Value, json};
 
@@ -33,14 +36,7 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(630);
 
 pub(super) async fn run(context: Context) {
     let Some(settings) = context.config.autoscaler.clone() else { return };
-    let options = Options {
-        scale_down_delay_after_add_s: settings.scale_down_delay_after_add.as_secs_f64(),
-        scale_down_unneeded_s: settings.scale_down_unneeded_time.as_secs_f64(),
-        utilization_threshold: settings.scale_down_utilization_threshold,
-        expander: Expander::parse(&settings.expander).unwrap_or_default(),
-        ..Options::default()
-    };
-    let mut brain = Autoscaler::new(options, context.config.seed);
+    let mut brain = Autoscaler::new(render::autoscaler_options(&settings), context.config.seed);
     let client = context.client.as_manager(COMPONENT);
     let mut ticks = context.clock.interval(settings.scan_interval);
     let mut removals = tokio::task::JoinSet::new();
@@ -49,7 +45,10 @@ pub(super) async fn run(context: Context) {
             _ = ticks.tick() => {}
             Some(_) = removals.join_next(), if !removals.is_empty() => continue,
         }
-        let world = world(&client, &context.cloud, context.clock.speed());
+        let speed = context.clock.speed();
+        let age = |time: &str| seconds_since(time).map(|real| real * speed);
+        let unix_s = chrono::Utc::now().timestamp() as f64;
+        let world = Objects::of(&client).world(&Machines::of(&context.cloud), age, unix_s);
         for action in brain.run_once(&world, context.clock.now().as_secs_f64()) {
             match action {
                 Action::Increase { group, from, to, max, pods } => {
@@ -78,41 +77,72 @@ pub(super) async fn run(context: Context) {
     }
 }
 
-fn world(client: &Client, cloud: &Cloud, speed: f64) -> World {
-    let (nodes, pods) = (client.list(&NODES, "").0, client.list(&PODS, "").0);
-    let nodes: Vec<Arc<Value>> = nodes.into_iter().filter(|node| !is_deleting(node)).collect();
-    let age = |time: &str| seconds_since(time).map(|real| real * speed);
-    let group_of = nodes
-        .iter()
-        .filter_map(|node| Some((name(node).to_owned(), node["metadata"]["labels"][POOL_LABEL].as_str()?.to_owned())))
-        .collect::<BTreeMap<_, _>>();
-    let groups = cloud.groups();
-    let machines = |group: &Group| {
-        let nodes = group_of.iter().filter(|(_, of)| **of == group.id).map(|(node, _)| node.clone());
-        (group.id.clone(), cloud.booting(&group.id).into_iter().chain(nodes).collect())
-    };
-    let budgets = client.list(&PDBS, "").0;
-    let mut cluster = scheduler::cluster(&nodes, &pods);
-    for (state, node) in cluster.nodes.iter_mut().zip(&nodes) {
-        state.node.age_seconds = age(text(node, "/metadata/creationTimestamp"));
+/// What a loop reads of the API.
+pub(super) struct Objects {
+    pub(super) nodes: Vec<Arc<Value>>,
+    pub(super) pods: Vec<Arc<Value>>,
+    pub(super) budgets: Vec<Arc<Value>>,
+    pub(super) controllers: Controllers,
+}
+
+/// What a loop reads of the cloud.
+pub(super) struct Machines {
+    pub(super) groups: Vec<Group>,
+    /// Those that boot, by group.
+    pub(super) booting: BTreeMap<String, BTreeSet<String>>,
+    pub(super) deleting: Vec<String>,
+}
+
+impl Machines {
+    fn of(cloud: &Cloud) -> Self {
+        let groups = cloud.groups();
+        let booting = groups.iter().map(|group| (group.id.clone(), cloud.booting(&group.id))).collect();
+        Self { groups, booting, deleting: cloud.deleting() }
     }
-    World {
-        instances: groups.iter().map(machines).collect(),
-        groups,
-        group_of,
-        pending: pods.iter().filter(|pod| scheduler::is_waiting(pod)).map(|pod| Pod::from_json(pod, age)).collect(),
-        budgets: budgets
-            .iter()
-            .map(|budget| Budget {
-                namespace: namespace(budget).to_owned(),
-                selector: budget["spec"].get("selector").map(Selector::from_json),
-                allowed: budget["status"]["disruptionsAllowed"].as_i64().unwrap_or(0),
-            })
-            .collect(),
-        controllers: Some(controllers(client)),
-        deleting: cloud.deleting(),
-        unix_s: chrono::Utc::now().timestamp() as f64,
-        cluster,
+}
+
+impl Objects {
+    fn of(client: &Client) -> Self {
+        Self {
+            nodes: client.list(&NODES, "").0,
+            pods: client.list(&PODS, "").0,
+            budgets: client.list(&PDBS, "").0,
+            controllers: controllers(client),
+        }
+    }
+
+    /// What the brain sees. `age` turns a time into profile seconds before now.
+    pub(super) fn world(self, machines: &Machines, age: impl Fn(&str) -> Option<f64>, unix_s: f64) -> World {
+        let nodes: Vec<Arc<Value>> = self.nodes.into_iter().filter(|node| !is_deleting(node)).collect();
+        let pool = |node: &Value| node["metadata"]["labels"][POOL_LABEL].as_str().map(ToOwned::to_owned);
+        let group_of: BTreeMap<String, String> =
+            nodes.iter().filter_map(|node| Some((name(node).to_owned(), pool(node)?))).collect();
+        let instances = |group: &Group| {
+            let nodes = group_of.iter().filter(|(_, of)| **of == group.id).map(|(node, _)| node.clone());
+            let booting = machines.booting.get(&group.id).into_iter().flatten().cloned();
+            (group.id.clone(), booting.chain(nodes).collect())
+        };
+        let budget = |budget: &Arc<Value>| Budget {
+            namespace: namespace(budget).to_owned(),
+            selector: budget["spec"].get("selector").map(Selector::from_json),
+            allowed: budget["status"]["disruptionsAllowed"].as_i64().unwrap_or(0),
+        };
+        let mut cluster = scheduler::cluster(&nodes, &self.pods, &age);
+        for (state, node) in cluster.nodes.iter_mut().zip(&nodes) {
+            state.node.age_seconds = age(text(node, "/metadata/creationTimestamp"));
+        }
+        let pending = self.pods.iter().filter(|pod| scheduler::is_waiting(pod));
+        World {
+            instances: machines.groups.iter().map(instances).collect(),
+            groups: machines.groups.clone(),
+            group_of,
+            pending: pending.map(|pod| Pod::from_json(pod, &age)).collect(),
+            budgets: self.budgets.iter().map(budget).collect(),
+            controllers: Some(self.controllers),
+            deleting: machines.deleting.clone(),
+            unix_s,
+            cluster,
+        }
     }
 }
 

@@ -80,7 +80,7 @@ fn shape_without_name(pod: &Pod) -> Pod {
 }
 
 /// The template's spec on one node: the scheduler is told the node's name by affinity upstream, here it is bound at once.
-fn pod_spec(set: &Value, node: &str) -> Value {
+pub(super) fn pod_spec(set: &Value, node: &str) -> Value {
     let mut spec = set["spec"]["template"]["spec"].clone();
     if !node.is_empty() {
         spec["nodeName"] = json!(node);

@@ -4,7 +4,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::Duration,
 };
 
@@ -26,9 +25,12 @@ use super::{
     object::{find, int, is_deleting, items, name, namespace, now, seconds_since, text, uid, write_status},
     scaled_object,
 };
-use crate::api::{
-    LabelSelector, Resource, Status as ApiStatus,
-    resources::{DEPLOYMENTS, HPAS, PODS, REPLICASETS},
+use crate::{
+    api::{
+        LabelSelector, Resource, Status as ApiStatus,
+        resources::{DEPLOYMENTS, HPAS, PODS, REPLICASETS},
+    },
+    runtime::metrics::PodUsage,
 };
 
 /// The controller manager's `--horizontal-pod-autoscaler-sync-period`.
@@ -79,43 +81,27 @@ impl Controller {
             Some(resource) => find(&client, resource, space, target_name)?,
             None => None,
         };
-        let (pods, scale) = match &workload {
-            Some(workload) => (self.pods(workload), Ok(scale(workload))),
-            None => (Vec::new(), Err(format!("{}s.apps \"{target_name}\" not found", kind.to_lowercase()))),
-        };
+        let pods = workload.as_ref().map(|workload| self.pods(workload)).unwrap_or_default();
         let replicas = workload.as_ref().map(|workload| scaled_object::replicas(workload)).unwrap_or_default();
         let mut metrics = Vec::new();
         for spec in items(hpa, "/spec/metrics") {
-            metrics.push(self.observe(space, spec, &pods, replicas).await);
+            let metric = read_metric(spec);
+            let observed = self.observe(space, spec, &metric, &pods, replicas).await;
+            metrics.push((metric, observed));
         }
-        let behavior = Behavior::read(&hpa["spec"]["behavior"]);
-        let reference = format!("{kind}/{space}/{target_name}");
-        let input = Input {
-            namespace: space,
-            reference: &reference,
-            min_replicas: int(hpa, "/spec/minReplicas"),
-            max_replicas: int(hpa, "/spec/maxReplicas").unwrap_or(1),
-            behavior: behavior.as_ref(),
-            metrics: &metrics,
-            pods: &pods,
-            scale,
-            scale_update_error: None,
-        };
+        let seen = Seen { hpa, workload: workload.as_deref(), pods: &pods, metrics: &metrics };
         let now_s = self.context.clock.now().as_secs_f64();
-        let (state, before) = self.states.entry(uid(hpa).to_owned()).or_default();
-        let remembered = state.clone();
-        let mut outcome = reconcile(&Config::default(), &input, before, state, now_s);
+        let known = self.states.entry(uid(hpa).to_owned()).or_default();
+        let (remembered, before) = (known.0.clone(), known.1.clone());
+        let mut outcome = seen.decide(known, None, now_s);
         if let (Some(replicas), Some(resource)) = (outcome.scale_to, resource) {
             let patch = json!({ "spec": { "replicas": replicas } });
             if let Err(status) = client.merge_patch(resource, space, target_name, Some("scale"), &patch) {
                 // Told again with the failure, from what was remembered before.
-                *state = remembered;
-                let error = status.to_string();
-                let input = Input { scale_update_error: Some(&error), ..input };
-                outcome = reconcile(&Config::default(), &input, before, state, now_s);
+                *known = (remembered, before);
+                outcome = seen.decide(known, Some(&status.to_string()), now_s);
             }
         }
-        *before = outcome.status.clone();
         for event in &outcome.events {
             let kind = if event.warning { "Warning" } else { "Normal" };
             client.record_event(hpa, kind, event.reason, &event.message, COMPONENT);
@@ -127,92 +113,148 @@ impl Controller {
         let selector = LabelSelector::from_value(&workload["spec"]["selector"]);
         let pods = self.context.client.list_selected(&PODS, namespace(workload), &selector).0;
         let (now_s, speed) = (self.context.clock.now().as_secs_f64(), self.context.clock.speed());
-        pods.iter().map(|pod| read_pod(pod, now_s, speed)).collect()
+        let at = |time: &str| seconds_since(time).map(|age| now_s - age * speed);
+        pods.iter().map(|pod| read_pod(pod, at)).collect()
     }
 
-    /// A metric of the specification with what its source answers.
-    async fn observe(&self, space: &str, spec: &Value, pods: &[Pod], replicas: keda::Replicas) -> (Metric, Observed) {
-        match text(spec, "/type") {
-            "Resource" => {
-                let resource = text(spec, "/resource/name").to_owned();
-                let observed = self.usage(space, &resource, pods);
-                (
-                    Metric::Resource { resource, container: None, target: Target::read(&spec["resource"]["target"]) },
-                    observed,
-                )
+    /// What the source of a metric of the specification answers.
+    async fn observe(
+        &self,
+        space: &str,
+        spec: &Value,
+        metric: &Metric,
+        pods: &[Pod],
+        replicas: keda::Replicas,
+    ) -> Observed {
+        let (now_s, speed) = (self.context.clock.now().as_secs_f64(), self.context.clock.speed());
+        match metric {
+            Metric::Resource { resource, .. } => {
+                let usages = self.context.metrics.pods(Some(space));
+                let at = |usage: &PodUsage| now_s - (chrono::Utc::now() - usage.at).as_seconds_f64() * speed;
+                usage(&usages, resource, pods, now_s, at)
             }
-            "ContainerResource" => {
-                let part = &spec["containerResource"];
-                let resource = text(part, "/name").to_owned();
-                let observed = self.usage(space, &resource, pods);
-                let container = Some(text(part, "/container").to_owned());
-                (Metric::Resource { resource, container, target: Target::read(&part["target"]) }, observed)
-            }
-            "External" => {
-                let part = &spec["external"];
-                let metric_name = text(part, "/metric/name").to_owned();
-                let labels = part["metric"]["selector"]["matchLabels"].as_object();
-                let selector = labels.map(|labels| {
-                    labels.iter().map(|(k, v)| (k.clone(), v.as_str().unwrap_or_default().to_owned())).collect()
-                });
-                let observed = self.external(space, &metric_name, part, replicas).await;
-                (Metric::External { name: metric_name, selector, target: Target::read(&part["target"]) }, observed)
+            Metric::External { name, .. } => {
+                let selector = LabelSelector::from_value(&spec["external"]["metric"]["selector"]);
+                let answer = self.adapter.read(space, name, &selector, replicas).await;
+                external(answer, self.context.clock.now().as_secs_f64())
             }
             // No adapter serves the custom metrics API here.
-            "Pods" => {
-                let part = &spec["pods"];
-                let name = text(part, "/metric/name").to_owned();
-                (Metric::Pods { name, target: Target::read(&part["target"]) }, no_custom_metrics())
-            }
-            "Object" => {
-                let part = &spec["object"];
-                let described = Described {
-                    kind: text(part, "/describedObject/kind").to_owned(),
-                    name: text(part, "/describedObject/name").to_owned(),
-                };
-                let name = text(part, "/metric/name").to_owned();
-                (Metric::Object { name, described, target: Target::read(&part["target"]) }, no_custom_metrics())
-            }
-            other => (Metric::Unknown(other.to_owned()), Observed::default()),
+            Metric::Pods { .. } | Metric::Object { .. } => no_custom_metrics(),
+            Metric::Unknown(_) => Observed::default(),
         }
     }
+}
 
-    fn usage(&self, space: &str, resource: &str, pods: &[Pod]) -> Observed {
-        let speed = self.context.clock.speed();
-        let now_s = self.context.clock.now().as_secs_f64();
-        let usages = self.context.metrics.pods(Some(space));
-        let pod_metrics = usages.iter().filter(|usage| pods.iter().any(|pod| pod.name == usage.name)).map(|usage| {
-            let age_s = (chrono::Utc::now() - usage.at).as_seconds_f64() * speed;
-            let containers = usage.containers.iter().map(|container| ContainerUsage {
-                name: container.name.clone(),
-                usage_milli: match resource {
-                    "cpu" => Some(container.cpu.0),
-                    "memory" => Some(container.memory.0 * 1000),
-                    _ => None,
-                },
+/// All that one sync looks at.
+pub(super) struct Seen<'a> {
+    pub(super) hpa: &'a Value,
+    pub(super) workload: Option<&'a Value>,
+    pub(super) pods: &'a [Pod],
+    pub(super) metrics: &'a [(Metric, Observed)],
+}
+
+impl Seen<'_> {
+    /// Decides, by what is known from the sync before.
+    pub(super) fn decide(&self, known: &mut (State, Status), scale_update_error: Option<&str>, now_s: f64) -> Outcome {
+        let Self { hpa, workload, pods, metrics } = *self;
+        let target = &hpa["spec"]["scaleTargetRef"];
+        let (kind, target_name) = (text(target, "/kind"), text(target, "/name"));
+        let (reference, behavior) =
+            (format!("{kind}/{}/{target_name}", namespace(hpa)), Behavior::read(&hpa["spec"]["behavior"]));
+        let missing = || format!("{}s.apps \"{target_name}\" not found", kind.to_lowercase());
+        let input = Input {
+            namespace: namespace(hpa),
+            reference: &reference,
+            min_replicas: int(hpa, "/spec/minReplicas"),
+            max_replicas: int(hpa, "/spec/maxReplicas").unwrap_or(1),
+            behavior: behavior.as_ref(),
+            metrics,
+            pods,
+            scale: workload.map(scale).ok_or_else(missing),
+            scale_update_error,
+        };
+        let (state, status) = known;
+        let outcome = reconcile(&Config::default(), &input, status, state, now_s);
+        *status = outcome.status.clone();
+        outcome
+    }
+}
+
+/// A metric of the specification.
+pub(super) fn read_metric(spec: &Value) -> Metric {
+    let kind = text(spec, "/type");
+    let part = |key: &str| (&spec[key], Target::read(&spec[key]["target"]));
+    match kind {
+        "Resource" => {
+            let (part, target) = part("resource");
+            Metric::Resource { resource: text(part, "/name").to_owned(), container: None, target }
+        }
+        "ContainerResource" => {
+            let (part, target) = part("containerResource");
+            let container = Some(text(part, "/container").to_owned());
+            Metric::Resource { resource: text(part, "/name").to_owned(), container, target }
+        }
+        "External" => {
+            let (part, target) = part("external");
+            let labels = part["metric"]["selector"]["matchLabels"].as_object();
+            let selector = labels.map(|labels| {
+                labels.iter().map(|(k, v)| (k.clone(), v.as_str().unwrap_or_default().to_owned())).collect()
             });
-            PodMetric {
-                pod: usage.name.clone(),
-                timestamp_s: now_s - age_s,
-                window_s: SYNC.as_secs_f64(),
-                value_milli: None,
-                containers: containers.collect(),
-            }
-        });
-        Observed { pod_metrics: pod_metrics.collect(), timestamp_s: now_s, ..Observed::default() }
-    }
-
-    /// What KEDA's metrics adapter answers.
-    async fn external(&self, space: &str, metric: &str, part: &Value, replicas: keda::Replicas) -> Observed {
-        let selector = LabelSelector::from_value(&part["metric"]["selector"]);
-        match self.adapter.read(space, metric, &selector, replicas).await {
-            Ok(metrics) => Observed {
-                values_milli: metrics.iter().map(|(_, quantity)| quantity.milli()).collect(),
-                timestamp_s: self.context.clock.now().as_secs_f64(),
-                ..Observed::default()
-            },
-            Err(error) => Observed { error: Some(error), ..Observed::default() },
+            Metric::External { name: text(part, "/metric/name").to_owned(), selector, target }
         }
+        "Pods" => {
+            let (part, target) = part("pods");
+            Metric::Pods { name: text(part, "/metric/name").to_owned(), target }
+        }
+        "Object" => {
+            let (part, target) = part("object");
+            let described = Described {
+                kind: text(part, "/describedObject/kind").to_owned(),
+                name: text(part, "/describedObject/name").to_owned(),
+            };
+            Metric::Object { name: text(part, "/metric/name").to_owned(), described, target }
+        }
+        other => Metric::Unknown(other.to_owned()),
+    }
+}
+
+/// What metrics-server tells of the pods; `at` is the profile time of a sample.
+pub(super) fn usage(
+    usages: &[PodUsage],
+    resource: &str,
+    pods: &[Pod],
+    now_s: f64,
+    at: impl Fn(&PodUsage) -> f64,
+) -> Observed {
+    let pod_metrics = usages.iter().filter(|usage| pods.iter().any(|pod| pod.name == usage.name)).map(|usage| {
+        let containers = usage.containers.iter().map(|container| ContainerUsage {
+            name: container.name.clone(),
+            usage_milli: match resource {
+                "cpu" => Some(container.cpu.0),
+                "memory" => Some(container.memory.0 * 1000),
+                _ => None,
+            },
+        });
+        PodMetric {
+            pod: usage.name.clone(),
+            timestamp_s: at(usage),
+            window_s: SYNC.as_secs_f64(),
+            value_milli: None,
+            containers: containers.collect(),
+        }
+    });
+    Observed { pod_metrics: pod_metrics.collect(), timestamp_s: now_s, ..Observed::default() }
+}
+
+/// What KEDA's metrics adapter answers.
+pub(super) fn external(answer: Result<Vec<keda::Metric>, String>, now_s: f64) -> Observed {
+    match answer {
+        Ok(metrics) => Observed {
+            values_milli: metrics.iter().map(|(_, quantity)| quantity.milli()).collect(),
+            timestamp_s: now_s,
+            ..Observed::default()
+        },
+        Err(error) => Observed { error: Some(error), ..Observed::default() },
     }
 }
 
@@ -221,7 +263,7 @@ fn no_custom_metrics() -> Observed {
     Observed { error: Some(error.to_owned()), ..Observed::default() }
 }
 
-fn scale(workload: &Arc<Value>) -> Scale {
+fn scale(workload: &Value) -> Scale {
     let empty = workload["spec"]["selector"].as_object().is_none_or(serde_json::Map::is_empty);
     Scale {
         spec_replicas: int(workload, "/spec/replicas").unwrap_or(1),
@@ -230,9 +272,8 @@ fn scale(workload: &Arc<Value>) -> Scale {
     }
 }
 
-/// Times of the API are wall-clock seconds; their ages are stretched to profile time.
-fn read_pod(pod: &Value, now_s: f64, speed: f64) -> Pod {
-    let at = |time: &str| seconds_since(time).map(|age| now_s - age * speed);
+/// `at` is the profile time of a time of the API: those are wall-clock seconds, and their ages are stretched.
+pub(super) fn read_pod(pod: &Value, at: impl Fn(&str) -> Option<f64>) -> Pod {
     let ready = items(pod, "/status/conditions").find(|condition| condition["type"] == "Ready");
     let requests = |container: &Value| -> BTreeMap<String, i64> {
         let list = container.pointer("/resources/requests").and_then(Value::as_object);

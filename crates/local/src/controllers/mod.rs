@@ -19,6 +19,8 @@ mod replicaset;
 mod scaled_object;
 mod scheduler;
 mod triggers;
+#[cfg(test)]
+mod twin;
 mod work;
 
 use std::sync::Arc;

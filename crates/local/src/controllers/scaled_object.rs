@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use democtl_core::autoscale::keda::{self, Annotations, Observation, Reading, Replicas, State, Trigger};
+use democtl_core::autoscale::keda::{self, Annotations, Observation, Reading, Replicas, State, Trigger, TriggerState};
 use serde_json::{Value, json};
 
 use super::{
@@ -128,15 +128,7 @@ impl Operator {
         }
         let judged = records.with_health(object, |health| keda::judge(spec, readings, health, replicas(target)));
         let age = seconds_since(text(object, "/metadata/creationTimestamp")).unwrap_or(0.0);
-        Ok(Observation {
-            current: int(target, "/spec/replicas").unwrap_or(1),
-            active: judged.active,
-            error: judged.error,
-            active_triggers: judged.active_triggers,
-            age_s: age * self.context.clock.speed(),
-            scale_error: None,
-            hpa_conditions: hpa.map(|hpa| hpa["status"]["conditions"].clone()),
-        })
+        Ok(observation(target, judged, age * self.context.clock.speed(), hpa.as_deref()))
     }
 
     /// As KEDA does, a failed read is tried once more.
@@ -159,8 +151,7 @@ impl Operator {
         seen: &Observation,
     ) -> Result<(), Status> {
         let client = self.context.client.clone();
-        let reference = format!("apps/v1.Deployment {}/{}", namespace(object), name(target));
-        let spec = keda::Object::read(object, reference);
+        let spec = read(object, target);
         let now_s = self.context.clock.now().as_secs_f64();
         let known = self.known.entry(uid(object).to_owned()).or_default();
         let remembered = known.state;
@@ -245,6 +236,24 @@ fn check_failed(client: &Client, object: &Value, error: &str) -> Result<(), Stat
     }
     status["conditions"] = json!(conditions);
     write_status(client, &SCALEDOBJECTS, object, &status)
+}
+
+/// What a pass of the decision sees.
+pub(super) fn observation(target: &Value, judged: TriggerState, age_s: f64, hpa: Option<&Value>) -> Observation {
+    Observation {
+        current: int(target, "/spec/replicas").unwrap_or(1),
+        active: judged.active,
+        error: judged.error,
+        active_triggers: judged.active_triggers,
+        age_s,
+        scale_error: None,
+        hpa_conditions: hpa.map(|hpa| hpa["status"]["conditions"].clone()),
+    }
+}
+
+/// The parts of an object that decide over its target.
+pub(super) fn read(object: &Value, target: &Value) -> keda::Object {
+    keda::Object::read(object, format!("apps/v1.Deployment {}/{}", namespace(object), name(target)))
 }
 
 /// What the target has, as far as fallbacks care.

@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use democtl_core::autoscale::schedule::{Cluster, Node, NodeState, Nominated, Pod, place, preempt};
-use rand::{SeedableRng as _, rngs::StdRng};
+use democtl_core::{
+    autoscale::schedule::{Cluster, Node, NodeState, Nominated, Pod, place, preempt},
+    draws::{self, Ties},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -22,17 +24,17 @@ pub(super) async fn run(context: Context) {
     let client = context.client.as_manager("kube-scheduler");
     let sources = vec![Source::everything(PODS), Source::everything(NODES)];
     let scheduler = client.clone();
-    let mut random = StdRng::seed_from_u64(context.config.seed);
+    let mut random = draws::ties(context.config.seed);
     work::run(client, sources, move |_| schedule(&scheduler, &mut random).map(|()| None)).await;
 }
 
 /// The nodes with the pods on them, as the scheduler and the autoscaler see them.
-pub(super) fn cluster(nodes: &[Arc<Value>], pods: &[Arc<Value>]) -> Cluster {
+pub(super) fn cluster(nodes: &[Arc<Value>], pods: &[Arc<Value>], age: impl Fn(&str) -> Option<f64>) -> Cluster {
     let mut on = BTreeMap::<&str, Vec<Pod>>::new();
     for pod in pods.iter().filter(|pod| !is_finished(pod)) {
         let node = text(pod, "/spec/nodeName");
         if !node.is_empty() {
-            on.entry(node).or_default().push(Pod::from_json(pod, seconds_since));
+            on.entry(node).or_default().push(Pod::from_json(pod, &age));
         }
     }
     let state = |node: &Arc<Value>| NodeState::new(Node::from_json(node), on.remove(name(node)).unwrap_or_default());
@@ -52,8 +54,17 @@ pub(super) fn is_waiting(pod: &Value) -> bool {
         && items(pod, "/spec/schedulingGates").next().is_none()
 }
 
-fn schedule(client: &Client, random: &mut StdRng) -> Result<(), Status> {
-    let pods = client.list(&PODS, "").0;
+fn schedule(client: &Client, random: &mut Ties) -> Result<(), Status> {
+    round(client, &client.list(&NODES, "").0, &client.list(&PODS, "").0, random)
+}
+
+/// One round over the pods that wait.
+pub(super) fn round(
+    client: &Client,
+    nodes: &[Arc<Value>],
+    pods: &[Arc<Value>],
+    random: &mut Ties,
+) -> Result<(), Status> {
     let mut waiting: Vec<&Arc<Value>> = pods.iter().filter(|pod| is_waiting(pod)).collect();
     if waiting.is_empty() {
         return Ok(());
@@ -62,8 +73,7 @@ fn schedule(client: &Client, random: &mut StdRng) -> Result<(), Status> {
         let priority = pod["spec"]["priority"].as_i64().unwrap_or(0);
         (std::cmp::Reverse(priority), text(pod, "/metadata/creationTimestamp").to_owned())
     });
-    let nodes = client.list(&NODES, "").0;
-    let mut cluster = cluster(&nodes, &pods);
+    let mut cluster = cluster(nodes, pods, seconds_since);
     let waiting: Vec<_> = waiting.into_iter().map(|object| (object, Pod::from_json(object, seconds_since))).collect();
     let mut nominated = Nominated::new(waiting.iter().map(|(_, pod)| pod));
     for (object, pod) in waiting {

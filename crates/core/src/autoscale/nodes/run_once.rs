@@ -152,11 +152,16 @@ impl Autoscaler {
         }
     }
 
-    /// One loop.
-    pub fn run_once(&mut self, world: &World, now: f64) -> Vec<Action> {
+    /// The time of a loop has come. Alone it stands for a loop that is known to find nothing.
+    pub fn tick(&mut self, now: f64) {
         if let Some(last) = self.last_loop_s.replace(now).filter(|last| now > *last) {
             self.interval_s = Some(self.interval_s.map_or(now - last, |least| least.min(now - last)));
         }
+    }
+
+    /// One loop.
+    pub fn run_once(&mut self, world: &World, now: f64) -> Vec<Action> {
+        self.tick(now);
         self.before.clear();
         let mut actions = self.settle(world, now);
         if !self.state.is_cluster_healthy() {

@@ -62,6 +62,20 @@ impl NodeState {
         pod
     }
 
+    /// So old is a pod on it.
+    pub(crate) fn set_age(&mut self, pod: &str, age_s: f64) {
+        if let Some(pod) = self.pods.iter_mut().find(|other| other.name == pod) {
+            Arc::make_mut(pod).age_seconds = Some(age_s);
+        }
+    }
+
+    /// A pod on it has a deletion timestamp from now on.
+    pub(crate) fn end(&mut self, index: usize) {
+        let pod = Arc::make_mut(&mut self.pods[index]);
+        self.ending += usize::from(!is_ending(pod));
+        pod.deletion_age_seconds = Some(0.0);
+    }
+
     /// Requests of the pods there.
     pub fn used(&self) -> &Resources {
         &self.used
