@@ -96,7 +96,7 @@ complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -s h -l help 
 complete -c democtl -n "__fish_democtl_using_subcommand run-tests" -s V -l version -d 'Print version'
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -s p -l profile -d 'The same as PROFILE' -r
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l set -d 'Override a value of the profile, such as workload.web.scaling.max=6' -r
-complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l against -d 'Put the forecast beside a recorded run, with its seed and speed, and its profile where none is given: a run\'s directory or id; exit 0 whatever differs' -r
+complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l against -d 'Put the forecast beside a recorded run, with its seed and speed, and its profile where none is given: a run\'s directory or id; exit 0 whatever differs. May be repeated for runs of one profile' -r
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l test -d 'Only this test; may be repeated' -r
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l seed -d 'Seed of every draw' -r
 complete -c democtl -n "__fish_democtl_using_subcommand forecast" -l seeds -d 'So many seeds, from --seed on: how probable each verdict is' -r
