@@ -109,12 +109,14 @@ impl Failure {
     }
 }
 
+/// As the last words of a command; the alternate form (`{:#}`) leaves the label `error: ` to the sentence that it stands in.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(text) = &self.rendered {
             write!(f, "{}", text.trim_end())?;
         } else {
-            write!(f, "error: {}", self.error)?;
+            let label = if f.alternate() { "" } else { "error: " };
+            write!(f, "{label}{}", self.error)?;
             for cause in self.error.chain().skip(1) {
                 write!(f, "\n  caused by: {cause}")?;
             }

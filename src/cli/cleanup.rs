@@ -50,8 +50,7 @@ impl CleanupResult {
             Ok(()) => self.removed.push(name.to_owned()),
             Err(failure) => {
                 self.kinds.push(failure.kind());
-                let told = failure.to_string();
-                self.left.push(format!("{name}: {}", told.trim_start_matches("error: ")));
+                self.left.push(format!("{name}: {failure:#}"));
             }
         }
     }

@@ -119,11 +119,10 @@ fn beside(args: &ForecastArgs, settings: &Settings) -> Result<(), Failure> {
             .hint("--against takes runs of the same profile, --set and --speed"));
     }
     let sets = args.sets.set.clone();
-    let (other, profile) = if let Some(name) = args.profile.given() {
-        (true, Request::resolve(name, sets, Target::Local, request.speed, request.seed)?.1)
-    } else {
-        let all = Request { sets: [request.sets.clone(), sets].concat(), ..request.clone() };
-        (!args.sets.set.is_empty(), all.profile()?)
+    let other = args.profile.given().is_some() || !sets.is_empty();
+    let profile = match args.profile.given() {
+        Some(name) => Request::resolve(name, sets, Target::Local, request.speed, request.seed)?.1,
+        None => Request { sets: [request.sets.clone(), sets].concat(), ..request.clone() }.profile()?,
     };
     let mut forecasts = Vec::new();
     for ((_, recorded), Request { seed, speed, .. }) in runs.iter().zip(&asked) {

@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
     sync::Arc,
     time::Duration,
 };
@@ -416,15 +416,20 @@ async fn azurerm_goes_on_after_terraform_was_killed() {
     goes_on(&stage, "aks-reliability-demo-demo-m3demo2 is there already and is taken over").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn azurerm_goes_on_after_it_was_interrupted() {
-    let Some(stage) = staged(slow_world()).await else { return };
+/// What a setup leaves and says that is interrupted while the cluster is made.
+async fn interrupted(stage: &Stage) -> Output {
     let child = stage.command(&SETUP).spawn().expect("the binary starts");
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a pid");
     stage.wait_until("the cluster's PUT", begun).await;
     kill_process(pid, Signal::INT).expect("it is ours");
     let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await.expect("it is not cancelled");
-    let output = output.expect("the process is ours");
+    output.expect("the process is ours")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn azurerm_goes_on_after_it_was_interrupted() {
+    let Some(stage) = staged(slow_world()).await else { return };
+    let output = interrupted(&stage).await;
     assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stderr));
     goes_on(&stage, "azurerm_kubernetes_cluster.this was under way when terraform was stopped: it is kept").await;
 }
@@ -432,11 +437,7 @@ async fn azurerm_goes_on_after_it_was_interrupted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn azurerm_plans_by_a_copy_of_the_state() {
     let Some(stage) = staged(slow_world()).await else { return };
-    let child = stage.command(&SETUP).spawn().expect("the binary starts");
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a pid");
-    stage.wait_until("the cluster's PUT", begun).await;
-    kill_process(pid, Signal::INT).expect("it is ours");
-    tokio::task::spawn_blocking(|| child.wait_with_output()).await.expect("it is not cancelled").expect("it is ours");
+    interrupted(&stage).await;
     stage.fake.world().style.tick = Duration::from_secs(60);
     stage.fake.world().advance(MAKING);
     let files = tree(&stage.environment());

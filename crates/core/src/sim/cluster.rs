@@ -478,6 +478,7 @@ mod tests {
         assert_eq!(on_nodes(&world, web), 10);
         assert!(on_nodes(&world, worker) < workers);
     }
+
     #[test]
     fn a_pod_that_ends_is_seen_so_and_does_not_count_for_budgets() {
         let profile = Profile::load_builtin("m3demo2", &[]).expect("it is built in").expect("it is right");
