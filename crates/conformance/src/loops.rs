@@ -73,7 +73,7 @@ fn world(row: &Value) -> Result<World, String> {
     let mut groups: Vec<Group> = list(&row["groups"]).iter().map(group).collect::<Result<_, _>>()?;
     for group in groups.iter_mut().filter(|group| group.template == Node::default()) {
         let own = nodes.iter().find(|NodeState { node, .. }| group_of.get(&node.name) == Some(&group.id));
-        group.template = own.map(|state| state.node.clone()).unwrap_or_default();
+        group.template = own.map(|state| Node::clone(&state.node)).unwrap_or_default();
     }
     let instances = list(&row["groups"]).iter().map(|group| Ok((read(&group["id"])?, read(&group["instances"])?)));
     Ok(World {

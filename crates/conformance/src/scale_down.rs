@@ -38,7 +38,7 @@ pub(crate) fn eligibility(i: &Value, e: &Value) -> Judgement {
     const NOW: f64 = 1_000_000.0;
     let mut states = states(&i["nodes"], &pods(&i["pods"])?)?;
     for (state, row) in states.iter_mut().zip(list(&i["nodes"])) {
-        for (taint, row) in state.node.taints.iter_mut().zip(list(&row["taints"])) {
+        for (taint, row) in state.node_mut().taints.iter_mut().zip(list(&row["taints"])) {
             if taint.key == "ToBeDeletedByClusterAutoscaler" {
                 taint.value = (NOW - row["age_seconds"].as_f64().unwrap_or(0.0)).to_string();
             }

@@ -45,7 +45,7 @@ pub(crate) fn group(value: &Value) -> Result<Group, String> {
 /// The first ready node of a group without its pods, or the group's own template.
 fn template(group: &Group, states: &[NodeState], group_of: &BTreeMap<String, String>) -> NodeState {
     let own = states.iter().find(|s| is_ready(&s.node) && group_of.get(&s.node.name) == Some(&group.id));
-    NodeState::new(own.map_or_else(|| group.template.clone(), |state| state.node.clone()), Vec::new())
+    NodeState::new(own.map_or_else(|| group.template.clone(), |state| Node::clone(&state.node)), Vec::new())
 }
 
 fn groups_of(nodes: &Value) -> BTreeMap<String, String> {
@@ -96,7 +96,7 @@ pub(crate) fn plan(i: &Value, e: &Value) -> Judgement {
         groups: views.collect(),
         simulation: &simulation,
         nodes: states.len() as i64 + coming,
-        ungrouped: states.iter().filter(|s| !group_of.contains_key(&s.node.name)).map(|s| &s.node).collect(),
+        ungrouped: states.iter().filter(|s| !group_of.contains_key(&s.node.name)).map(|s| &*s.node).collect(),
         now_s: 0.0,
     };
     let pending = pods(&i["pending_pods"])?;

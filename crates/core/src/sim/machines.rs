@@ -275,7 +275,7 @@ impl World<'_> {
         pending.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         let mut cluster = std::mem::take(&mut self.cluster);
         for (state, machine) in cluster.nodes.iter_mut().zip(&self.machines) {
-            state.node.age_seconds = Some((self.now - machine.joined) as f64 / 1e9 * self.speed);
+            state.node_mut().age_seconds = Some((self.now - machine.joined) as f64 / 1e9 * self.speed);
         }
         // Only of the platform's pods an age matters: some of them keep their nodes for an hour.
         for pod in self.workloads.iter().filter(|workload| workload.index.is_none()).flat_map(|w| &w.pods) {
@@ -393,7 +393,7 @@ impl World<'_> {
             value: (self.profile_s() as i64).to_string(),
             effect: "NoSchedule".to_owned(),
         };
-        self.cluster.nodes[at].node.taints.push(taint);
+        self.cluster.nodes[at].node_mut().taints.push(taint);
         self.rejudge(at);
         self.machines[at].deleting = true;
         self.machines[at].evicting.clone_from(&evicting);

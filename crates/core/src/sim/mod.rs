@@ -215,6 +215,8 @@ struct World<'a> {
     judged: Vec<usize>,
     /// Nodes on which something has changed, one after the other.
     rejudged: Vec<usize>,
+    /// The last refusal, with the workload and the length of `rejudged` that it holds for.
+    refusal: Option<((usize, usize), String)>,
     scanner: Option<Scanner>,
     monitoring: Monitoring,
     store: Store,
@@ -313,6 +315,7 @@ impl<'a> World<'a> {
             shapes: Vec::new(),
             judged: vec![0; count],
             rejudged: Vec::new(),
+            refusal: None,
             scanner: profile.autoscaler.as_ref().map(|settings| Scanner::new(settings, seed)),
             monitoring: Monitoring::new(profile, server, options.speed),
             store: Store::default(),

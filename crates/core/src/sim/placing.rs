@@ -26,8 +26,8 @@ impl World<'_> {
                 continue;
             }
             if !self.is_told(pod) {
-                let refused = place(&self.pods[pod as usize].object, &self.cluster, &mut self.placement).err();
-                self.refuse(pod, refused.map_or_else(String::new, |refused| refused.message));
+                let message = self.refusal(pod, workload);
+                self.refuse(pod, message);
             }
             self.make_room(pod);
             let object = &self.pods[pod as usize].object;
@@ -71,6 +71,16 @@ impl World<'_> {
         shape.choose(&mut self.placement)
     }
 
+    /// Why no node can hold a pod: the same for all pods of its workload until something changes on a node.
+    fn refusal(&mut self, pod: u32, workload: usize) -> String {
+        let state = (workload, self.rejudged.len());
+        if self.refusal.as_ref().is_none_or(|(of, _)| *of != state) {
+            let refused = place(&self.pods[pod as usize].object, &self.cluster, &mut self.placement).err();
+            self.refusal = refused.map(|refused| (state, refused.message));
+        }
+        self.refusal.as_ref().map_or_else(String::new, |(_, message)| message.clone())
+    }
+
     /// Something has changed on that node, or it is a new one at the end of the list.
     pub(super) fn rejudge(&mut self, node: usize) {
         self.rejudged.push(node);
@@ -80,6 +90,7 @@ impl World<'_> {
     pub(super) fn rejudge_all(&mut self) {
         self.shapes.clear();
         self.rejudged.clear();
+        self.refusal = None;
     }
 
     /// Lesser pods go where that makes room for a pod; it is nominated to that node, as long as they are going.

@@ -129,7 +129,7 @@ impl Objects {
         };
         let mut cluster = scheduler::cluster(&nodes, &self.pods, &age);
         for (state, node) in cluster.nodes.iter_mut().zip(&nodes) {
-            state.node.age_seconds = age(text(node, "/metadata/creationTimestamp"));
+            state.node_mut().age_seconds = age(text(node, "/metadata/creationTimestamp"));
         }
         let pending = self.pods.iter().filter(|pod| scheduler::is_waiting(pod));
         World {

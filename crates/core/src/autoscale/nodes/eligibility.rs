@@ -127,7 +127,7 @@ mod tests {
     fn an_old_mark_does_not_count() {
         let mut state = state(0);
         let taint = |at: &str| Taint { key: TO_BE_DELETED.into(), value: at.into(), effect: "NoSchedule".into() };
-        state.node.taints = vec![taint("1000")];
+        state.node_mut().taints = vec![taint("1000")];
         let judge = |now| eligible(&state, true, EligibilityOptions::default(), now);
         assert_eq!((judge(1299.0), judge(1300.0)), (Err("CurrentlyBeingDeleted"), Ok(0.0)));
     }

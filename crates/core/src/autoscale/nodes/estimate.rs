@@ -142,10 +142,11 @@ impl Packing<'_> {
 
 /// The template as one node with a name of its own.
 pub(super) fn instance(template: &NodeState, number: usize) -> NodeState {
-    let mut node = template.clone();
-    node.node.name = format!("template-{}-{number}", template.node.name);
-    node.node.labels.insert(HOSTNAME.to_owned(), node.node.name.clone());
-    node
+    let mut instance = template.clone();
+    let node = instance.node_mut();
+    node.name = format!("template-{}-{number}", template.node.name);
+    node.labels.insert(HOSTNAME.to_owned(), node.name.clone());
+    instance
 }
 
 fn is_spread_over_hosts(pod: &Pod) -> bool {

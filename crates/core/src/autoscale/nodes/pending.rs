@@ -37,7 +37,7 @@ pub fn is_old_enough(pod: &Pod, delay_s: f64) -> bool {
 /// Pods that will be evicted from nodes that are being drained, as if they were pending already.
 pub fn evicted_soon<'a>(nodes: impl Iterator<Item = &'a NodeState>) -> Vec<Pod> {
     nodes
-        .flat_map(|state| &state.pods)
+        .flat_map(|state| state.pods.iter())
         .filter(|pod| pod.deletion_age_seconds.is_none() && is_recreated(pod))
         .map(|pod| Pod { node: None, ..Pod::clone(pod) })
         .collect()

@@ -75,7 +75,7 @@ pub fn simulate(
         simulation.nodes[index].take(*at);
     }
     let taint = Taint { key: TO_BE_DELETED.to_owned(), effect: "NoSchedule".to_owned(), ..Taint::default() };
-    simulation.nodes[index].node.taints.push(taint);
+    simulation.nodes[index].node_mut().taints.push(taint);
     let placed = simulation
         .place_all(&moved, |other, state| other != index && destination(&state.node.name))
         .ok_or(Unremovable::NoPlaceToMovePods);

@@ -276,7 +276,7 @@ impl Autoscaler {
             groups: views.collect(),
             simulation: &scene.simulation,
             nodes: nodes.len() as i64 + scene.upcoming,
-            ungrouped: ungrouped.map(|state| &state.node).collect(),
+            ungrouped: ungrouped.map(|state| &*state.node).collect(),
             now_s: now,
         };
         let ready = nodes.iter().filter(|state| is_ready(&state.node)).count() as i64;
@@ -352,7 +352,7 @@ fn template(world: &World, group: &Group) -> NodeState {
         }
         None => NodeState::new(group.template.clone(), Vec::new()),
     };
-    let node = &mut template.node;
+    let node = template.node_mut();
     node.name.clone_from(&group.id);
     node.ready = Some(true);
     node.unschedulable = false;

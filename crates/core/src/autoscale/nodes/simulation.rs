@@ -39,7 +39,7 @@ impl Simulation {
         if !has_hard_spread(pod) {
             return None;
         }
-        let nodes: Vec<&Node> = self.nodes.iter().map(|state| &state.node).collect();
+        let nodes: Vec<&Node> = self.nodes.iter().map(|state| &*state.node).collect();
         let pods: BTreeMap<&str, Vec<&Pod>> = self
             .nodes
             .iter()

@@ -224,7 +224,7 @@ fn a_group_below_its_minimum_is_filled_when_that_is_asked_for() {
 fn an_unready_node_waits_longer_than_a_ready_one() {
     let mut autoscaler = Autoscaler::new(Options::default(), 1);
     let mut sick = world(&[("a", &[2500]), ("b", &[2500]), ("c", &[])], 3, &[]);
-    sick.cluster.nodes[2].node.ready = Some(false);
+    sick.cluster.nodes[2].node_mut().ready = Some(false);
     assert_eq!(autoscaler.run_once(&sick, 0.0), []);
     assert_eq!(autoscaler.run_once(&sick, 1200.0), []);
     assert!(matches!(autoscaler.run_once(&sick, 1201.0).as_slice(), [Action::Remove { node, .. }] if node == "c"));

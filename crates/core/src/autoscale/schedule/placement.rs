@@ -15,10 +15,10 @@ use crate::random::below;
 /// A node with what is on it.
 #[derive(Debug, Clone)]
 pub struct NodeState {
-    /// The node.
-    pub node: Node,
-    /// Pods bound to it; a copy of the cluster shares them.
-    pub pods: Vec<Arc<Pod>>,
+    /// The node; a copy of the cluster shares it until one of them changes it.
+    pub node: Arc<Node>,
+    /// Pods bound to it, shared likewise.
+    pub pods: Arc<Vec<Arc<Pod>>>,
     used: Resources,
     non_zero: Resources,
     /// Pods that have a deletion timestamp, and pods of a priority below 0.
@@ -29,13 +29,13 @@ pub struct NodeState {
 impl NodeState {
     /// A node with pods.
     pub fn new(node: Node, pods: Vec<Pod>) -> Self {
-        Self::sharing(node, pods.into_iter().map(Arc::new))
+        Self::sharing(node.into(), pods.into_iter().map(Arc::new))
     }
 
     /// A node with pods that others have too.
-    pub fn sharing(node: Node, pods: impl IntoIterator<Item = Arc<Pod>>) -> Self {
+    pub fn sharing(node: Arc<Node>, pods: impl IntoIterator<Item = Arc<Pod>>) -> Self {
         let (used, non_zero) = (Resources::default(), Resources::default());
-        let mut state = Self { node, pods: Vec::new(), used, non_zero, ending: 0, minor: 0 };
+        let mut state = Self { node, pods: Arc::default(), used, non_zero, ending: 0, minor: 0 };
         for pod in pods {
             state.put(pod);
         }
@@ -49,12 +49,12 @@ impl NodeState {
         self.non_zero.add(&pod.non_zero_requests(true));
         self.ending += usize::from(is_ending(&pod));
         self.minor += usize::from(is_minor(&pod));
-        self.pods.push(pod);
+        Arc::make_mut(&mut self.pods).push(pod);
     }
 
     /// Takes a pod off the node.
     pub fn take(&mut self, index: usize) -> Arc<Pod> {
-        let pod = self.pods.remove(index);
+        let pod = Arc::make_mut(&mut self.pods).remove(index);
         self.used.subtract(&pod.requests(true));
         self.non_zero.subtract(&pod.non_zero_requests(true));
         self.ending -= usize::from(is_ending(&pod));
@@ -62,16 +62,21 @@ impl NodeState {
         pod
     }
 
+    /// The node, to be changed for this state only.
+    pub fn node_mut(&mut self) -> &mut Node {
+        Arc::make_mut(&mut self.node)
+    }
+
     /// So old is a pod on it.
     pub(crate) fn set_age(&mut self, pod: &str, age_s: f64) {
-        if let Some(pod) = self.pods.iter_mut().find(|other| other.name == pod) {
+        if let Some(pod) = Arc::make_mut(&mut self.pods).iter_mut().find(|other| other.name == pod) {
             Arc::make_mut(pod).age_seconds = Some(age_s);
         }
     }
 
     /// A pod on it has a deletion timestamp from now on.
     pub(crate) fn end(&mut self, index: usize) {
-        let pod = Arc::make_mut(&mut self.pods[index]);
+        let pod = Arc::make_mut(&mut Arc::make_mut(&mut self.pods)[index]);
         self.ending += usize::from(!is_ending(pod));
         pod.deletion_age_seconds = Some(0.0);
     }
@@ -143,7 +148,7 @@ impl Cluster {
         let mut answers: Vec<_> =
             self.nodes.iter().map(|state| state.accepts_request(pod, &request, &options)).collect();
         if has_hard_spread(pod) {
-            let nodes: Vec<&Node> = self.nodes.iter().map(|state| &state.node).collect();
+            let nodes: Vec<&Node> = self.nodes.iter().map(|state| &*state.node).collect();
             let pods: BTreeMap<&str, Vec<&Pod>> = self
                 .nodes
                 .iter()
@@ -257,7 +262,7 @@ pub fn place(pod: &Pod, cluster: &Cluster, random: &mut impl Rng) -> Result<usiz
     if candidates.is_empty() {
         return Err(Unschedulable { message: refused(&answers) });
     }
-    let nodes: Vec<&Node> = candidates.iter().map(|index| &cluster.nodes[*index].node).collect();
+    let nodes: Vec<&Node> = candidates.iter().map(|index| &*cluster.nodes[*index].node).collect();
     let taints = taint_scores(pod, &nodes);
     let demand = Demand::of(pod);
     let scores: Vec<i64> = candidates
