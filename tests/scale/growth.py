@@ -36,6 +36,7 @@ def svg(rows):
         return f"{x:.0f},{y:.0f}"
 
     parts = ['<svg xmlns="http://www.w3.org/2000/svg" width="480" height="260" font-family="sans-serif" font-size="11">']
+    parts.append('<rect width="480" height="260" fill="#fff"/>')
     for colour, points in (("#999", law), ("#06c", [(row[0], row[1]) for row in rows])):
         line = " ".join(at(*point) for point in points)
         parts.append(f'<polyline fill="none" stroke="{colour}" points="{line}"/>')
@@ -43,7 +44,7 @@ def svg(rows):
         x, y = at(nodes, value).split(",")
         parts.append(f'<circle cx="{x}" cy="{y}" r="3" fill="#06c"/><text x="{x}" y="240">{nodes}</text>')
         parts.append(f'<text x="{x}" y="{int(y) - 6}">{value:.2f} s</text>')
-    parts.append('<text x="60" y="256">nodes at the peak; grey: n log n</text></svg>')
+    parts.append('<text x="60" y="256">most nodes that the profile allows; grey: n log n</text></svg>')
     return "\n".join(parts) + "\n"
 
 
