@@ -114,26 +114,42 @@ fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), Failure>
     write_whole(path, &text).or_fail(Kind::Other, || format!("cannot write {}", path.display()))
 }
 
+/// How often what is waited for is looked at.
+const TICK: Duration = Duration::from_millis(10);
+/// A machine becomes a node within this, or never (the cluster autoscaler's `max-node-provision-time`).
+const NODE_PROVISION: Duration = Duration::from_secs(900);
+
 /// The first lists of the watches have been taken in once nodes and pods are known.
 pub async fn wait_until_known(recorder: &Recorder) {
-    wait_for(recorder, Duration::from_secs(5), |now| now.nodes > 0 && !now.pods.is_empty()).await;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let known = |now: &Counts| now.nodes > 0 && !now.pods.is_empty();
+    while Instant::now() < deadline && !known(&recorder.moment().now) {
+        tokio::time::sleep(TICK).await;
+    }
 }
 
 /// Every workload has the replicas that the profile starts with: an autoscaler raises a new Deployment to its minimum only
-/// at its first sync. Pods that no node can hold are not waited for long.
+/// at its first sync, and what then fits on no node waits for a machine. Pods that none can hold are not waited for long.
 async fn wait_for_baseline(recorder: &Recorder, profile: &Profile, speed: f64) {
-    let deadline = Duration::from_secs(5) + Duration::from_secs(45).div_f64(speed);
-    let ready = |now: &Counts, name: &str| now.pods.get(name).copied().unwrap_or(0);
-    wait_for(recorder, deadline, |now| {
-        now.nodes > 0 && profile.workloads.iter().all(|workload| ready(now, &workload.name) >= workload.replicas as i32)
-    })
-    .await;
-}
-
-async fn wait_for(recorder: &Recorder, deadline: Duration, condition: impl Fn(&Counts) -> bool) {
-    let end = Instant::now() + deadline;
-    while Instant::now() < end && !condition(&recorder.moment().now) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    let patience = Duration::from_secs(5) + Duration::from_secs(45).div_f64(speed);
+    let last = Instant::now() + patience + NODE_PROVISION.div_f64(speed);
+    let mut deadline = Instant::now() + patience;
+    let mut told = false;
+    loop {
+        let moment = recorder.moment();
+        let ready = |name: &str| moment.now.pods.get(name).copied().unwrap_or(0);
+        let all = profile.workloads.iter().all(|workload| ready(&workload.name) >= workload.replicas as i32);
+        if moment.now.nodes > 0 && all || Instant::now() >= deadline {
+            return;
+        }
+        if i64::from(moment.billed.values().sum::<u32>()) > i64::from(moment.now.nodes) && moment.now.nodes > 0 {
+            deadline = last.min(Instant::now() + patience);
+            if !told {
+                ui::note("  the least replicas do not fit yet: waiting for machines that boot");
+                told = true;
+            }
+        }
+        tokio::time::sleep(TICK).await;
     }
 }
 

@@ -105,7 +105,9 @@ fn recorded(recorded: &Recorded, run: String, at: Option<f64>, settings: &Settin
     if at_s > end_s {
         return Err(Failure::msg(Kind::Usage, format!("--at {at_s} s is after the run's end at {end_s:.0} s")));
     }
-    let moment = explain_at(&recording, &explanation, at_s);
+    // A timeline's second is a whole one.
+    let within = recorded.events.iter().map(|event| event.at_s).filter(|time| *time < at_s.floor() + 1.0);
+    let moment = explain_at(&recording, &explanation, within.fold(at_s, f64::max));
     let value = OfMoment { run, profile, moment: &moment };
     settings.result(&value, || format!("{profile}, {}\n{}", value.run, report::moment(&moment)))
 }

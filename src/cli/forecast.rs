@@ -1,7 +1,7 @@
 //! `democtl forecast`: the suite, or days of traffic, in virtual time; exit 99 when a threshold fails. Beside a recorded
 //! run it compares and judges nothing.
 
-use std::{num::NonZero, ops::Range};
+use std::ops::Range;
 
 use clap::Args;
 use democtl_core::{
@@ -42,8 +42,8 @@ pub(super) struct ForecastArgs {
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
     /// So many seeds, from --seed on: how probable each verdict is
-    #[arg(long, value_name = "N", conflicts_with_all = ["day", "month"])]
-    seeds: Option<NonZero<u32>>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["day", "month"])]
+    seeds: Option<u32>,
     /// With --seeds: pass when this share of them does
     #[arg(long, default_value_t = 0.95, value_name = "SHARE", value_parser = parse_share, requires = "seeds")]
     probability: f64,
@@ -86,9 +86,9 @@ pub(super) fn run(args: ForecastArgs, settings: &Settings) -> Result<(), Failure
     }
     let (first, events) = one(&profile, &options)?;
     let seeds = match args.seeds {
-        Some(count) if count.get() > 1 => {
+        Some(count) if count > 1 => {
             let mut runs = vec![first.clone()];
-            runs.extend(seeds(&options, 1..count.get(), |options| Ok(one(&profile, options)?.0))?);
+            runs.extend(seeds(&options, 1..count, |options| Ok(one(&profile, options)?.0))?);
             Some(Seeds::of(&runs))
         }
         _ => None,
@@ -139,7 +139,7 @@ fn beside(args: &ForecastArgs, settings: &Settings) -> Result<(), Failure> {
             known: Some(known),
             ..Options::default()
         };
-        forecasts.extend(seeds(&options, 0..args.seeds.map_or(1, NonZero::get), |options| {
+        forecasts.extend(seeds(&options, 0..args.seeds.unwrap_or(1), |options| {
             sim::forecast(&profile, options).map_err(refused)
         })?);
     }

@@ -77,6 +77,11 @@ fn a_forecast_is_explained_like_a_run() {
     let metric = |decision: &Value| decision["subject"] == "web" && decision["rule"] == "metric_above";
     let decisions = scaled["decisions"].as_array().expect("decisions");
     assert!(decisions.iter().any(|decision| metric(decision) && !decision["metrics"].is_null()), "{decisions:?}");
+    // A moment is the whole second of it: what a timeline tells at 16:12 has happened.
+    let change = decisions.iter().find(|decision| metric(decision) && decision["to"].is_number()).expect("it scales");
+    let second = change["at_s"].as_f64().expect("seconds").floor();
+    let arguments = ["explain", "m3demo2-as-written", "--forecast", "--output", "json", "--at", &format!("{second}s")];
+    assert_eq!(environment.json(&arguments)["workloads"][0]["wanted"], change["to"]);
     assert_eq!(scaled["notes"], serde_json::json!([]), "its syncs are known, and the brain decides alike");
 }
 

@@ -18,6 +18,9 @@ pub struct VmSize {
     pub usd_per_hour: f64,
 }
 
+/// Region of the committed prices.
+pub const PRICES_REGION: &str = "westeurope";
+
 /// Date of the committed prices.
 pub const PRICES_AS_OF: &str = "2026-11";
 

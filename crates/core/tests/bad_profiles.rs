@@ -37,7 +37,8 @@ length = 5
 "#;
 
 /// Name, text that is replaced, text that takes its place.
-const EDITS: [(&str, &str, &str); 85] = [
+const EDITS: [(&str, &str, &str); 86] = [
+    ("memory_in_thousandths", "memory = \"1Gi\" }\nlimits", "memory = \"512m\" }\nlimits"),
     ("not_toml", "[meta]", "[meta"),
     ("duplicate_key", "max = 7", "max = 7\nmax = 8"),
     ("duplicate_table", "[workload.redis]", "[workload.web]"),
@@ -161,7 +162,7 @@ const EDITS: [(&str, &str, &str); 85] = [
     ("unknown_suite", "[meta]", "suite = \"standart\"\n[meta]"),
 ];
 
-const MORE: [(&str, &str, &str); 25] = [
+const MORE: [(&str, &str, &str); 26] = [
     (
         "policy_of_both_kinds",
         "[workload.redis]",
@@ -196,6 +197,11 @@ const MORE: [(&str, &str, &str); 25] = [
         "cron_timezone",
         "type = \"redis\"\nlist = \"customer_operations\"\nlength = 5",
         "type = \"cron\"\ntimezone = \"CEST\"\nstart = \"0 8 * * 1-5\"\nend = \"0 18 * * 1-5\"\ndesired = 3",
+    ),
+    (
+        "cron_timezone_of_nowhere",
+        "type = \"redis\"\nlist = \"customer_operations\"\nlength = 5",
+        "type = \"cron\"\ntimezone = \"Mars/Olympus\"\nstart = \"0 8 * * 1-5\"\nend = \"0 18 * * 1-5\"\ndesired = 3",
     ),
     (
         "cron_desired_above_max",

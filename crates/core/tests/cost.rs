@@ -34,6 +34,16 @@ fn the_two_systems_cost_what_they_are_said_to() {
 }
 
 #[test]
+fn prices_say_whose_they_are() {
+    let there = profile("m3demo2", &[("azure.location", "eastus")]);
+    assert!(
+        there.prices.origin.ends_with("from democtl's own table (it has none for eastus)"),
+        "{}",
+        there.prices.origin
+    );
+}
+
+#[test]
 fn the_projection_moves_with_the_measured_peak_and_the_traffic() {
     let system = profile("m3demo2", &[]);
     let month = |system: &Profile, peak: u32| cost::project(system, Some(&[peak])).expect("priced");

@@ -148,6 +148,17 @@ fn other_faults_show_where_they_strike() {
     assert!(reasons(&paused, "Paused") && paused.tests[0].total.failed_rate > 0.01);
     let slow = run("slow-registry=2m");
     assert!(slow.after.peak.nodes == 3, "the images are on the first nodes; only the new one pulls");
+    let late =
+        Options { tests: vec!["spike".into()], faults: vec!["node-lost@99h".parse().unwrap()], ..Options::default() };
+    let refused = forecast(&profile, &late).unwrap_err().to_string();
+    assert!(refused.starts_with("a fault at 99h never happens: the forecast ends at "), "{refused}");
+}
+
+#[test]
+fn a_run_begins_with_the_nodes_that_the_least_replicas_need() {
+    let profile = builtin("m3demo2", &[("workload.web.scaling.min", "10"), ("workload.worker.scaling.min", "5")]);
+    let outcome = forecast(&profile, &Options { tests: vec!["load".into()], ..Options::default() }).unwrap();
+    assert_eq!((outcome.before.now.nodes, outcome.after.now.nodes), (3, 3));
 }
 
 /// A steady crowd at the level of requests, and the same crowd as a rate.

@@ -66,7 +66,12 @@ type Sets = &'static [(&'static str, &'static str)];
 #[test]
 fn each_setting_that_misleads_is_named() {
     let web = "workload.web.scaling";
-    let cases: [(&str, Sets, &str); 6] = [
+    let cases: [(&str, Sets, &str); 7] = [
+        (
+            "m3demo2",
+            &[("workload.web.scaling.trigger.3.threshold", "600")],
+            "threshold_never_crossed workload.web.scaling.trigger.3",
+        ),
         ("m3demo2", &[("workload.web.base_memory", "800Mi")], "idle_above_threshold workload.web.scaling.trigger.1"),
         (
             "m3demo2",

@@ -88,8 +88,9 @@ fn bounds(workload: &Workload, scaling: &Scaling, lints: &mut Vec<Lint>) {
 fn triggers(workload: &Workload, scaling: &Scaling, profile: &Profile, lints: &mut Vec<Lint>) {
     for (index, trigger) in scaling.triggers.iter().enumerate() {
         let path = format!("workload.{}.scaling.trigger.{index}", workload.name);
+        let instead = hint_instead(scaling, index);
         match (trigger, &workload.role) {
-            (Trigger::Cpu { utilization }, Role::Web(web)) => cpu(workload, web, *utilization, path, lints),
+            (Trigger::Cpu { utilization }, Role::Web(web)) => cpu(workload, web, *utilization, path, instead, lints),
             (Trigger::Prometheus { query, threshold, .. }, role) => {
                 let Ok(expr) = parser::parse(query) else { continue };
                 let mut reads = Reads::default();
@@ -97,7 +98,8 @@ fn triggers(workload: &Workload, scaling: &Scaling, profile: &Profile, lints: &m
                     continue;
                 }
                 if let Role::Web(web) = role {
-                    rate(web, &reads, *threshold, &path, lints);
+                    rate(web, &reads, *threshold, &path, instead, lints);
+                    in_flight(web, &reads, *threshold, &path, lints);
                 }
                 windows(&reads, profile, &path, lints);
                 fights(scaling, index, (query, *threshold), &expr, &path, lints);
@@ -107,7 +109,17 @@ fn triggers(workload: &Workload, scaling: &Scaling, profile: &Profile, lints: &m
     }
 }
 
-fn cpu(workload: &Workload, web: &Web, utilization: u32, path: String, lints: &mut Vec<Lint>) {
+/// What to do about a trigger that load never raises.
+fn hint_instead(scaling: &Scaling, index: usize) -> &'static str {
+    let other = |(at, trigger): (usize, &Trigger)| at != index && trigger.sees_waiting();
+    if scaling.triggers.iter().enumerate().any(other) {
+        "harmless beside the trigger on requests in flight, which counts those that wait; it may go"
+    } else {
+        "scale on saturation: sum(http_requests_in_flight) with a threshold below concurrency"
+    }
+}
+
+fn cpu(workload: &Workload, web: &Web, utilization: u32, path: String, hint: &str, lints: &mut Vec<Lint>) {
     let Some(rate) = saturated_rate(web) else { return };
     let milli = rate * web.cpu_per_request.as_secs_f64() * 1000.0;
     let percent = 100.0 * milli / workload.requests.cpu.0 as f64;
@@ -117,12 +129,11 @@ fn cpu(workload: &Workload, web: &Web, utilization: u32, path: String, lints: &m
              {utilization} % is never crossed by load",
             workload.requests.cpu
         );
-        let hint = "scale on saturation: sum(http_requests_in_flight) with a threshold below concurrency";
         push(lints, "threshold_never_crossed", path, message, hint);
     }
 }
 
-fn rate(web: &Web, reads: &Reads, threshold: f64, path: &str, lints: &mut Vec<Lint>) {
+fn rate(web: &Web, reads: &Reads, threshold: f64, path: &str, hint: &str, lints: &mut Vec<Lint>) {
     let Some(rate) = saturated_rate(web) else { return };
     let only_rate = !reads.windows.is_empty() && reads.metrics.iter().all(|metric| metric == "http_requests_total");
     if only_rate && rate <= threshold * (1.0 + TOLERANCE) {
@@ -130,8 +141,19 @@ fn rate(web: &Web, reads: &Reads, threshold: f64, path: &str, lints: &mut Vec<Li
             "a saturated pod answers {rate:.0} requests/s, the threshold is {threshold} per pod: with the HPA's \
              tolerance of 10 % the rate never asks for more pods, however many requests wait; only refusals raise it"
         );
-        let hint = "lower the threshold well below what a pod can answer, or scale on requests in flight";
         push(lints, "threshold_never_crossed", path.to_owned(), message, hint);
+    }
+}
+
+fn in_flight(web: &Web, reads: &Reads, threshold: f64, path: &str, lints: &mut Vec<Lint>) {
+    let most = web.concurrency + web.queue;
+    let alone = reads.metrics.iter().all(|metric| metric == "http_requests_in_flight") && reads.windows.is_empty();
+    if alone && !reads.metrics.is_empty() && f64::from(most) <= threshold * (1.0 + TOLERANCE) {
+        let message = format!(
+            "a pod holds at most {most} requests (concurrency and queue), the threshold is {threshold} per pod: with \
+             the HPA's tolerance of 10 % it never asks for more pods, however many are refused"
+        );
+        push(lints, "threshold_never_crossed", path.to_owned(), message, "a threshold below concurrency");
     }
 }
 
@@ -252,14 +274,13 @@ fn nodes(profile: &Profile, lints: &mut Vec<Lint>) {
     }
     for (pool, (name, needed)) in profile.pools.iter().zip(&most.pools) {
         if pool.autoscaled && *needed < pool.max && most.pending == 0 {
-            let message =
-                format!("the greatest replicas need {needed} nodes of `{name}`, never its max of {}", pool.max);
+            let message = format!("{needed} nodes of `{name}` hold the greatest replicas, its max is {}", pool.max);
             push(
                 lints,
                 "max_never_needed",
                 format!("pool.{name}.max"),
                 message,
-                "harmless: the cost counts what is used",
+                "harmless: more come only while pods lie unevenly, and the cost counts what is used",
             );
         }
     }

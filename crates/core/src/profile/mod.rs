@@ -202,7 +202,7 @@ fn read(tree: &mut Node, file: &str, resolve: &dyn Fn(&str) -> Option<Source>, r
     }
     let autoscaler = resolve::autoscaler(&raw.autoscaler, &pools, &mut context);
     let traffic = resolve::traffic(&raw.traffic, &mut context);
-    let prices = resolve::prices(&raw.prices, azure.sku_tier, &mut context);
+    let prices = resolve::prices(&raw.prices, &azure, &mut context);
     cross::check(&pools, &workloads, suite.as_ref(), &mut context);
     let tag = |key: &str| azure.tags.get(key).cloned().unwrap_or_default();
     Some(Profile {

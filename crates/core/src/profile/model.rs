@@ -406,6 +406,16 @@ pub enum Trigger {
 }
 
 impl Trigger {
+    /// Whether it counts requests that wait, so that load beyond what pods can answer raises it.
+    pub fn sees_waiting(&self) -> bool {
+        let sees = |query: &str| {
+            ["http_requests_in_flight", "http_requests_executing", "queue_wait"]
+                .iter()
+                .any(|metric| query.contains(metric))
+        };
+        matches!(self, Self::Prometheus { query, .. } if sees(query))
+    }
+
     /// KEDA's name of its type, such as `prometheus`.
     pub fn kind(&self) -> &'static str {
         match self {

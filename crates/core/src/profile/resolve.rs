@@ -303,8 +303,11 @@ pub(super) fn traffic(raw: &RawTraffic, context: &mut Context<'_>) -> Traffic {
 }
 
 /// The committed prices with the profile's overrides.
-pub(super) fn prices(raw: &RawPrices, tier: SkuTier, context: &mut Context<'_>) -> Prices {
+pub(super) fn prices(raw: &RawPrices, azure: &Azure, context: &mut Context<'_>) -> Prices {
     let mut prices = Prices::committed();
+    if azure.location != catalog::PRICES_REGION {
+        prices.origin = format!("{} (it has none for {})", prices.origin, azure.location);
+    }
     for (name, price) in &raw.vm {
         let path = format!("prices.{name}");
         if !price.is_finite() || *price <= 0.0 {
@@ -318,7 +321,7 @@ pub(super) fn prices(raw: &RawPrices, tier: SkuTier, context: &mut Context<'_>) 
             context.fail(&path, "unknown_key", format!("there is no price `{name}`"), hint);
         }
     }
-    if tier == SkuTier::Free {
+    if azure.sku_tier == SkuTier::Free {
         prices.control_plane = 0.0;
     }
     for (line, value) in [

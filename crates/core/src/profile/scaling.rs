@@ -123,8 +123,7 @@ fn trigger(raw: &RawTrigger, role: &Role, path: &str, context: &mut Context<'_>)
 }
 
 fn cron(timezone: &str, start: &str, end: &str, path: &str, context: &mut Context<'_>) {
-    let area = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "_+-".contains(c));
-    if !(timezone == "UTC" || timezone.contains('/') && timezone.split('/').all(area)) {
+    if timezone.parse::<chrono_tz::Tz>().is_err() {
         let message = format!("`{timezone}` is not an IANA time zone");
         context.fail(&format!("{path}.timezone"), "bad_cron", message, "such as Europe/Berlin or UTC");
     }

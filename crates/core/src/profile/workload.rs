@@ -182,6 +182,11 @@ fn resources(
     let (cpu, memory) = (requests.cpu, requests.memory);
     compare("cpu", cpu.to_string(), limits.cpu.to_string(), cpu > limits.cpu, cpu.0 == 0);
     compare("memory", memory.to_string(), limits.memory.to_string(), memory > limits.memory, memory.0 == 0);
+    if (1..Bytes::MIB.0).contains(&memory.0) {
+        let message = format!("`{path}` requests {memory} bytes of memory, less than 1Mi");
+        let hint = "write 512Mi for mebibytes; `m` is a thousandth of a byte";
+        context.fail(&format!("{path}.requests.memory"), "out_of_range", message, hint);
+    }
     (requests, limits)
 }
 

@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use super::{World, agenda::Happening};
+use super::{ForecastError, World, agenda::Happening};
 use crate::units;
 
 /// The node controller takes a silent node for lost after so long (`--node-monitor-grace-period`).
@@ -66,16 +66,35 @@ impl FromStr for Fault {
     }
 }
 
+impl Fault {
+    /// When it begins, since the run began; none: from the first moment on.
+    fn at(&self) -> Option<Duration> {
+        match self {
+            Self::NodeLost { at } | Self::ZoneShort { at, .. } | Self::RedisPause { at, .. } => Some(*at),
+            Self::SlowRegistry { .. } => None,
+        }
+    }
+}
+
 impl World<'_> {
+    /// Refuses faults that the run ended before.
+    pub(super) fn all_faults_began(&self) -> Result<(), ForecastError> {
+        let end_s = self.at_s();
+        match self.options.faults.iter().filter_map(Fault::at).find(|at| at.as_secs_f64() > end_s) {
+            Some(at) => Err(ForecastError::LateFault { at, end: Duration::from_secs_f64(end_s.floor()) }),
+            None => Ok(()),
+        }
+    }
+
     /// Plans the faults of the run, which begins now.
     pub(super) fn plan_faults(&mut self) {
         for (index, fault) in self.options.faults.iter().enumerate() {
             let index = index as u32;
-            match fault {
-                Fault::SlowRegistry { pull } => self.image_pull = *pull,
-                Fault::NodeLost { at } | Fault::ZoneShort { at, .. } | Fault::RedisPause { at, .. } => {
-                    self.agenda.plan(self.now + self.real(*at), Happening::Fault { index, part: 0 });
-                }
+            if let Fault::SlowRegistry { pull } = fault {
+                self.image_pull = *pull;
+            }
+            if let Some(at) = fault.at() {
+                self.agenda.plan(self.now + self.real(at), Happening::Fault { index, part: 0 });
             }
         }
     }

@@ -47,6 +47,7 @@ use watched::Sight;
 
 use crate::{
     autoscale::schedule::{self, Cluster, Selector, Shape},
+    capacity,
     draws::{self, Boots, Ties},
     event::{Event, Fact},
     profile::{Profile, Role, Web},
@@ -54,6 +55,7 @@ use crate::{
     render::{self, NodePool},
     suite::{Test, UnknownTest},
     timeline::Moment,
+    units,
     verdict::{TestResult, Verdict},
 };
 
@@ -135,6 +137,14 @@ pub enum ForecastError {
     /// No such test.
     #[error(transparent)]
     UnknownTest(#[from] UnknownTest),
+    /// A fault that the run ends before.
+    #[error("a fault at {} never happens: the forecast ends at {}", units::format_duration(*at), units::format_duration(*end))]
+    LateFault {
+        /// When it would happen.
+        at: Duration,
+        /// When the last thing happens.
+        end: Duration,
+    },
     /// A trigger whose value virtual time does not have.
     #[error(transparent)]
     Trigger(#[from] TriggerFailure),
@@ -150,6 +160,7 @@ pub fn forecast(profile: &Profile, options: &Options) -> Result<Forecast, Foreca
     world.agenda.plan(begin, Happening::Begin);
     world.agenda.plan(begin, Happening::Sample);
     world.run();
+    world.all_faults_began()?;
     Ok(world.close())
 }
 
@@ -346,12 +357,15 @@ impl<'a> World<'a> {
 
     /// Nodes and pods as they are before a run; loops begin at a moment of their own, as in a cluster that has been up.
     fn stand_up(&mut self) {
-        for (pool, settings) in self.profile.pools.iter().enumerate() {
-            for _ in 0..settings.count {
+        // A run waits for the nodes that the least replicas need.
+        let needed = capacity::needed(self.profile, |workload| workload.replicas);
+        for (pool, (settings, (_, needed))) in self.profile.pools.iter().zip(&needed.pools).enumerate() {
+            let count = settings.count.max(*needed);
+            for _ in 0..count {
                 let number = self.pools[pool].number();
                 self.join(pool, number);
             }
-            self.pools[pool].target = settings.count;
+            self.pools[pool].target = count;
         }
         self.tell_nodes(String::new(), "listed", String::new());
         self.reconcile();

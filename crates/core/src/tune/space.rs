@@ -72,6 +72,16 @@ pub(super) enum What {
     Growth,
 }
 
+impl Knob {
+    /// A value, for people.
+    fn told(&self, value: &str) -> String {
+        match self.what {
+            What::Growth if value != GIVEN => format!("{value} % every 15s"),
+            _ => value.trim_matches('"').to_owned(),
+        }
+    }
+}
+
 /// Values with no meaning to add: the given profile's.
 const GIVEN: &str = "as given";
 const NONE: &str = "none";
@@ -162,13 +172,10 @@ impl Space {
     pub fn changes(&self, candidate: &Candidate) -> Vec<Change> {
         let change = |(knob, value): (&Knob, &str)| Change {
             path: knob.path.clone(),
-            from: knob.values[usize::from(knob.given)].clone(),
-            to: value.trim_matches('"').to_owned(),
+            from: knob.told(&knob.values[usize::from(knob.given)]),
+            to: knob.told(value),
         };
-        self.changed(candidate)
-            .map(change)
-            .map(|change| Change { from: change.from.trim_matches('"').to_owned(), ..change })
-            .collect()
+        self.changed(candidate).map(change).collect()
     }
 
     fn changed<'a>(&'a self, candidate: &'a Candidate) -> impl Iterator<Item = (&'a Knob, &'a str)> {
@@ -243,7 +250,7 @@ impl Space {
         }
         if let Role::Web(web) = &workload.role
             && has_prometheus
-            && !scaling.triggers.iter().any(is_saturation)
+            && !scaling.triggers.iter().any(Trigger::sees_waiting)
         {
             let mut values = vec![NONE.to_owned()];
             values
@@ -269,7 +276,7 @@ impl Space {
     }
 
     /// Policies that those who know the field would try first, each a step further than the one before: count what waits,
-    /// grow at once, allow more pods, request what is used.
+    /// grow at once, request less, request only what is used, keep the fewest nodes, allow more pods.
     pub(super) fn informed(&self) -> Vec<Candidate> {
         let mut candidate = self.given();
         let mut steps = Vec::new();
@@ -287,6 +294,11 @@ impl Space {
             quick.filter(|quick| knob.what == What::Growth && *quick > usize::from(knob.given))
         });
         step(&|knob| (knob.path.ends_with(".cpu") && knob.given > 0).then(|| usize::from(knob.given) - 1));
+        step(&|knob| knob.path.ends_with(".cpu").then_some(0));
+        step(&|knob| {
+            let fewest = knob.path.ends_with(".min") || knob.path.ends_with(".count");
+            (knob.path.starts_with("pool.") && fewest).then_some(0)
+        });
         step(&|knob| knob.path.ends_with(".max").then(|| usize::from(knob.given) + 1));
         steps
     }
@@ -360,14 +372,6 @@ fn saturation(value: &str) -> Option<Trigger> {
         threshold: value.parse().ok()?,
         activation: 0.0,
     })
-}
-
-/// Whether a trigger sees those who wait.
-fn is_saturation(trigger: &Trigger) -> bool {
-    let sees = |query: &str| {
-        ["http_requests_in_flight", "http_requests_executing", "queue_wait"].iter().any(|metric| query.contains(metric))
-    };
-    matches!(trigger, Trigger::Prometheus { query, .. } if sees(query))
 }
 
 #[cfg(test)]
