@@ -74,8 +74,8 @@ pub struct Cost {
 impl Cost {
     /// What a run cost that stands at `after`, and a month whose peak is the run's.
     pub fn of(profile: &Profile, after: &Moment) -> Self {
-        let end = Duration::from_secs_f64(after.at_s);
-        let spent = cost::run(&profile.prices, &after.node_steps, Duration::ZERO, end);
+        let [start, end] = [after.began_s, after.at_s].map(Duration::from_secs_f64);
+        let spent = cost::run(&profile.prices, &after.node_steps, start, end);
         let peak = capacity::spread(profile, after.peak.nodes.max(0) as u32);
         let month = cost::project(profile, Some(&peak));
         let dollars = |of: fn(&cost::RunCost) -> f64| spent.as_ref().map_or(f64::NAN, of);

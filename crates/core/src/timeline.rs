@@ -29,6 +29,8 @@ pub struct Counts {
 pub struct Moment {
     /// Seconds since the run began, profile time.
     pub at_s: f64,
+    /// When its first test could begin; what is before was preparation.
+    pub began_s: f64,
     /// Ready nodes and pods now.
     pub now: Counts,
     /// Greatest numbers so far.
@@ -124,6 +126,7 @@ impl Moment {
                 self.unschedulable.insert(workload.clone(), message.clone());
             }
             Fact::Sample { queue, .. } => self.queue = *queue,
+            Fact::RunStarted { .. } => self.began_s = at_s,
             _ => {}
         }
     }
