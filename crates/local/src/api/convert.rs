@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::registry::Definition;
+use super::{model::defaults, registry::Definition, typed};
 
 mod autoscaler;
 
 /// Field names of core and `events.k8s.io` Events that mean the same.
-const EVENT_FIELDS: [(&str, &str); 6] = [
+const EVENT_FIELDS: [(&str, &str); 7] = [
+    ("reportingComponent", "reportingController"),
     ("involvedObject", "regarding"),
     ("message", "note"),
     ("source", "deprecatedSource"),
@@ -33,6 +34,7 @@ pub(crate) fn to_served(definition: &Definition, stored: &Arc<Value>) -> Arc<Val
         _ => {}
     }
     object["apiVersion"] = json!(want);
+    typed(&mut object);
     Arc::new(object)
 }
 
@@ -47,7 +49,21 @@ pub(crate) fn to_stored(definition: &Definition, mut served: Value) -> Value {
         _ => {}
     }
     served["apiVersion"] = json!(definition.stored_as);
+    if definition.table == "autoscaling/horizontalpodautoscalers" {
+        defaults::autoscaler(&mut served["spec"]);
+    }
+    typed(&mut served);
     served
+}
+
+/// Writes an object as the type of its version has it.
+fn typed(object: &mut Value) {
+    let text = |key: &str| object[key].as_str().unwrap_or_default();
+    if let Some(shape) = typed::of_kind(text("apiVersion"), text("kind"))
+        && let Err(error) = typed::canonical(shape, object, &mut Vec::new())
+    {
+        tracing::debug!(%error, "converted object is none of its type");
+    }
 }
 
 fn rename(object: &mut Value, fields: &[(&str, &str)]) {

@@ -3,7 +3,11 @@
 //! <https://kubernetes.io/docs/reference/using-api/server-side-apply/>; upstream's rules are those of
 //! `sigs.k8s.io/structured-merge-diff/v4/merge` and `k8s.io/apimachinery/pkg/util/managedfields/internal`.
 
+mod scaled;
+
 use serde_json::{Value, json};
+
+pub(crate) use scaled::{to_parent, to_scale};
 
 use super::{
     fields::{self, Comparison, FieldSet, Path},

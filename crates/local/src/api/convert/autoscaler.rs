@@ -53,16 +53,20 @@ pub(super) fn to_v1(object: &mut Value) {
     if let Some(behavior) = take(object, "spec", "behavior") {
         keep(BEHAVIOR, &behavior_to_v1(&behavior));
     }
-    if let Some(conditions) = take(object, "status", "conditions") {
+    let filled = |list: &Value| list.as_array().is_some_and(|list| !list.is_empty());
+    if let Some(conditions) = take(object, "status", "conditions").filter(filled) {
         keep(CONDITIONS, &conditions);
     }
-    if let Some(current) = take(object, "status", "currentMetrics") {
+    if let Some(current) = take(object, "status", "currentMetrics").filter(filled) {
         let current = current.as_array().map(Vec::as_slice).unwrap_or_default();
         if let Some(cpu) = current.iter().find(|metric| is_cpu_status(metric)) {
             object["status"]["currentCPUUtilizationPercentage"] =
                 cpu["resource"]["current"]["averageUtilization"].clone();
         }
         keep(CURRENT_METRICS, &current.iter().map(|metric| metric_to_v1(metric, "current")).collect());
+    }
+    if let Some(annotations) = object["metadata"].get_mut("annotations").and_then(Value::as_object_mut) {
+        annotations.retain(|key, _| ![METRICS, CURRENT_METRICS, CONDITIONS, BEHAVIOR].contains(&key.as_str()));
     }
     if !kept.is_empty() {
         let annotations = &mut object["metadata"]["annotations"];

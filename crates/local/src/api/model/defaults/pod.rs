@@ -130,9 +130,6 @@ fn volume(volume: &mut Value) {
             }
         }
     }
-    if let Some(host) = part(volume, "hostPath") {
-        set_absent(host, "type", json!(""));
-    }
     if let Some(image) = part(volume, "image") {
         let policy = pull_policy(image["reference"].as_str().unwrap_or_default());
         set(image, "pullPolicy", policy);
@@ -142,6 +139,14 @@ fn volume(volume: &mut Value) {
         && let Some(spec) = part(template, "spec")
     {
         set(spec, "volumeMode", json!("Filesystem"));
+    }
+    sources(volume);
+}
+
+/// What volumes of pods and persistent volumes have in common.
+pub(super) fn sources(volume: &mut Value) {
+    if let Some(host) = part(volume, "hostPath") {
+        set_absent(host, "type", json!(""));
     }
     for (kind, defaults) in [
         ("iscsi", [("iscsiInterface", json!("default"))].as_slice()),

@@ -19,7 +19,7 @@ fn is_label(text: &str) -> bool {
 }
 
 /// RFC 1123 labels: names of namespaces, containers, volumes.
-pub(super) fn label(text: &str) -> Vec<String> {
+pub(in super::super) fn label(text: &str) -> Vec<String> {
     let wrong = (!is_label(text)).then(|| LABEL.to_owned());
     longest(text, 63).into_iter().chain(wrong).collect()
 }
@@ -81,7 +81,7 @@ fn is_plain(text: &str) -> bool {
 }
 
 /// Values of labels.
-pub(super) fn label_value(text: &str) -> Vec<String> {
+pub(in super::super) fn label_value(text: &str) -> Vec<String> {
     let wrong = (!text.is_empty() && !is_plain(text)).then(|| LABEL_VALUE.to_owned());
     longest(text, 63).into_iter().chain(wrong).collect()
 }
