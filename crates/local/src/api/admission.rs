@@ -129,6 +129,10 @@ pub(crate) fn update(
 ) -> Result<(), Status> {
     match target.definition.table.as_str() {
         "/services" => service::update(api, old, new),
+        "/pods" if new["spec"].is_object() => {
+            usual_tolerations(&mut new["spec"]);
+            Ok(())
+        }
         _ => Ok(()),
     }
 }
@@ -244,6 +248,12 @@ fn pod(api: &Api, target: &Target, object: &mut Value) -> Result<(), Status> {
     if spec["preemptionPolicy"].is_null() {
         spec["preemptionPolicy"] = preemption;
     }
+    usual_tolerations(spec);
+    Ok(())
+}
+
+/// Pods stay on nodes that are gone for a while.
+fn usual_tolerations(spec: &mut Value) {
     if !spec["tolerations"].is_array() {
         spec["tolerations"] = json!([]);
     }
@@ -257,7 +267,6 @@ fn pod(api: &Api, target: &Target, object: &mut Value) -> Result<(), Status> {
             }
         }
     }
-    Ok(())
 }
 
 /// Binds a pod to a node, once.

@@ -71,7 +71,13 @@ pub(crate) fn decode(definition: &Definition, object: &mut Value) -> Result<Vec<
 /// Rewrites an object as it is stored: without what its type does not have.
 pub(crate) fn normalise(definition: &Definition, object: &mut Value) -> Result<(), Status> {
     let rewritten = rewrite(definition, object, &mut typed::Unknown::new());
-    rewritten.map_err(|error| Status::plain(error.text()))
+    rewritten.map_err(|error| Status::plain(error.text()))?;
+    if definition.custom.is_none()
+        && let Some(shape) = typed::of(&definition.resource)
+    {
+        typed::forget_empty(shape, object);
+    }
+    Ok(())
 }
 
 fn rewrite(definition: &Definition, object: &mut Value, unknown: &mut typed::Unknown) -> Result<(), Undecodable> {

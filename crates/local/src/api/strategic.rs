@@ -48,7 +48,7 @@ fn merge_members(schema: &'static Value, members: &mut Members, mut patch: Membe
     for key in ordered {
         let order = patch.shift_remove(&format!("{ORDER}{key}")).unwrap_or_default();
         let list = patch.shift_remove(&key);
-        merge_ordered(member(schema, &key), members, &key, list, &order)?;
+        merge_ordered(member(schema, &key), members, &key, list.as_ref(), &order)?;
     }
     for (key, value) in patch {
         if let Some(key) = key.strip_prefix(DELETE_FROM) {
@@ -126,13 +126,13 @@ fn merge_ordered(
     schema: &'static Value,
     members: &mut Members,
     key: &str,
-    patch: Option<Value>,
+    patch: Option<&Value>,
     order: &Value,
 ) -> Result<(), Status> {
     let list = |value: &Value| value.as_array().cloned().ok_or_else(|| wrong_type("[]interface {}", value));
     let order = list(order)?;
     let before = members.get(key).map(list).transpose()?;
-    let patch = patch.as_ref().map(list).transpose()?;
+    let patch = patch.map(list).transpose()?;
     check_order(schema, patch.as_deref().unwrap_or_default(), &order)?;
     let merged = match (&before, patch) {
         (None, None) => return Ok(()),

@@ -113,7 +113,7 @@ fn drop_unused(old: &Value, spec: &mut Value) {
     let loses = |has: fn(&Value) -> bool, spec: &Value| has(old) && !has(spec);
     let mut gone: Vec<&str> = Vec::new();
     if loses(|spec| !is_external_name(spec), spec) {
-        gone.extend(["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]);
+        gone.extend(["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"]);
     }
     if loses(has_health_check, spec) {
         gone.push("healthCheckNodePort");

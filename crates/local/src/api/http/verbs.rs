@@ -42,7 +42,7 @@ pub(super) async fn handle(
     })?;
     let target = Target { definition, namespace: route.namespace.clone(), name: route.name.clone() };
     let warnings = Warnings::default();
-    deprecation(&target.definition).into_iter().for_each(|text| warnings.add(text));
+    warnings.extend(deprecation(&target.definition));
     let result = on_resource(server, user, route, query, request, &target, &warnings).await;
     let all = warnings.all();
     if all.is_empty() {

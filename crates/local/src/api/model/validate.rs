@@ -56,8 +56,15 @@ pub(crate) fn validate_update(
         errors.0.extend(causes);
     }
     if subresource.is_none() {
-        immutable::check(definition, old, new, &mut errors);
+        // These say what may not change before they look at the new state, others after.
+        let first = ["/services", "/configmaps", "/secrets"].contains(&definition.table.as_str());
+        if first {
+            immutable::check(definition, old, new, &mut errors);
+        }
         check_kind(definition, Some(old), new, &mut errors);
+        if !first {
+            immutable::check(definition, old, new, &mut errors);
+        }
     } else if subresource == Some("status") {
         policy::status(definition, new, &mut errors);
     }

@@ -55,7 +55,7 @@ pub(crate) fn create(api: &Api, target: &Target, body: Value, options: &WriteOpt
         model::created(definition, &mut object);
         model::normalise(definition, &mut object)?;
         model::validate_create(definition, &object)?;
-        model::warnings(definition, None, &object).into_iter().for_each(|text| options.warnings.add(text));
+        options.warnings.extend(model::warnings(definition, None, &object));
         admission::validate(api, target, None, &object)?;
         let target = Target { name: name.clone(), ..target.clone() };
         if options.dry_run {

@@ -62,6 +62,13 @@ impl Warnings {
         }
     }
 
+    /// Tells some.
+    pub(crate) fn extend(&self, texts: Vec<String>) {
+        for text in texts {
+            self.add(text);
+        }
+    }
+
     /// What was told so far.
     pub(crate) fn all(&self) -> Vec<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -144,7 +151,7 @@ fn decode(
     strange.extend(model::decode(&target.definition, object)?);
     match options.field_validation {
         FieldValidation::Strict if !strange.is_empty() => return Err(model::Undecodable::Strict(strange)),
-        FieldValidation::Warn => strange.into_iter().for_each(|text| options.warnings.add(text)),
+        FieldValidation::Warn => options.warnings.extend(strange),
         FieldValidation::Strict | FieldValidation::Ignore => {}
     }
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! <https://github.com/kubernetes/apiserver/blob/v0.33.0/pkg/endpoints/handlers/patch.go>
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{FieldValidation, Operation, Target, WriteOptions, Written, create, decode, duplicates, mutate};
 use crate::api::{
@@ -103,6 +103,7 @@ fn merged(
     // What says no version is read as one that has no names, unless it was merged by its type.
     if kind != PatchType::Strategic && definition.custom.is_none() && is_empty(&new["apiVersion"]) {
         metadata_mut(&mut new).shift_remove("name");
+        strange.extend(new.as_object().into_iter().flat_map(Map::keys).map(|key| format!("unknown field \"{key}\"")));
     }
     Ok((new, strange))
 }

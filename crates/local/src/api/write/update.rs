@@ -103,8 +103,7 @@ pub(crate) fn mutate(
         model::validate_update(definition, &old, &new, options.subresource.as_deref())?;
         count_generation(definition, &old, &mut new, options.subresource.as_deref());
         if matches!(options.subresource.as_deref(), None | Some("scale")) {
-            let warnings = model::warnings(definition, Some(&old), &new);
-            warnings.into_iter().for_each(|text| options.warnings.add(text));
+            options.warnings.extend(model::warnings(definition, Some(&old), &new));
             admission::validate(api, target, Some(&old), &new)?;
         }
         let ends = is_deleting(&new)

@@ -53,7 +53,7 @@ fn selected_template(spec: &Value, kind: &str, errors: &mut Errors) {
 fn matching_template(spec: &Value, errors: &mut Errors) {
     let (own, template) = (&spec["selector"], &spec["template"]);
     let matches = LabelSelector::from_value(own).matches(template);
-    if !matches && !selector::is_empty(own) {
+    if own.is_null() || !matches && !selector::is_empty(own) {
         let why = "`selector` does not match template `labels`";
         errors.invalid("spec.template.metadata.labels", &template["metadata"]["labels"], why);
     }
