@@ -97,7 +97,11 @@ pub(crate) fn create(api: &Api, target: &Target, object: &mut Value, options: &W
     }
     match target.definition.table.as_str() {
         "/namespaces" => {
-            object["spec"]["finalizers"] = json!(["kubernetes"]);
+            let mut finalizers = object["spec"]["finalizers"].as_array().cloned().unwrap_or_default();
+            if !finalizers.iter().any(|one| one == "kubernetes") {
+                finalizers.push(json!("kubernetes"));
+            }
+            object["spec"]["finalizers"] = json!(finalizers);
             object["status"] = json!({"phase": "Active"});
             let name = name(object).to_owned();
             let labels = metadata_mut(object);
@@ -229,26 +233,54 @@ fn pod(api: &Api, target: &Target, object: &mut Value) -> Result<(), Status> {
     {
         object["spec"]["imagePullSecrets"] = found.value["imagePullSecrets"].clone();
     }
-    let class = object["spec"]["priorityClassName"].as_str().unwrap_or_default().to_owned();
-    let (priority, preemption) = if class.is_empty() {
-        (json!(0), json!("PreemptLowerPriority"))
-    } else {
-        let found = api.store.get("scheduling.k8s.io/priorityclasses", "", &class);
-        let found = found.ok_or_else(|| {
-            Status::forbidden(resource, &pod, &format!("no PriorityClass with name {class} was found"))
-        })?;
-        (found.value["value"].clone(), found.value["preemptionPolicy"].clone())
-    };
+    priority(api, target, object)?;
     let spec = &mut object["spec"];
     spec["serviceAccountName"] = json!(account);
     spec["serviceAccount"] = json!(account);
-    if spec["priority"].is_null() {
-        spec["priority"] = priority;
-    }
-    if spec["preemptionPolicy"].is_null() {
-        spec["preemptionPolicy"] = preemption;
-    }
     usual_tolerations(spec);
+    Ok(())
+}
+
+/// Gives a pod the priority of its class, or of the class for all; it cannot say another itself.
+/// <https://github.com/kubernetes/kubernetes/blob/v1.33.0/plugin/pkg/admission/priority/admission.go>
+fn priority(api: &Api, target: &Target, object: &mut Value) -> Result<(), Status> {
+    const CLASSES: &str = "scheduling.k8s.io/priorityclasses";
+    let pod = name(object).to_owned();
+    let refuse = |why: String| Err(Status::forbidden(&target.definition.resource, &pod, &why));
+    let spec = &mut object["spec"];
+    let named = spec["priorityClassName"].as_str().unwrap_or_default().to_owned();
+    let class = if named.is_empty() {
+        let (classes, _) = api.store.list(CLASSES, "");
+        classes
+            .into_iter()
+            .filter(|class| class.value["globalDefault"] == true)
+            .min_by_key(|class| class.value["value"].as_i64())
+    } else {
+        let found = api.store.get(CLASSES, "", &named);
+        if found.is_none() {
+            return refuse(format!("no PriorityClass with name {named} was found"));
+        }
+        found
+    };
+    let (value, policy) = match &class {
+        Some(class) => {
+            spec["priorityClassName"] = json!(name(&class.value));
+            (class.value["value"].clone(), class.value["preemptionPolicy"].clone())
+        }
+        None => (json!(0), json!("PreemptLowerPriority")),
+    };
+    for (key, computed, what) in [
+        ("priority", value, "the integer value of priority"),
+        ("preemptionPolicy", policy, "the string value of PreemptionPolicy"),
+    ] {
+        let given = &spec[key];
+        if !given.is_null() && *given != computed {
+            return refuse(format!(
+                "{what} ({given}) must not be provided in pod spec; priority admission controller computed {computed} from the given PriorityClass name"
+            ));
+        }
+        spec[key] = computed;
+    }
     Ok(())
 }
 

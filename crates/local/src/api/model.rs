@@ -3,6 +3,7 @@
 //! Writers call these and nothing else; what a kind looks like is not known outside.
 
 pub(crate) mod defaults;
+mod disabled;
 mod prepare;
 mod structural;
 mod validate;

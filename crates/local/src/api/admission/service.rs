@@ -147,11 +147,8 @@ fn families(name: &str, spec: &mut Value, old: Option<&Value>) -> Result<(), Sta
     }
     let policy = spec["ipFamilyPolicy"].clone();
     let single = policy == "SingleStack";
-    let mut causes = Vec::new();
-    let mut refuse = |field: String, value: &Value, why: &str| {
-        let message = format!("Invalid value: {value}: {why}");
-        causes.push(Cause { reason: "FieldValueInvalid".into(), field: format!("spec.{field}"), message });
-    };
+    let mut causes = unknown_families(spec, &policy);
+    refused(name, &mut causes)?;
     if let Some(old) = old.filter(|_| single) {
         for key in ["clusterIPs", "ipFamilies"] {
             if spec[key] == old[key]
@@ -164,9 +161,10 @@ fn families(name: &str, spec: &mut Value, old: Option<&Value>) -> Result<(), Sta
     for (key, what) in [("clusterIPs", "cluster IPs"), ("ipFamilies", "IP families")] {
         if single && list(spec, key).len() == 2 {
             let why = format!("must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified");
-            refuse("ipFamilyPolicy".into(), &policy, &why);
+            causes.push(invalid("ipFamilyPolicy", &policy, &why));
         }
     }
+    refused(name, &mut causes)?;
     if list(spec, "ipFamilies").is_empty() {
         spec["ipFamilies"] = json!(["IPv4"]);
     }
@@ -175,15 +173,54 @@ fn families(name: &str, spec: &mut Value, old: Option<&Value>) -> Result<(), Sta
             let other = if families[0] == "IPv4" { "IPv6" } else { "IPv4" };
             families.push(json!(other));
         }
-    } else {
-        if policy == "RequireDualStack" {
-            refuse("ipFamilyPolicy".into(), &policy, "this cluster is not configured for dual-stack services");
+        return Ok(());
+    }
+    if policy == "RequireDualStack" {
+        causes.push(invalid("ipFamilyPolicy", &policy, "this cluster is not configured for dual-stack services"));
+    }
+    for (index, family) in list(spec, "ipFamilies").iter().enumerate().filter(|(_, family)| *family == "IPv6") {
+        causes.push(invalid(&format!("ipFamilies[{index}]"), family, "not configured on this cluster"));
+    }
+    refused(name, &mut causes)
+}
+
+fn invalid(field: &str, value: &Value, why: &str) -> Cause {
+    broken("FieldValueInvalid", field, format!("Invalid value: {value}: {why}"))
+}
+
+fn broken(reason: &str, field: &str, message: String) -> Cause {
+    Cause { reason: reason.into(), field: format!("spec.{field}"), message }
+}
+
+/// Fails with what was found, if anything.
+fn refused(name: &str, causes: &mut Vec<Cause>) -> Result<(), Status> {
+    match std::mem::take(causes) {
+        none if none.is_empty() => Ok(()),
+        causes => Err(Status::invalid(&SERVICES, name, causes)),
+    }
+}
+
+fn unknown_families(spec: &Value, policy: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let known = |value: &Value, known: &[&str]| known.iter().any(|known| value == known);
+    let unsupported = |field: &str, value: &Value, known: &str| {
+        broken("FieldValueNotSupported", field, format!("Unsupported value: {value}: supported values: {known}"))
+    };
+    let families = list(spec, "ipFamilies");
+    for (index, family) in families.iter().enumerate() {
+        let field = format!("ipFamilies[{index}]");
+        if !known(family, &["IPv4", "IPv6"]) {
+            causes.push(unsupported(&field, family, "\"IPv4\", \"IPv6\""));
         }
-        for (index, family) in list(spec, "ipFamilies").iter().enumerate().filter(|(_, family)| *family == "IPv6") {
-            refuse(format!("ipFamilies[{index}]"), family, "not configured on this cluster");
+        if families[..index].contains(family) {
+            causes.push(broken("FieldValueDuplicate", &field, format!("Duplicate value: {family}")));
         }
     }
-    if causes.is_empty() { Ok(()) } else { Err(Status::invalid(&SERVICES, name, causes)) }
+    if !known(policy, &["SingleStack", "PreferDualStack", "RequireDualStack"]) {
+        let all = "\"PreferDualStack\", \"RequireDualStack\", \"SingleStack\"";
+        causes.push(unsupported("ipFamilyPolicy", policy, all));
+    }
+    causes
 }
 
 /// Gives a Service its cluster address and node ports.

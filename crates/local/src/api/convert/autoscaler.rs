@@ -80,11 +80,10 @@ pub(super) fn to_v1(object: &mut Value) {
 }
 
 pub(super) fn to_v2(object: &mut Value) {
-    let mut metrics = Vec::new();
-    if let Some(percent) = take(object, "spec", "targetCPUUtilizationPercentage") {
+    let cpu = take(object, "spec", "targetCPUUtilizationPercentage").map(|percent| {
         let target = json!({"type": "Utilization", "averageUtilization": percent});
-        metrics.push(json!({"type": "Resource", "resource": {"name": "cpu", "target": target}}));
-    }
+        json!({"type": "Resource", "resource": {"name": "cpu", "target": target}})
+    });
     take(object, "status", "currentCPUUtilizationPercentage");
     let mut parsed = |key: &str| -> Option<Value> {
         let text = object["metadata"].get_mut("annotations")?.as_object_mut()?.shift_remove(key)?;
@@ -92,7 +91,8 @@ pub(super) fn to_v2(object: &mut Value) {
     };
     let (others, behavior) = (parsed(METRICS), parsed(BEHAVIOR));
     let (conditions, current) = (parsed(CONDITIONS), parsed(CURRENT_METRICS));
-    metrics.extend(others.iter().filter_map(Value::as_array).flatten().map(|metric| metric_to_v2(metric, "target")));
+    let others = others.iter().filter_map(Value::as_array).flatten().map(|metric| metric_to_v2(metric, "target"));
+    let metrics: Vec<Value> = others.chain(cpu).collect();
     let current = current.as_ref().and_then(Value::as_array);
     if object["metadata"]["annotations"].as_object().is_some_and(Map::is_empty) {
         take(object, "metadata", "annotations");

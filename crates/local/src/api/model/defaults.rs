@@ -27,6 +27,12 @@ pub(crate) fn fill(definition: &Definition, object: &mut Value) {
             }
         }
         "/nodes" => {
+            if let Some(status) = part(object, "status")
+                && status["capacity"].as_object().is_some_and(|amounts| !amounts.is_empty())
+            {
+                let capacity = status["capacity"].clone();
+                set_absent(status, "allocatable", capacity);
+            }
             if let Some(spec) = part(object, "spec") {
                 plural(spec, "podCIDR", "podCIDRs");
             }

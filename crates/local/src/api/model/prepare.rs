@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 
+use super::disabled;
 use crate::api::{
     meta::{metadata_mut, now},
     registry::Definition,
@@ -11,6 +12,7 @@ use crate::api::{
 
 /// Sets the server's part of a new object.
 pub(crate) fn created(definition: &Definition, object: &mut Value) {
+    disabled::drop(&definition.table, object);
     match definition.table.as_str() {
         "/pods" => {
             let class = quality_of_service(&object["spec"]);
@@ -21,6 +23,7 @@ pub(crate) fn created(definition: &Definition, object: &mut Value) {
                     "message": "Scheduling is blocked due to non-empty scheduling gates",
                 }]);
             }
+            affinity(object);
         }
         "/persistentvolumeclaims" => {
             object["status"] = json!({ "phase": "Pending" });
@@ -49,6 +52,7 @@ pub(crate) fn created(definition: &Definition, object: &mut Value) {
 
 /// Sets the server's part of a changed object.
 pub(crate) fn updated(definition: &Definition, old: &Value, new: &mut Value) {
+    disabled::drop(&definition.table, new);
     match definition.table.as_str() {
         "apps/daemonsets" => {
             let known = old["metadata"]["annotations"][TEMPLATE_GENERATION].as_str().and_then(|text| text.parse().ok());
@@ -108,6 +112,37 @@ fn quality_of_service(spec: &Value) -> &'static str {
     }
 }
 
+/// Terms select by those labels of the pod itself that they name by key.
+fn affinity(object: &mut Value) {
+    let labels = object["metadata"]["labels"].clone();
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        let Some(affinity) = object["spec"]["affinity"].get_mut(kind).and_then(Value::as_object_mut) else { continue };
+        for (list, weighted) in [
+            ("preferredDuringSchedulingIgnoredDuringExecution", true),
+            ("requiredDuringSchedulingIgnoredDuringExecution", false),
+        ] {
+            for term in affinity.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+                let term = if weighted { &mut term["podAffinityTerm"] } else { term };
+                if term["labelSelector"].is_object() {
+                    select_by_keys(term, &labels);
+                }
+            }
+        }
+    }
+}
+
+fn select_by_keys(term: &mut Value, labels: &Value) {
+    let mut expressions = term["labelSelector"]["matchExpressions"].as_array().cloned().unwrap_or_default();
+    for (keys, operator) in [("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")] {
+        for key in term[keys].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            if let Some(value) = labels.get(key) {
+                expressions.push(json!({ "key": key, "operator": operator, "values": [value] }));
+            }
+        }
+    }
+    term["labelSelector"]["matchExpressions"] = json!(expressions);
+}
+
 /// A job selects its pods by its own uid, unless it says otherwise.
 fn job_selector(object: &mut Value) {
     if object["spec"]["manualSelector"] == true {
@@ -133,9 +168,7 @@ fn job_selector(object: &mut Value) {
     if same {
         object["metadata"]["labels"] = labels.clone();
     }
-    if object["spec"]["selector"].is_null() {
-        object["spec"]["selector"] = json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": uid } });
-    }
+    object["spec"]["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"] = uid;
 }
 
 #[cfg(test)]

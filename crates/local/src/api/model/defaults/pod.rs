@@ -9,6 +9,10 @@ pub(super) fn pod(object: &mut Value) {
     let Some(spec) = part(object, "spec") else { return };
     self::spec(spec);
     set(spec, "enableServiceLinks", json!(true));
+    // A negative grace is one second.
+    if spec["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0) {
+        spec["terminationGracePeriodSeconds"] = json!(1);
+    }
     let host = spec["hostNetwork"] == true;
     for containers in ["containers", "initContainers"] {
         for container in list(spec, containers) {
@@ -45,9 +49,16 @@ pub(super) fn spec(spec: &mut Value) {
     ] {
         set(spec, key, value);
     }
-    // A negative grace is one second.
-    if spec["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0) {
-        spec["terminationGracePeriodSeconds"] = json!(1);
+    // The account has an old name, too.
+    for (from, to) in [("serviceAccount", "serviceAccountName"), ("serviceAccountName", "serviceAccount")] {
+        let name = spec[from].clone();
+        if name.as_str().is_some_and(|name| !name.is_empty()) {
+            if to == "serviceAccount" {
+                spec[to] = name;
+            } else {
+                set(spec, to, name);
+            }
+        }
     }
     for containers in ["containers", "initContainers", "ephemeralContainers"] {
         list(spec, containers).for_each(container);

@@ -219,6 +219,20 @@ pub(super) fn replication_controller(object: &Value, errors: &mut Errors) {
     pod::template(&spec["template"], "spec.template", pod::Of::Always, errors);
 }
 
+/// A job that does not select its pods itself selects them by what it was given.
+pub(super) fn generated_selector(object: &Value, errors: &mut Errors) {
+    let selector = &object["spec"]["selector"];
+    if object["spec"]["manualSelector"] == true || selector.is_null() {
+        return;
+    }
+    let (uid, name) = (&object["metadata"]["uid"], &object["metadata"]["name"]);
+    let labels = json!({ "batch.kubernetes.io/controller-uid": uid, "controller-uid": uid,
+        "batch.kubernetes.io/job-name": name, "job-name": name });
+    if !LabelSelector::from_value(selector).matches(&json!({ "metadata": { "labels": labels } })) {
+        errors.invalid("spec.selector", selector, "`selector` not auto-generated");
+    }
+}
+
 /// A job's spec.
 pub(super) fn job(spec: &Value, path: &str, errors: &mut Errors) {
     for key in [

@@ -144,27 +144,32 @@ fn volumes(at: &str, spec: &Value, told: &mut Vec<String>) {
     }
     for (_, volume) in items(spec, "volumes", at) {
         let name = text(volume, "name");
-        let mut overlap = |kind: String, sources: &[(&str, &Value)]| {
-            let mut known: Vec<String> = Vec::new();
-            for path in sources.iter().flat_map(|(_, source)| paths(source)) {
-                let path = path.trim_end_matches('/').to_owned();
-                for other in known.iter().filter(|other| !path.is_empty() && overlaps(other, &path)) {
-                    told.push(format!("volume \"{name}\" ({kind}): overlapping paths: \"{path}\" with \"{other}\""));
-                }
-                known.push(path);
-            }
-        };
         for kind in ["configMap", "secret", "downwardAPI"] {
-            overlap(kind.to_owned(), &[(kind, &volume[kind])]);
+            overlapping(&format!("volume \"{name}\" ({kind})"), &paths(&volume[kind]), told);
         }
-        let kinds = ["configMap", "secret", "downwardAPI", "serviceAccountToken", "clusterTrustBundle"];
-        let sources: Vec<&Value> = volume["projected"]["sources"].as_array().into_iter().flatten().collect();
-        let of_source = |source: &&Value| kinds.iter().any(|kind| !source[*kind].is_null());
-        let empty = sources.iter().filter(|source| !of_source(source)).count();
-        let parts: Vec<(&str, &Value)> =
-            sources.iter().flat_map(|source| kinds.iter().map(|kind| (*kind, &source[*kind]))).collect();
-        overlap("Projected".to_owned(), &parts);
-        told.extend((0..empty).map(|_| format!("volume \"{name}\" (Projected) has no sources provided")));
+        let (mut all, mut last) = (Vec::new(), Vec::new());
+        for source in volume["projected"]["sources"].as_array().into_iter().flatten() {
+            let Some((kind, source)) = source.as_object().and_then(|source| source.iter().next()) else {
+                told.push(format!("volume \"{name}\" (Projected) has no sources provided"));
+                continue;
+            };
+            // Upstream takes a source that names no files for one like that before it.
+            if source["items"].is_array() || matches!(kind.as_str(), "serviceAccountToken" | "clusterTrustBundle") {
+                last = paths(source);
+            }
+            all.extend(last.iter().copied());
+        }
+        overlapping(&format!("volume \"{name}\" (Projected)"), &all, told);
+    }
+}
+
+/// Files that are put where others are.
+fn overlapping(volume: &str, paths: &[&str], told: &mut Vec<String>) {
+    let paths: Vec<&str> = paths.iter().map(|path| path.trim_end_matches('/')).collect();
+    for (index, path) in paths.iter().enumerate().filter(|(_, path)| !path.is_empty()) {
+        for other in paths[..index].iter().filter(|other| overlaps(other, path)) {
+            told.push(format!("{volume}: overlapping paths: \"{path}\" with \"{other}\""));
+        }
     }
 }
 
