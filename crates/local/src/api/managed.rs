@@ -166,6 +166,9 @@ pub(crate) fn apply(
     keep_settable(definition, &mut mine.fields, options);
     let live = old.unwrap_or_else(|| super::model::empty(definition));
     let mut others = entries(live);
+    if others.is_empty() && old.is_some() {
+        others.push(before_first_apply(definition, live, options));
+    }
     let before = others.iter().position(|entry| entry.is_of(&mine)).map(|at| others.remove(at));
     let mut new = merge::merge(schema, live, body);
     if let Some(before) = &before {
@@ -213,6 +216,16 @@ pub(crate) fn apply(
         new["metadata"]["annotations"][LAST_APPLIED] = json!(format!("{applied}\n"));
     }
     Ok(new)
+}
+
+/// Who owns all of an object that nobody tracked until somebody applied.
+fn before_first_apply(definition: &Definition, live: &Value, options: &WriteOptions) -> Entry {
+    let mut entry = Entry::new(definition, &WriteOptions { operation: Operation::Update, ..options.clone() });
+    entry.manager = "before-first-apply".to_owned();
+    entry.time = now();
+    entry.fields = Comparison::of(schema_of(definition), super::model::empty(definition), live).added;
+    keep_settable(definition, &mut entry.fields, options);
+    entry
 }
 
 /// Who applied on the client's side before goes on on the server's.

@@ -25,7 +25,11 @@ pub(crate) fn json(bytes: &[u8]) -> Result<Parsed, serde_json::Error> {
 pub(crate) fn yaml(bytes: &[u8]) -> Result<Parsed, serde_yaml_ng::Error> {
     let mut duplicates = Vec::new();
     let node = Node { at: None, duplicates: &mut duplicates };
-    let value = node.deserialize(serde_yaml_ng::Deserializer::from_slice(bytes))?;
+    // Of several documents only the first one counts.
+    let value = match serde_yaml_ng::Deserializer::from_slice(bytes).next() {
+        Some(document) => node.deserialize(document)?,
+        None => Value::Null,
+    };
     Ok(Parsed { value, duplicates })
 }
 

@@ -243,26 +243,24 @@ fn job(old: &Value, new: &Value, errors: &mut Errors) {
     let (was, is) = (&old["spec"], &new["spec"]);
     // An indexed job may have its completions changed together with its parallelism.
     let elastic = is["completionMode"] == "Indexed" && is["completions"] == is["parallelism"];
-    let mut fixed = vec!["selector", "template", "completionMode", "podFailurePolicy", "backoffLimitPerIndex"];
-    if !elastic {
-        fixed.insert(0, "completions");
+    let mut fixed =
+        vec!["completions", "selector", "template", "completionMode", "podFailurePolicy", "backoffLimitPerIndex"];
+    if elastic {
+        fixed.remove(0);
     }
-    if was["suspend"] == true && old["status"]["startTime"].is_null() {
-        // Scheduling of a job that never ran may be decided late.
-        let bare = |spec: &Value| {
-            let mut template = spec["template"].clone();
-            for key in ["nodeSelector", "tolerations", "affinity", "schedulingGates"] {
-                template["spec"][key] = json!(null);
-            }
-            for key in ["labels", "annotations"] {
-                template["metadata"][key] = json!(null);
-            }
-            template
-        };
-        fixed.retain(|key| *key != "template");
-        if bare(was) != bare(is) {
-            errors.invalid("spec.template", &is["template"], IMMUTABLE);
+    // Scheduling of a job that never ran may be decided late.
+    let bare = |spec: &Value| {
+        let mut template = spec["template"].clone();
+        for key in ["nodeSelector", "tolerations", "affinity", "schedulingGates"] {
+            template["spec"][key] = json!(null);
         }
+        for key in ["labels", "annotations"] {
+            template["metadata"][key] = json!(null);
+        }
+        template
+    };
+    if was["suspend"] == true && old["status"]["startTime"].is_null() && bare(was) == bare(is) {
+        fixed.retain(|key| *key != "template");
     }
     same(old, new, "spec", &fixed, errors);
 }
