@@ -221,7 +221,7 @@ pub(crate) fn apply(
 /// Who owns all of an object that nobody tracked until somebody applied.
 fn before_first_apply(definition: &Definition, live: &Value, options: &WriteOptions) -> Entry {
     let mut entry = Entry::new(definition, &WriteOptions { operation: Operation::Update, ..options.clone() });
-    entry.manager = "before-first-apply".to_owned();
+    entry.manager = "before-first-apply".into();
     entry.time = now();
     entry.fields = Comparison::of(schema_of(definition), super::model::empty(definition), live).added;
     keep_settable(definition, &mut entry.fields, options);

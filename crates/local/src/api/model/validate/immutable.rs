@@ -17,7 +17,9 @@ pub(super) fn check(definition: &Definition, old: &Value, new: &Value, errors: &
         "/nodes" => node(&old["spec"], new, errors),
         "/resourcequotas" => {
             let mut scopes = [list(&old["spec"], "scopes"), list(&new["spec"], "scopes")].map(<[Value]>::to_vec);
-            scopes.iter_mut().for_each(|scopes| scopes.sort_by_key(Value::to_string));
+            for scopes in &mut scopes {
+                scopes.sort_by_key(Value::to_string);
+            }
             if scopes[0] != scopes[1] {
                 errors.invalid("spec.scopes", &new["spec"]["scopes"], IMMUTABLE);
             }
