@@ -322,3 +322,37 @@ fn conflict(conflicts: &[(Entry, Path)]) -> Status {
     };
     Status::apply_conflict(format!("Apply failed with {text}"), causes.collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::registry::Registry;
+
+    fn applied(live: &Value, manager: &str) -> Result<Value, u16> {
+        let definition = Registry::new().find("", "v1", "configmaps").expect("it is served");
+        let body =
+            json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c" }, "data": { "a": "2" } });
+        let options = WriteOptions { manager: manager.into(), operation: Operation::Apply, ..WriteOptions::default() };
+        apply(&definition, Some(live), &body, &options).map_err(|status| status.code)
+    }
+
+    #[test]
+    fn what_nobody_tracked_is_owned_from_before_the_first_apply() {
+        let live =
+            json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c" }, "data": { "a": "1" } });
+        assert_eq!(applied(&live, "ann"), Err(409));
+    }
+
+    #[test]
+    fn kubectl_goes_on_where_it_applied_on_the_clients_side() {
+        let last =
+            "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"c\"},\"data\":{\"a\":\"1\"}}";
+        let live = json!({ "apiVersion": "v1", "kind": "ConfigMap", "data": { "a": "1" },
+            "metadata": { "name": "c", "annotations": { LAST_APPLIED: last } } });
+        assert_eq!(applied(&live, "ann"), Err(409), "others may not");
+        let new = applied(&live, KUBECTL).expect("the fields are as it applied them");
+        let wanted =
+            "{\"apiVersion\":\"v1\",\"data\":{\"a\":\"2\"},\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"c\"}}\n";
+        assert_eq!((&new["data"]["a"], last_applied(&new)), (&json!("2"), wanted));
+    }
+}
