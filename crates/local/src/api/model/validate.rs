@@ -68,6 +68,9 @@ pub(crate) fn validate_update(
     let (table, rbac) = (definition.table.as_str(), definition.resource.group == "rbac.authorization.k8s.io");
     if subresource.is_none() && (rbac || TWICE.contains(&table)) {
         metadata::check_again(definition, new, &mut errors);
+        if table == "batch/jobs" {
+            workload::generated_selector(new, &mut errors);
+        }
         check_kind(definition, Some(old), new, &mut errors);
     }
     // Events of the core group are looked at for all kinds alike only.
@@ -150,8 +153,10 @@ fn check_kind(definition: &Definition, old: Option<&Value>, object: &Value, erro
         "apps/controllerrevisions" => workload::controller_revision(object, errors),
         "/replicationcontrollers" => workload::replication_controller(object, errors),
         "batch/jobs" => {
+            if old.is_none() {
+                workload::generated_selector(object, errors);
+            }
             workload::job(&object["spec"], "spec", errors);
-            workload::generated_selector(object, errors);
         }
         "batch/cronjobs" => workload::cron_job(object, old, errors),
         // Those of the old version are looked at as the new one has them.
