@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::registry::Definition;
+use super::{model::defaults, registry::Definition, typed};
 
 mod autoscaler;
 
 /// Field names of core and `events.k8s.io` Events that mean the same.
-const EVENT_FIELDS: [(&str, &str); 6] = [
+const EVENT_FIELDS: [(&str, &str); 7] = [
+    ("reportingComponent", "reportingController"),
     ("involvedObject", "regarding"),
     ("message", "note"),
     ("source", "deprecatedSource"),
@@ -33,6 +34,7 @@ pub(crate) fn to_served(definition: &Definition, stored: &Arc<Value>) -> Arc<Val
         _ => {}
     }
     object["apiVersion"] = json!(want);
+    typed(&mut object);
     Arc::new(object)
 }
 
@@ -47,7 +49,21 @@ pub(crate) fn to_stored(definition: &Definition, mut served: Value) -> Value {
         _ => {}
     }
     served["apiVersion"] = json!(definition.stored_as);
+    if definition.table == "autoscaling/horizontalpodautoscalers" {
+        defaults::autoscaler(&mut served["spec"]);
+    }
+    typed(&mut served);
     served
+}
+
+/// Writes an object as the type of its version has it.
+fn typed(object: &mut Value) {
+    let text = |key: &str| object[key].as_str().unwrap_or_default();
+    if let Some(shape) = typed::of_kind(text("apiVersion"), text("kind"))
+        && let Err(error) = typed::canonical(shape, object, &mut Vec::new())
+    {
+        tracing::debug!(%error, "converted object is none of its type");
+    }
 }
 
 fn rename(object: &mut Value, fields: &[(&str, &str)]) {
@@ -56,5 +72,30 @@ fn rename(object: &mut Value, fields: &[(&str, &str)]) {
         if let Some(value) = members.shift_remove(*from) {
             members.insert((*to).into(), value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::registry::Registry;
+
+    #[test]
+    fn objects_are_of_the_type_of_their_version() {
+        let registry = Registry::new();
+        let of =
+            |group: &str, version: &str, plural: &str| registry.find(group, version, plural).expect("it is served");
+        let event = json!({ "apiVersion": "v1", "kind": "Event", "metadata": { "name": "e" }, "message": "m",
+            "reportingComponent": "", "reportingInstance": "" });
+        let new = to_served(&of("events.k8s.io", "v1", "events"), &Arc::new(event));
+        assert_eq!(
+            (&new["note"], new.get("reportingController"), &new["deprecatedSource"]),
+            (&json!("m"), None, &json!({}))
+        );
+        let old = json!({ "apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler",
+            "spec": { "maxReplicas": 2, "targetCPUUtilizationPercentage": 80 } });
+        let stored = to_stored(&of("autoscaling", "v1", "horizontalpodautoscalers"), old);
+        assert_eq!(stored["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 80);
+        assert_eq!(stored["status"]["currentMetrics"], Value::Null, "written when empty too");
     }
 }

@@ -3,7 +3,11 @@
 //! <https://kubernetes.io/docs/reference/using-api/server-side-apply/>; upstream's rules are those of
 //! `sigs.k8s.io/structured-merge-diff/v4/merge` and `k8s.io/apimachinery/pkg/util/managedfields/internal`.
 
+mod scaled;
+
 use serde_json::{Value, json};
+
+pub(crate) use scaled::{to_parent, to_scale};
 
 use super::{
     fields::{self, Comparison, FieldSet, Path},
@@ -162,6 +166,9 @@ pub(crate) fn apply(
     keep_settable(definition, &mut mine.fields, options);
     let live = old.unwrap_or_else(|| super::model::empty(definition));
     let mut others = entries(live);
+    if others.is_empty() && old.is_some() {
+        others.push(before_first_apply(definition, live, options));
+    }
     let before = others.iter().position(|entry| entry.is_of(&mine)).map(|at| others.remove(at));
     let mut new = merge::merge(schema, live, body);
     if let Some(before) = &before {
@@ -185,8 +192,13 @@ pub(crate) fn apply(
         entry.fields.0.retain(|path| !lost.contains(path) && !removed.0.contains(path));
         conflicts.extend(lost.into_iter().map(|path| (entry.clone(), path)));
     }
-    if !conflicts.is_empty() && !options.force {
-        return Err(conflict(&conflicts));
+    let kubectl = options.manager == KUBECTL;
+    if !options.force {
+        let known = if kubectl { from_last_applied(definition, live) } else { FieldSet::default() };
+        conflicts.retain(|(_, path)| !known.0.contains(path));
+        if !conflicts.is_empty() {
+            return Err(conflict(&conflicts));
+        }
     }
     mine.time = match before {
         _ if changed => now(),
@@ -195,7 +207,46 @@ pub(crate) fn apply(
     };
     others.push(mine);
     store(&mut new, others);
+    if kubectl && !last_applied(&new).is_empty() {
+        let mut applied = body.clone();
+        if let Some(annotations) = applied["metadata"].get_mut("annotations").and_then(Value::as_object_mut) {
+            annotations.shift_remove(LAST_APPLIED);
+        }
+        applied.sort_all_objects();
+        new["metadata"]["annotations"][LAST_APPLIED] = json!(format!("{applied}\n"));
+    }
     Ok(new)
+}
+
+/// Who owns all of an object that nobody tracked until somebody applied.
+fn before_first_apply(definition: &Definition, live: &Value, options: &WriteOptions) -> Entry {
+    let mut entry = Entry::new(definition, &WriteOptions { operation: Operation::Update, ..options.clone() });
+    entry.manager = "before-first-apply".into();
+    entry.time = now();
+    entry.fields = Comparison::of(schema_of(definition), super::model::empty(definition), live).added;
+    keep_settable(definition, &mut entry.fields, options);
+    entry
+}
+
+/// Who applied on the client's side before goes on on the server's.
+const KUBECTL: &str = "kubectl";
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+fn last_applied(object: &Value) -> &str {
+    object["metadata"]["annotations"][LAST_APPLIED].as_str().unwrap_or_default()
+}
+
+/// The fields that an apply on the client's side has set, and that are still as it set them.
+fn from_last_applied(definition: &Definition, live: &Value) -> FieldSet {
+    let Ok(applied) = serde_json::from_str::<Value>(last_applied(live)) else { return FieldSet::default() };
+    if applied["apiVersion"] != definition.resource.api_version().as_str() {
+        return FieldSet::default();
+    }
+    let schema = schema_of(definition);
+    let Comparison { added, modified, removed } = Comparison::of(schema, &applied, live);
+    let mut known = FieldSet::of(schema, &applied);
+    known.0.retain(|path| ![&added, &modified, &removed].iter().any(|changed| changed.0.contains(path)));
+    known
 }
 
 /// Refuses a configuration that is none of this kind.
@@ -207,7 +258,7 @@ fn check_applied(definition: &Definition, body: &Value) -> Result<(), Status> {
         let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
         return Err(Status::bad_request(format!("invalid object type: {group}/{version}, Kind={kind}")));
     }
-    if body["metadata"]["managedFields"].as_array().is_some_and(|list| !list.is_empty()) {
+    if !body["metadata"]["managedFields"].is_null() {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     merge::check(schema_of(definition), body).map_err(|why| {
@@ -270,4 +321,38 @@ fn conflict(conflicts: &[(Entry, Path)]) -> Status {
         }
     };
     Status::apply_conflict(format!("Apply failed with {text}"), causes.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::registry::Registry;
+
+    fn applied(live: &Value, manager: &str) -> Result<Value, u16> {
+        let definition = Registry::new().find("", "v1", "configmaps").expect("it is served");
+        let body =
+            json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c" }, "data": { "a": "2" } });
+        let options = WriteOptions { manager: manager.into(), operation: Operation::Apply, ..WriteOptions::default() };
+        apply(&definition, Some(live), &body, &options).map_err(|status| status.code)
+    }
+
+    #[test]
+    fn what_nobody_tracked_is_owned_from_before_the_first_apply() {
+        let live =
+            json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c" }, "data": { "a": "1" } });
+        assert_eq!(applied(&live, "ann"), Err(409));
+    }
+
+    #[test]
+    fn kubectl_goes_on_where_it_applied_on_the_clients_side() {
+        let last =
+            "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"c\"},\"data\":{\"a\":\"1\"}}";
+        let live = json!({ "apiVersion": "v1", "kind": "ConfigMap", "data": { "a": "1" },
+            "metadata": { "name": "c", "annotations": { LAST_APPLIED: last } } });
+        assert_eq!(applied(&live, "ann"), Err(409), "others may not");
+        let new = applied(&live, KUBECTL).expect("the fields are as it applied them");
+        let wanted =
+            "{\"apiVersion\":\"v1\",\"data\":{\"a\":\"2\"},\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"c\"}}\n";
+        assert_eq!((&new["data"]["a"], last_applied(&new)), (&json!("2"), wanted));
+    }
 }

@@ -177,6 +177,11 @@ impl Status {
         Self::new(500, "", message)
     }
 
+    /// 500: the server cannot do what it should.
+    pub(crate) fn internal(text: &str) -> Self {
+        Self::new(500, "InternalError", format!("Internal error occurred: {text}")).with_cause("", "", text)
+    }
+
     /// 507: the journal cannot be written; nothing was changed.
     pub fn storage(error: &std::io::Error) -> Self {
         Self::new(

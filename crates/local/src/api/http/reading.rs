@@ -9,9 +9,8 @@ use super::{
     Answer, Server, Status,
     accept::{self, Shape},
     options,
-    respond::{json as answer_json, json_bytes, warn},
+    respond::{json as answer_json, json_bytes},
     route::Query,
-    verbs::deprecation,
     watching,
 };
 use crate::api::{
@@ -38,7 +37,7 @@ pub(super) fn get(server: &Server, target: &Target, query: &Query, asked: &str) 
         Shape::Metadata { .. } => answer_json(StatusCode::OK, &metadata_of(&served())),
         Shape::Whole => json_bytes(StatusCode::OK, served_bytes(&target.definition, &entry)),
     };
-    Ok(warn(answer, &deprecation(&target.definition)))
+    Ok(answer)
 }
 
 /// The text of an object in the asked-for version; the stored text where that is the one.
@@ -148,7 +147,7 @@ pub(super) fn list(server: &Server, target: &Target, query: &Query, asked: &str)
         }
         Shape::Whole => json_bytes(StatusCode::OK, list_text(definition, &found, &metadata)),
     };
-    Ok(warn(answer, &deprecation(definition)))
+    Ok(answer)
 }
 
 /// A list's own metadata; those of custom resources always say that nothing is left.

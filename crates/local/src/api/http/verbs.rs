@@ -2,21 +2,20 @@
 
 use http::{Method, Request, StatusCode, header};
 use hyper::body::Incoming;
-use serde_json::Value;
 
 use super::{
     Answer, Server, Status, User,
     accept::{self, Shape},
     deleting, options, read_parsed,
     reading::{self, metadata_of},
-    respond::{json as answer_json, warn},
+    respond::{json as answer_json, status, warn},
     route::{Query, Route},
     subresources,
 };
 use crate::api::{
     convert,
     registry::Definition,
-    write::{self, FieldValidation, PatchType, Target, WriteOptions, Written},
+    write::{self, PatchType, Target, Warnings, WriteOptions, Written},
 };
 
 /// Handles a request on a resource.
@@ -42,11 +41,31 @@ pub(super) async fn handle(
         }
     })?;
     let target = Target { definition, namespace: route.namespace.clone(), name: route.name.clone() };
+    let warnings = Warnings::default();
+    warnings.extend(deprecation(&target.definition));
+    let result = on_resource(server, user, route, query, request, &target, &warnings).await;
+    let all = warnings.all();
+    if all.is_empty() {
+        return result;
+    }
+    // Refusals come with what was told before, too.
+    Ok(warn(result.unwrap_or_else(|failure| status(&failure)), &all))
+}
+
+async fn on_resource(
+    server: &Server,
+    user: &User,
+    route: &Route,
+    query: &Query,
+    request: Request<Incoming>,
+    target: &Target,
+    warnings: &Warnings,
+) -> Result<Answer, Status> {
     if let Some(part) = ["/", "%"].into_iter().find(|part| route.name.contains(part)) {
         return Err(Status::bad_request(format!("invalid resource name {:?}: [may not contain '{part}']", route.name)));
     }
     if !route.subresource.is_empty() {
-        return subresources::handle(server, &target, route, query, request).await;
+        return subresources::handle(server, target, route, query, request, warnings).await;
     }
     let verb = super::review::verb(request.method(), route, query);
     if !target.definition.verbs.iter().any(|served| served == verb) {
@@ -54,25 +73,26 @@ pub(super) async fn handle(
     }
     let patch = patch_type(&request)?;
     let mut options = options::of_write(&request, query, user, patch)?;
+    options.warnings = warnings.clone();
     if route.resource == "bindings" && route.group.is_empty() {
         options.subresource = Some("binding".to_owned());
-        return subresources::bind_named(server, &target, request, &options).await;
+        return subresources::bind_named(server, target, request, &options).await;
     }
     let asked = accept::header(&request);
     match (request.method().clone(), route.name.is_empty()) {
-        (Method::GET, true) if query.flag("watch") || route.watch => reading::watch(server, &target, query, &asked),
-        (Method::GET, true) => reading::list(server, &target, query, &asked),
-        (Method::GET, false) if route.watch => reading::watch(server, &target, query, &asked),
-        (Method::GET, false) => reading::get(server, &target, query, &asked),
+        (Method::GET, true) if query.flag("watch") || route.watch => reading::watch(server, target, query, &asked),
+        (Method::GET, true) => reading::list(server, target, query, &asked),
+        (Method::GET, false) if route.watch => reading::watch(server, target, query, &asked),
+        (Method::GET, false) => reading::get(server, target, query, &asked),
         (Method::POST, true) => {
-            let body = read_parsed(request).await?;
+            let body = read_parsed(request).await?.or_object();
             options.duplicates = body.duplicates;
-            let written = write::create(&server.api, &target, body.value, &options)?;
-            respond(server, &target, &written, &asked)
+            let written = write::create(&server.api, target, body.value, &options)?;
+            respond(server, target, &written, &asked)
         }
-        (Method::PUT | Method::PATCH, false) => change(server, &target, request, patch, &mut options, &asked).await,
-        (Method::DELETE, false) => deleting::one(server, &target, query, request).await,
-        (Method::DELETE, true) => deleting::many(server, &target, query, request).await,
+        (Method::PUT | Method::PATCH, false) => change(server, target, request, patch, &mut options, &asked).await,
+        (Method::DELETE, false) => deleting::one(server, target, query, request).await,
+        (Method::DELETE, true) => deleting::many(server, target, query, request).await,
         _ => Err(Status::method_not_allowed()),
     }
 }
@@ -86,12 +106,20 @@ pub(super) async fn change(
     options: &mut WriteOptions,
     asked: &str,
 ) -> Result<Answer, Status> {
-    let body = read_parsed(request).await?;
+    let mut body = read_parsed(request).await?;
+    if patch.is_some() && !body.given {
+        return Err(Status::bad_request("error decoding patch: unexpected end of JSON input"));
+    }
+    if matches!(patch, None | Some(PatchType::Strategic)) {
+        body = body.or_object();
+    }
     options.duplicates = body.duplicates;
     let written = match patch {
         None => write::update(&server.api, target, &body.value, options)?,
         Some(kind) => {
-            check_patch(kind, &body.value, options)?;
+            if body.value.is_null() && kind != PatchType::Json {
+                return Err(Status::bad_request("error decoding patch: Invalid JSON Patch"));
+            }
             write::patch(&server.api, target, kind, &body.value, options)?
         }
     };
@@ -116,23 +144,6 @@ pub(super) fn patch_type(request: &Request<Incoming>) -> Result<Option<PatchType
     }
 }
 
-fn check_patch(kind: PatchType, body: &Value, options: &WriteOptions) -> Result<(), Status> {
-    if body.is_null() && kind != PatchType::Json {
-        return Err(Status::bad_request("error decoding patch: unexpected end of JSON input"));
-    }
-    if kind == PatchType::Json && options.field_validation == FieldValidation::Strict {
-        let known = ["op", "path", "from", "value"];
-        for (index, operation) in body.as_array().into_iter().flatten().enumerate() {
-            let mut members = operation.as_object().into_iter().flatten();
-            if let Some((strange, _)) = members.find(|(key, _)| !known.contains(&key.as_str())) {
-                let why = format!("strict decoding error: json patch unknown field \"[{index}].{strange}\"");
-                return Err(Status::invalid_without_kind("patch", format!("Invalid value: \"\": {why}")));
-            }
-        }
-    }
-    Ok(())
-}
-
 /// A written object in the form that the client asked for.
 fn respond(server: &Server, target: &Target, written: &Written, asked: &str) -> Result<Answer, Status> {
     let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
@@ -144,11 +155,11 @@ fn respond(server: &Server, target: &Target, written: &Written, asked: &str) -> 
         Shape::Metadata { .. } => answer_json(code, &metadata_of(&object)),
         Shape::Whole => answer_json(code, &object),
     };
-    Ok(warn(warn(answer, &written.warnings), &deprecation(&target.definition)))
+    Ok(answer)
 }
 
 /// What a client of an old version is told.
-pub(super) fn deprecation(definition: &Definition) -> Vec<String> {
+fn deprecation(definition: &Definition) -> Vec<String> {
     match definition.table.as_str() {
         "/componentstatuses" => vec!["v1 ComponentStatus is deprecated in v1.19+".to_owned()],
         "/endpoints" => {

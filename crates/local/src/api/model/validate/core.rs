@@ -160,9 +160,8 @@ pub(super) fn endpoints(object: &Value, errors: &mut Errors) {
         }
         for key in ["addresses", "notReadyAddresses"] {
             for (place, address) in list(key).iter().enumerate() {
-                if text(address, "ip").parse::<std::net::IpAddr>().is_err() {
-                    errors.invalid(&format!("{at}.{key}[{place}].ip"), &address["ip"], "must be a valid IP address");
-                }
+                let ip = text(address, "ip");
+                errors.texts(&format!("{at}.{key}[{place}].ip"), ip, names::endpoint_address(ip));
             }
         }
         for (place, port) in list("ports").iter().enumerate() {
@@ -177,7 +176,7 @@ pub(super) fn endpoints(object: &Value, errors: &mut Errors) {
 }
 
 /// An event is where its object is; those of the new group must say all.
-pub(super) fn event(definition: &Definition, object: &Value, errors: &mut Errors) {
+pub(super) fn event(definition: &Definition, old: Option<&Value>, object: &Value, errors: &mut Errors) {
     let new = definition.resource.group == "events.k8s.io";
     let regarding = if new { &object["regarding"] } else { &object["involvedObject"] };
     let namespace = text(&object["metadata"], "namespace");
@@ -185,7 +184,7 @@ pub(super) fn event(definition: &Definition, object: &Value, errors: &mut Errors
     let at = if new { "regarding.namespace" } else { "involvedObject.namespace" };
     let fits = if of.is_empty() { matches!(namespace, "" | "default" | "kube-system") } else { of == namespace };
     let old_style = !new && object["eventTime"].is_null();
-    if old_style {
+    if old_style || old.is_some() {
         if !fits {
             errors.invalid("involvedObject.namespace", &json!(of), "does not match event.namespace");
         }
@@ -219,7 +218,7 @@ pub(super) fn event(definition: &Definition, object: &Value, errors: &mut Errors
 pub(super) fn node(object: &Value, errors: &mut Errors) {
     let taints: Vec<&Value> = object["spec"]["taints"].as_array().into_iter().flatten().collect();
     for (index, taint) in taints.iter().enumerate() {
-        let at = format!("spec.taints[{index}]");
+        let at = format!("metadata.taints[{index}]");
         let (key, value) = (text(taint, "key"), text(taint, "value"));
         errors.texts(&format!("{at}.key"), key, names::qualified(key));
         errors.texts(&format!("{at}.value"), value, names::label_value(value));

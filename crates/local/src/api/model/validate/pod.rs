@@ -23,7 +23,7 @@ pub(super) enum Of {
 
 /// A pod template: its metadata and its spec.
 pub(super) fn template(template: &Value, path: &str, of: Of, errors: &mut Errors) {
-    metadata::of_template(&template["metadata"], &format!("{path}.metadata"), errors);
+    metadata::of_template(&template["metadata"], path, errors);
     spec(&template["spec"], &format!("{path}.spec"), of, errors);
 }
 
@@ -66,11 +66,6 @@ pub(super) fn spec(spec: &Value, path: &str, of: Of, errors: &mut Errors) {
     dns(spec, path, errors);
     if let Some(selector) = spec["nodeSelector"].as_object() {
         metadata::labels(&json!(selector), &format!("{path}.nodeSelector"), errors);
-    }
-    for (index, secret) in list(spec, "imagePullSecrets").iter().enumerate() {
-        if text(secret, "name").is_empty() {
-            errors.required(&format!("{path}.imagePullSecrets[{index}].name"), "");
-        }
     }
     placement::affinity(&spec["affinity"], &format!("{path}.affinity"), errors);
     for (index, alias) in list(spec, "hostAliases").iter().enumerate() {

@@ -285,7 +285,7 @@ pub(super) fn priority_class(object: &Value, errors: &mut Errors) {
 }
 
 /// An endpoint slice.
-pub(super) fn endpoint_slice(object: &Value, errors: &mut Errors) {
+pub(super) fn endpoint_slice(object: &Value, old: Option<&Value>, errors: &mut Errors) {
     let kind = text(object, "addressType");
     if kind.is_empty() {
         errors.required("addressType", "");
@@ -297,7 +297,11 @@ pub(super) fn endpoint_slice(object: &Value, errors: &mut Errors) {
         if list(endpoint, "addresses").is_empty() {
             errors.required(&at, "must contain at least 1 address");
         }
-        for (place, address) in list(endpoint, "addresses").iter().enumerate() {
+        // What was there before may stay.
+        let known = |address: &Value| {
+            old.is_some_and(|old| list(old, "endpoints").iter().any(|one| list(one, "addresses").contains(address)))
+        };
+        for (place, address) in list(endpoint, "addresses").iter().enumerate().filter(|(_, one)| !known(one)) {
             let given = address.as_str().unwrap_or_default();
             let field = format!("{at}[{place}]");
             let ip = given.parse::<std::net::IpAddr>();
@@ -308,7 +312,10 @@ pub(super) fn endpoint_slice(object: &Value, errors: &mut Errors) {
                 }
                 ("IPv4", Ok(ip)) if !ip.is_ipv4() => errors.invalid(&field, address, "must be an IPv4 address"),
                 ("IPv6", Ok(ip)) if !ip.is_ipv6() => errors.invalid(&field, address, "must be an IPv6 address"),
-                _ => {}
+                (_, Ok(ip)) if ip.to_string() != given => {
+                    errors.invalid(&field, address, &format!("must be in canonical form (\"{ip}\")"));
+                }
+                _ => errors.texts(&field, given, names::endpoint_address(given)),
             }
         }
     }
@@ -328,17 +335,38 @@ pub(super) fn endpoint_slice(object: &Value, errors: &mut Errors) {
 }
 
 /// A status that is written: the rules that hold for all writers.
-pub(super) fn status(definition: &Definition, object: &Value, errors: &mut Errors) {
+pub(super) fn status(definition: &Definition, old: &Value, object: &Value, errors: &mut Errors) {
     let status = &object["status"];
-    let keys: &[&str] = match definition.table.as_str() {
-        "apps/deployments" | "apps/replicasets" | "apps/statefulsets" => {
-            &["replicas", "readyReplicas", "availableReplicas"]
+    let parts: &[&str] = &["updatedReplicas", "readyReplicas", "availableReplicas"];
+    let (keys, parts): (&[&str], &[&str]) = match definition.table.as_str() {
+        "apps/deployments" => {
+            (&["replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas"], parts)
         }
-        "autoscaling/horizontalpodautoscalers" => &["currentReplicas", "desiredReplicas"],
-        "batch/jobs" => &["active", "succeeded", "failed"],
-        _ => &[],
+        "apps/replicasets" | "/replicationcontrollers" => (
+            &["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"],
+            &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"],
+        ),
+        "apps/statefulsets" => (
+            &["replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"],
+            &["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"],
+        ),
+        "autoscaling/horizontalpodautoscalers" => (&["currentReplicas", "desiredReplicas"], &[]),
+        "batch/jobs" => (&["active", "succeeded", "failed"], &[]),
+        _ => (&[], &[]),
     };
     for key in keys {
         errors.not_negative(status, key, "status");
+    }
+    let count = |key: &str| status[key].as_i64().unwrap_or(0);
+    for key in parts.iter().filter(|key| count(key) > count("replicas")) {
+        let why = "cannot be greater than status.replicas";
+        errors.invalid(&format!("status.{key}"), &json!(count(key)), why);
+    }
+    if !parts.is_empty() && count("availableReplicas") > count("readyReplicas") {
+        let why = "cannot be greater than readyReplicas";
+        errors.invalid("status.availableReplicas", &json!(count("availableReplicas")), why);
+    }
+    if definition.table == "/pods" && old["status"]["qosClass"] != status["qosClass"] {
+        errors.invalid("status.qosClass", &status["qosClass"], "field is immutable");
     }
 }

@@ -53,7 +53,7 @@ fn selected_template(spec: &Value, kind: &str, errors: &mut Errors) {
 fn matching_template(spec: &Value, errors: &mut Errors) {
     let (own, template) = (&spec["selector"], &spec["template"]);
     let matches = LabelSelector::from_value(own).matches(template);
-    if !matches && !selector::is_empty(own) {
+    if own.is_null() || !matches && !selector::is_empty(own) {
         let why = "`selector` does not match template `labels`";
         errors.invalid("spec.template.metadata.labels", &template["metadata"]["labels"], why);
     }
@@ -219,6 +219,20 @@ pub(super) fn replication_controller(object: &Value, errors: &mut Errors) {
     pod::template(&spec["template"], "spec.template", pod::Of::Always, errors);
 }
 
+/// A job that does not select its pods itself selects them by what it was given.
+pub(super) fn generated_selector(object: &Value, errors: &mut Errors) {
+    let selector = &object["spec"]["selector"];
+    if object["spec"]["manualSelector"] == true || selector.is_null() {
+        return;
+    }
+    let (uid, name) = (&object["metadata"]["uid"], &object["metadata"]["name"]);
+    let labels = json!({ "batch.kubernetes.io/controller-uid": uid, "controller-uid": uid,
+        "batch.kubernetes.io/job-name": name, "job-name": name });
+    if !LabelSelector::from_value(selector).matches(&json!({ "metadata": { "labels": labels } })) {
+        errors.invalid("spec.selector", selector, "`selector` not auto-generated");
+    }
+}
+
 /// A job's spec.
 pub(super) fn job(spec: &Value, path: &str, errors: &mut Errors) {
     for key in [
@@ -253,12 +267,18 @@ pub(super) fn job(spec: &Value, path: &str, errors: &mut Errors) {
         }
     }
     errors.one_of(spec, "podReplacementPolicy", path, &["Failed", "TerminatingOrFailed"]);
-    selector::label_selector(&spec["selector"], &format!("{path}.selector"), errors);
-    if spec["selector"].is_object() && !LabelSelector::from_value(&spec["selector"]).matches(&spec["template"]) {
+    pod::template(&spec["template"], &format!("{path}.template"), pod::Of::Job, errors);
+    // The job of a CronJob gets its selector when it is made.
+    let own = &spec["selector"];
+    if own.is_null() && path == "spec" {
+        errors.required("spec.selector", "");
+    }
+    selector::label_selector(own, &format!("{path}.selector"), errors);
+    let selects = own.is_object() && LabelSelector::from_value(own).matches(&spec["template"]);
+    if !selects && (own.is_object() || path == "spec") {
         let why = "`selector` does not match template `labels`";
         errors.invalid(&format!("{path}.template.metadata.labels"), &spec["template"]["metadata"]["labels"], why);
     }
-    pod::template(&spec["template"], &format!("{path}.template"), pod::Of::Job, errors);
 }
 
 /// A cron job.
