@@ -127,8 +127,8 @@ fn cron_active(i: &Value, e: &Value) -> Judgement {
     failed(&got, e)?;
     let Ok(active) = got else { return Ok(()) };
     same("active", &e["active"], &json!(active))?;
-    let value = if active { cron.desired_replicas } else { 0 };
-    quantity("value", &e["value"], Some(Quantity::from_int(value)))
+    let value = if active { cron.desired_replicas as f64 } else { 0.0 };
+    quantity("value", &e["value"], Some(Quantity::from_float(value)))
 }
 
 /// Quantities are compared by value.
@@ -228,7 +228,7 @@ fn quantities(kind: &str, i: &Value, e: &Value) -> Judgement {
         return quantity("value", &e["value"], Some(Quantity::from_float(float(value))));
     }
     let of = if i["milli"] == true { Quantity::from_float(float(value)) } else { Quantity::from_int(read(value)?) };
-    target(&e["target"], &external_target(i["metricType"].as_str().unwrap_or_default(), of))
+    target(&e["target"], &external_target(i["metricType"].as_str().unwrap_or_default(), &of))
 }
 
 fn names(kind: &str, i: &Value, e: &Value) -> Judgement {

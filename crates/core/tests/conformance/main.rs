@@ -8,12 +8,13 @@ use std::process::ExitCode;
 use democtl_conformance::{judge_row, rows};
 use libtest_mimic::{Arguments, Failed, Trial};
 
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("hpa_replica_calculator", include_str!("hpa_replica_calculator.json")),
     ("hpa_behavior", include_str!("hpa_behavior.json")),
     ("hpa_derived", include_str!("hpa_derived.json")),
     ("keda", include_str!("keda.json")),
     ("scheduler", include_str!("scheduler.json")),
+    ("computed", include_str!("computed.json")),
 ];
 
 fn main() -> ExitCode {

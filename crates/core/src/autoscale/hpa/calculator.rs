@@ -249,11 +249,17 @@ impl Calculator {
         let replicas = if self.within(ratio) { status_replicas } else { (value / target).ceil() as i32 };
         Proposal {
             replicas,
-            usage_milli: Some((value / pods).ceil() as i64),
+            usage_milli: Some(whole((value / pods).ceil())),
             timestamp_s: Some(timestamp_s),
             ..Proposal::default()
         }
     }
+}
+
+/// Go's conversion on amd64: what does not fit, infinity and NaN give the least integer.
+fn whole(value: f64) -> i64 {
+    let fits = value >= i64::MIN as f64 && value < i64::MAX as f64;
+    if fits { value as i64 } else { i64::MIN }
 }
 
 fn ready_pods(pods: &[Pod]) -> Result<usize, MetricError> {

@@ -3,13 +3,12 @@
 use serde_json::Value;
 
 use super::{Behavior, Policy, PolicyKind, Rules, SelectPolicy, Target};
-use crate::units::{Bytes, Millicores};
+use crate::autoscale::keda::Quantity;
 
 /// Milli-units of a quantity, of CPU, memory or anything counted.
 pub fn milli(value: &Value) -> Option<i64> {
     let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-    let plain = Millicores::parse(&text).ok().map(|milli| milli.0);
-    plain.or_else(|| Bytes::parse(&text).ok()?.0.checked_mul(1000))
+    text.parse().ok().map(Quantity::milli)
 }
 
 impl Target {

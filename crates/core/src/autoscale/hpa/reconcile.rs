@@ -463,7 +463,6 @@ fn evaluate(
             Ok((proposal, figures, format!("pods metric {name}")))
         }
         Metric::Object { name, described, target } => {
-            let place = format!("{} {}/{}", described.kind, input.namespace, described.name);
             let fail = |cause: String| Failure {
                 reason: "FailedGetObjectMetric",
                 error: format!("failed to get object metric value: {cause}"),
@@ -473,7 +472,9 @@ fn evaluate(
                 (None, Some(value)) => value,
                 (error, _) => {
                     let error = error.as_deref().unwrap_or("no metrics returned from custom metrics API");
-                    return Err(fail(format!("unable to get metric {name}: {error} on {place}")));
+                    // Upstream's arguments stand in another order than its words.
+                    let (kind, namespace, object) = (&described.kind, input.namespace, &described.name);
+                    return Err(fail(format!("unable to get metric {name}: {kind} on {namespace} {object}/{error}")));
                 }
             };
             let (proposal, figures) =

@@ -149,8 +149,8 @@ fn instead(fallback: &Fallback, target: &Json, replicas: Replicas) -> Option<Qua
     } else {
         ("averageValue", wanted)
     };
-    let target: Quantity = target[key].as_str()?.parse().ok()?;
-    Some(Quantity::from_milli((target.to_float() * 1000.0 * share) as i64))
+    let target = Quantity::float(target[key].as_str()?).ok()?;
+    Some(Quantity::from_milli((target * 1000.0 * share) as i64))
 }
 
 /// The condition `Fallback` after a change of health; none where no fallback is configured.

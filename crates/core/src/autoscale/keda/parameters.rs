@@ -24,11 +24,6 @@ impl Parameters {
         let metadata = pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
         Self { metadata, ..Self::default() }
     }
-
-    /// Whether the metadata hold a key at all.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.metadata.contains_key(name)
-    }
 }
 
 /// A place that is looked at.

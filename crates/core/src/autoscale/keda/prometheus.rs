@@ -3,9 +3,9 @@
 //! Upstream: `pkg/scalers/prometheus_scaler.go` (<https://keda.sh/docs/2.21/scalers/prometheus/>). The request itself is
 //! the caller's.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::parameters::{AUTH, META, Parameters, Place, Reader};
 
@@ -83,39 +83,70 @@ impl Prometheus {
         if !(200..300).contains(&status) {
             return Err(format!("prometheus query api returned error. status: {status}"));
         }
-        let body: Value = serde_json::from_str(body).map_err(|error| error.to_string())?;
+        let body = Some(serde_json::from_str(body).map_err(|error| error.to_string())?);
         let lost = |what: &str| {
             let text = || format!("prometheus metrics 'prometheus' target may be lost, {what}");
             if self.ignore_null_values { Ok(0.0) } else { Err(text()) }
         };
-        let results = match body.pointer("/data/result") {
-            None | Some(Value::Null) => &[][..],
-            Some(Value::Array(results)) if results.iter().all(|result| result.is_object() || result.is_null()) => {
-                results
-            }
-            Some(_) => return Err("the result is not a list of objects".to_owned()),
+        let data = {
+            let body = object("body", body.as_ref())?;
+            typed("status", body, Value::as_str)?;
+            object("data", body.get("data"))?
         };
-        let result = match results {
+        typed("resultType", data, Value::as_str)?;
+        let results = typed("result", data, Value::as_array)?.map_or(&[][..], Vec::as_slice);
+        let mut values = Vec::new();
+        for result in results {
+            let result = object("result", Some(result))?;
+            object("metric", result.get("metric"))?;
+            values.push(typed("value", result, Value::as_array)?.map_or(&[][..], Vec::as_slice));
+        }
+        let value = match values.as_slice() {
             [] => return lost("the result is empty"),
-            [one] => one,
+            [[]] => return lost("the value list is empty"),
+            [[_]] => return Err(format!("prometheus query {} didn't return enough values", self.query)),
+            [[_, value, ..]] => value,
             _ => return Err(format!("prometheus query {} returned multiple elements", self.query)),
-        };
-        let value = match result["value"].as_array().map(Vec::as_slice) {
-            None | Some([]) => return lost("the value list is empty"),
-            Some([_]) => return Err(format!("prometheus query {} didn't return enough values", self.query)),
-            Some([_, value, ..]) => value,
         };
         let text = match value {
             Value::Null => return Ok(-1.0),
             Value::String(text) => text,
             other => return Err(format!("{other} is not a text")),
         };
-        let number: f64 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
+        let number = float(text).ok_or_else(|| format!("{text:?} is not a number"))?;
         if number.is_finite() {
             return Ok(number);
         }
         if self.ignore_null_values { Ok(0.0) } else { Err(format!("prometheus query returns {}", infinite(number))) }
     }
+}
+
+/// An object's members; none of it, or null, counts as one without members.
+fn object<'a>(name: &str, value: Option<&'a Value>) -> Result<&'a Map<String, Value>, String> {
+    static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+    match value {
+        None | Some(Value::Null) => Ok(&EMPTY),
+        Some(Value::Object(members)) => Ok(members),
+        Some(other) => Err(format!("{name} is not an object: {other}")),
+    }
+}
+
+/// A member that may lack or be null, but may not be of another type.
+fn typed<'a, T>(
+    name: &str,
+    members: &'a Map<String, Value>,
+    read: impl Fn(&'a Value) -> Option<T>,
+) -> Result<Option<T>, String> {
+    let value = members.get(name).filter(|value| !value.is_null());
+    value.map(|value| read(value).ok_or_else(|| format!("{name} is of another type: {value}"))).transpose()
+}
+
+/// A float; one beyond the range is none, and what is not a number has no sign.
+fn float(text: &str) -> Option<f64> {
+    let number: f64 = text.parse().ok()?;
+    let beyond = number.is_infinite() && text.contains(|c: char| c.is_ascii_digit());
+    let signed = number.is_nan() && text.starts_with(['+', '-']);
+    Some(number).filter(|_| !beyond && !signed)
 }
 
 fn infinite(number: f64) -> &'static str {
@@ -168,6 +199,14 @@ mod tests {
         assert_eq!(read(r#"[{"values":[[1,"2"]]}]"#, true), Ok(0.0), "a matrix has no single value");
         assert!(read("[{},{}]", true).is_err_and(|error| error.contains("multiple elements")));
         assert!(read(r#"[1,"2"]"#, true).is_err(), "a scalar is no list of objects");
+        for wrong in [r#"{"value":"2"}"#, r#"{"metric":"up","value":[1,"2"]}"#, r#"{"value":[1,"1e400"]}"#] {
+            assert!(read(&format!("[{wrong}]"), true).is_err(), "{wrong}");
+        }
+        let lenient = Prometheus { ignore_null_values: true, ..Prometheus::default() };
+        assert_eq!(lenient.read(200, "null"), Ok(0.0));
+        for wrong in ["[]", "true", r#"{"status":5}"#, r#"{"data":[]}"#, r#"{"data":{"resultType":4}}"#] {
+            assert!(lenient.read(200, wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

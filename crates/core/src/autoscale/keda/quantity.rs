@@ -6,25 +6,29 @@
 use std::{fmt, str::FromStr};
 
 const NANO: i128 = 1_000_000_000;
-const DECIMAL: [(&str, i128); 10] = [
-    ("E", NANO * 1_000_000_000_000_000_000),
-    ("P", NANO * 1_000_000_000_000_000),
-    ("T", NANO * 1_000_000_000_000),
-    ("G", NANO * 1_000_000_000),
-    ("M", NANO * 1_000_000),
-    ("k", NANO * 1000),
-    ("", NANO),
-    ("m", 1_000_000),
-    ("u", 1000),
-    ("n", 1),
-];
+const NANO_DIGITS: i32 = 9;
+/// Suffixes and the powers of ten that they stand for.
+const DECIMAL: [(&str, i32); 10] =
+    [("E", 18), ("P", 15), ("T", 12), ("G", 9), ("M", 6), ("k", 3), ("", 0), ("m", -3), ("u", -6), ("n", -9)];
+/// Suffixes and the powers of two that they stand for.
 const BINARY: [(&str, u32); 6] = [("Ei", 60), ("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)];
+/// More digits are beyond upstream's quick way of reading.
+const QUICK_DIGITS: usize = 18;
+
+/// How an amount was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Decimal,
+    /// As in `12e6`.
+    Exponent,
+    Binary,
+}
 
 /// An exact amount; two of them are equal when their values are.
 #[derive(Debug, Clone, Copy)]
 pub struct Quantity {
     nano: i128,
-    binary: bool,
+    format: Format,
 }
 
 impl PartialEq for Quantity {
@@ -43,12 +47,12 @@ pub struct QuantityError(String);
 impl Quantity {
     /// A whole number.
     pub fn from_int(value: i64) -> Self {
-        Self { nano: i128::from(value) * NANO, binary: false }
+        Self { nano: i128::from(value) * NANO, format: Format::Decimal }
     }
 
     /// Thousandths.
     pub fn from_milli(milli: i64) -> Self {
-        Self { nano: i128::from(milli) * (NANO / 1000), binary: false }
+        Self { nano: i128::from(milli) * (NANO / 1000), format: Format::Decimal }
     }
 
     /// A float with three decimals, as `printf("%.3f")` rounds; what is negative, infinite or not a number is 0.
@@ -59,7 +63,20 @@ impl Quantity {
         // Beyond the range of the exact amount there is no such metric: the greatest one stands for it.
         let thousandths = format!("{value:.3}").replace('.', "").parse::<i128>();
         let nano = thousandths.ok().and_then(|milli| milli.checked_mul(NANO / 1000)).unwrap_or(i128::MAX);
-        Self { nano, binary: false }
+        Self { nano, format: Format::Decimal }
+    }
+
+    /// The text that upstream writes for such a float: that with three decimals, or the canonical one.
+    pub fn spelled_float(value: f64) -> String {
+        let quantity = Self::from_float(value);
+        let text = format!("{value:.3}");
+        if quantity.nano > 0 && keeps_spelling(&text) { text } else { quantity.to_string() }
+    }
+
+    /// The text that upstream writes for one that it read: as given where that looks canonical to it.
+    pub fn spelled(text: &str) -> Result<String, QuantityError> {
+        let quantity: Self = text.parse()?;
+        Ok(if keeps_spelling(text) { text.to_owned() } else { quantity.to_string() })
     }
 
     /// Thousandths, rounded up, within the range of an `i64`.
@@ -69,9 +86,22 @@ impl Quantity {
         up.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
     }
 
-    /// The nearest float.
-    pub fn to_float(self) -> f64 {
-        self.nano as f64 / NANO as f64
+    /// Whether it is more than nothing.
+    pub fn is_positive(self) -> bool {
+        self.nano > 0
+    }
+
+    /// The float that upstream computes with for the text of a decimal one: its digits times the power of ten of the
+    /// last, which is not always the nearest float.
+    pub fn float(text: &str) -> Result<f64, QuantityError> {
+        let quantity: Self = text.parse()?;
+        let (number, suffix) = split(text);
+        let fraction = number.split_once('.').map_or(0, |(_, fraction)| fraction.len() as i32);
+        let digits = number.replace('.', "").parse::<f64>().ok();
+        Ok(match (digits, power(suffix)) {
+            (Some(digits), Some((_, power))) => digits * 10_f64.powi(power - fraction),
+            _ => quantity.nano as f64 / NANO as f64,
+        })
     }
 }
 
@@ -80,19 +110,50 @@ impl FromStr for Quantity {
 
     fn from_str(text: &str) -> Result<Self, QuantityError> {
         let error = || QuantityError(text.to_owned());
-        let end = text.find(|c: char| !(c.is_ascii_digit() || "+-.".contains(c))).unwrap_or(text.len());
-        let (number, suffix) = text.split_at(end);
-        let binary = BINARY.iter().find(|(name, _)| *name == suffix).map(|(_, shift)| NANO << shift);
-        let decimal = || DECIMAL.iter().find(|(name, _)| *name == suffix).map(|(_, unit)| *unit);
-        let exponent = || {
-            let power: i32 = suffix.strip_prefix(['e', 'E'])?.parse().ok()?;
-            let unit = 10_i128.checked_pow(power.unsigned_abs())?;
-            if power < 0 { Some(NANO / unit).filter(|unit| *unit > 0) } else { NANO.checked_mul(unit) }
+        let (number, suffix) = split(text);
+        let (format, unit) = match (BINARY.iter().find(|(name, _)| *name == suffix), power(suffix)) {
+            (Some((_, shift)), _) => (Format::Binary, NANO << shift),
+            (None, Some((format, power))) => {
+                let nanos = u32::try_from(power + NANO_DIGITS).map_err(|_| error())?;
+                (format, 10_i128.checked_pow(nanos).ok_or_else(error)?)
+            }
+            (None, None) => return Err(error()),
         };
-        let unit = binary.or_else(decimal).or_else(exponent).ok_or_else(error)?;
         let nano = scaled(number, unit).ok_or_else(error)?;
-        Ok(Self { nano, binary: binary.is_some() })
+        Ok(Self { nano, format })
     }
+}
+
+/// Number and suffix.
+fn split(text: &str) -> (&str, &str) {
+    text.split_at(text.find(|c: char| !(c.is_ascii_digit() || "+-.".contains(c))).unwrap_or(text.len()))
+}
+
+/// The power of ten of a suffix.
+fn power(suffix: &str) -> Option<(Format, i32)> {
+    if let Some((_, power)) = DECIMAL.iter().find(|(name, _)| *name == suffix) {
+        return Some((Format::Decimal, *power));
+    }
+    let power: i16 = suffix.strip_prefix(['e', 'E'])?.parse().ok()?;
+    Some((Format::Exponent, power.into()))
+}
+
+/// Whether upstream takes the text of a quantity for canonical and hands it on as it is.
+fn keeps_spelling(text: &str) -> bool {
+    let (number, suffix) = split(text.trim_start_matches(['+', '-']).trim_start_matches('0'));
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() {
+        return false;
+    }
+    let digits = format!("{whole}{fraction}");
+    if let Some((_, shift)) = BINARY.iter().find(|(name, _)| *name == suffix) {
+        let quick = fraction.is_empty() && whole.len() + (shift * 3 / 10) as usize <= 14;
+        return quick && digits.parse::<i64>().is_ok_and(|value| value % 8 != 0);
+    }
+    let scale = power(suffix).map(|(_, power)| power - fraction.len() as i32);
+    scale.is_some_and(|scale| scale >= -NANO_DIGITS && scale % 3 == 0)
+        && digits.len() <= QUICK_DIGITS
+        && !digits.ends_with("000")
 }
 
 /// `number * unit`, fractions of a nano rounded up.
@@ -119,17 +180,23 @@ impl fmt::Display for Quantity {
         if self.nano == 0 {
             return f.write_str("0");
         }
-        if self.binary && self.nano.abs() >= NANO * 1024 {
-            // Upstream's binary quantities have no fractions: they are rounded up.
-            let whole = self.nano.div_euclid(NANO) + i128::from(self.nano.rem_euclid(NANO) != 0);
+        // With a fraction, binary quantities too are written by the decimal suffixes.
+        if self.format == Format::Binary && self.nano.abs() >= NANO * 1024 && self.nano % NANO == 0 {
+            let whole = self.nano / NANO;
             return match BINARY.iter().find(|(_, shift)| whole % (1_i128 << shift) == 0) {
                 Some((suffix, shift)) => write!(f, "{}{suffix}", whole >> shift),
                 None => write!(f, "{whole}"),
             };
         }
-        match DECIMAL.iter().find(|(_, unit)| self.nano % unit == 0) {
-            Some((suffix, unit)) => write!(f, "{}{suffix}", self.nano / unit),
-            None => write!(f, "{}n", self.nano),
+        let greatest = if self.format == Format::Exponent { 27 } else { 18 };
+        let mut power = greatest;
+        while self.nano % 10_i128.pow((power + NANO_DIGITS) as u32) != 0 {
+            power -= 3;
+        }
+        let number = self.nano / 10_i128.pow((power + NANO_DIGITS) as u32);
+        match DECIMAL.iter().find(|(_, of)| *of == power).filter(|_| self.format != Format::Exponent || power == 0) {
+            Some((suffix, _)) => write!(f, "{number}{suffix}"),
+            None => write!(f, "{number}e{power}"),
         }
     }
 }
@@ -151,11 +218,29 @@ mod tests {
         let canonical = |text: &str| text.parse::<Quantity>().map(|quantity| quantity.to_string());
         assert_eq!(canonical("1.5Gi").as_deref(), Ok("1536Mi"));
         assert_eq!(canonical("512Mi").as_deref(), Ok("512Mi"));
-        assert_eq!(canonical("1e3").as_deref(), Ok("1k"));
+        assert_eq!(canonical("1000").as_deref(), Ok("1k"));
+        assert_eq!(canonical("1500e3").as_deref(), Ok("1500e3"));
         assert_eq!(canonical("-5").as_deref(), Ok("-5"));
         for wrong in ["", "80%", "1.2.3", "x", "1 Gi", "--1"] {
             assert!(canonical(wrong).is_err(), "{wrong}");
         }
+        // As apimachinery v0.36.4 marshals what it parsed.
+        for kept in ["12e6", "+5", "007", "100.500", "1500m", "1Gi", "100Mi", "-1"] {
+            assert_eq!(Quantity::spelled(kept).as_deref(), Ok(kept));
+        }
+        let respelled = [
+            ("1000e3", "1e6"),
+            ("12e5", "1200e3"),
+            ("1024Ki", "1Mi"),
+            ("1.1Mi", "1153433600m"),
+            ("1.25", "1250m"),
+            ("00", "0"),
+        ];
+        for (text, canonical) in respelled {
+            assert_eq!(Quantity::spelled(text).as_deref(), Ok(canonical));
+        }
+        let floats = [100.5, 0.25, 100.0, -1.0, 12.001].map(Quantity::spelled_float);
+        assert_eq!(floats, ["100.500", "250m", "100", "0", "12.001"]);
         assert_eq!("0.25".parse::<Quantity>(), Ok(Quantity::from_milli(250)));
     }
 }

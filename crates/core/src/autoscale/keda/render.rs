@@ -120,7 +120,8 @@ fn labels(object: &Value, hpa_name: &str) -> Value {
         "app.kubernetes.io/version": "2.21.0",
     });
     let excluded = metadata["annotations"]["scaledobject.keda.sh/hpa-excluded-labels"].as_str().unwrap_or_default();
-    let excluded: Vec<&str> = excluded.split(',').map(str::trim).collect();
+    // Upstream takes the blanks between commas for parts of the names.
+    let excluded: Vec<&str> = excluded.split(',').collect();
     for (key, value) in metadata["labels"].as_object().into_iter().flatten() {
         if !excluded.contains(&key.as_str()) {
             labels[key] = value.clone();
@@ -145,4 +146,18 @@ pub fn metric_names(triggers: &[Trigger]) -> (Vec<String>, Vec<String>) {
         _ => None,
     });
     (external, resource.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn excluded_labels_are_named_without_blanks() {
+        let annotations = json!({ "scaledobject.keda.sh/hpa-excluded-labels": "a, b" });
+        let object =
+            json!({ "metadata": { "name": "so", "annotations": annotations, "labels": { "a": "1", "b": "2" } } });
+        let labels = labels(&object, "keda-hpa-so");
+        assert_eq!((labels.get("a"), &labels["b"]), (None, &json!("2")));
+    }
 }

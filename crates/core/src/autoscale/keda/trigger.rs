@@ -100,10 +100,10 @@ impl Trigger {
     pub fn target(&self) -> Json {
         match &self.source {
             Source::Prometheus(prometheus) => {
-                external_target(&self.metric_type, Quantity::from_float(prometheus.threshold))
+                external_target(&self.metric_type, &Quantity::spelled_float(prometheus.threshold))
             }
-            Source::Redis(redis) => external_target(&self.metric_type, Quantity::from_int(redis.list_length)),
-            Source::Cron(_) => external_target(&self.metric_type, Quantity::from_int(1)),
+            Source::Redis(redis) => external_target(&self.metric_type, &Quantity::from_int(redis.list_length)),
+            Source::Cron(_) => external_target(&self.metric_type, &Quantity::from_int(1)),
             Source::Resource { target, .. } => target.clone(),
         }
     }
@@ -131,15 +131,13 @@ impl Trigger {
 
     /// What a number that the source gave means.
     pub fn value(&self, number: f64) -> Value {
-        let whole = Quantity::from_int(number as i64);
-        match &self.source {
-            Source::Prometheus(prometheus) => {
-                Value { quantity: Quantity::from_float(number), active: prometheus.is_active(number) }
-            }
-            Source::Redis(redis) => Value { quantity: whole, active: redis.is_active(number as i64) },
-            Source::Cron(_) => Value { quantity: whole, active: number != 0.0 },
-            Source::Resource { .. } => Value { quantity: whole, active: false },
-        }
+        let active = match &self.source {
+            Source::Prometheus(prometheus) => prometheus.is_active(number),
+            Source::Redis(redis) => redis.is_active(number as i64),
+            Source::Cron(_) => number != 0.0,
+            Source::Resource { .. } => false,
+        };
+        Value { quantity: Quantity::from_float(number), active }
     }
 }
 
@@ -150,14 +148,14 @@ pub fn resource_target(
     parameters: &Parameters,
 ) -> Result<(Json, Option<String>), String> {
     let mut reader = Reader::new(parameters);
+    if !reader.text(&["type"], META).is_empty() {
+        let text = "info: The 'type' setting is DEPRECATED and is removed in v2.18 - Use 'metricType' instead.";
+        reader.errors.push(format!("scaler {kind} {text}"));
+    }
     let value = reader.required_text("value");
     let container = reader.text(&["containerName"], META);
     if !reader.errors.is_empty() {
         return Err(reader.errors.join("\n"));
-    }
-    if parameters.has("type") {
-        let text = "info: The 'type' setting is DEPRECATED and is removed in v2.18 - Use 'metricType' instead.";
-        return Err(format!("scaler {kind} {text}"));
     }
     let target = match metric_type {
         "Utilization" => {
@@ -165,8 +163,8 @@ pub fn resource_target(
             json!({ "type": "Utilization", "averageUtilization": percent })
         }
         "AverageValue" => {
-            let quantity: Quantity = value.parse().map_err(|error| format!("{error}"))?;
-            json!({ "type": "AverageValue", "averageValue": quantity.to_string() })
+            let quantity = Quantity::spelled(&value).map_err(|error| error.to_string())?;
+            json!({ "type": "AverageValue", "averageValue": quantity })
         }
         other => {
             let allowed = "allowed values are 'Utilization' or 'AverageValue'";
@@ -189,7 +187,7 @@ pub fn metric_target_type(given: &str) -> Result<&str, String> {
 }
 
 /// An external metric's target.
-pub fn external_target(metric_type: &str, quantity: Quantity) -> Json {
+pub fn external_target(metric_type: &str, quantity: &impl ToString) -> Json {
     let key = if metric_type == "AverageValue" { "averageValue" } else { "value" };
     json!({ "type": metric_type, key: quantity.to_string() })
 }

@@ -1,7 +1,7 @@
 //! Filters: a pod fits a node if all of them pass.
 
 use super::{
-    model::{Node, Pod, Resources, Taint, Term, Toleration},
+    model::{Expression, Node, Pod, Resources, Taint, Term, Toleration},
     selector::{holds, well_formed},
 };
 
@@ -94,7 +94,7 @@ pub(super) fn fits_request(
     if !request.is_zero() {
         let plain = ["cpu", "memory", "ephemeral-storage"];
         let ignored = |name: &str| is_extended(name) && options.ignores(name);
-        let others = request.other.keys().map(String::as_str).filter(|name| !ignored(name));
+        let others = request.other.keys().map(String::as_str).filter(|name| is_counted(name) && !ignored(name));
         for name in plain.into_iter().chain(others) {
             let (requested, used, capacity) = (request.get(name).unwrap_or(0), used.get(name).unwrap_or(0), room(name));
             if requested > 0 && requested > capacity - used {
@@ -114,8 +114,20 @@ impl FitOptions {
     }
 }
 
+fn is_native(group: &str) -> bool {
+    group == "kubernetes.io" || group.ends_with(".kubernetes.io")
+}
+
 fn is_extended(name: &str) -> bool {
-    name.split_once('/').is_some_and(|(group, _)| group != "kubernetes.io" && !group.ends_with(".kubernetes.io"))
+    name.split_once('/').is_some_and(|(group, _)| !is_native(group) && !name.starts_with("requests."))
+}
+
+/// Whether the scheduler keeps account of a resource besides its own.
+fn is_counted(name: &str) -> bool {
+    is_extended(name)
+        || name.split_once('/').is_some_and(|(group, _)| is_native(group))
+        || name.starts_with("hugepages-")
+        || name.starts_with("attachable-volumes-")
 }
 
 /// Whether a toleration matches a taint.
@@ -124,7 +136,7 @@ pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     let key = toleration.key.is_empty() || toleration.key == taint.key;
     let value = match toleration.operator.as_str() {
         "Exists" => true,
-        "" | "Equal" => !toleration.key.is_empty() && toleration.value == taint.value,
+        "" | "Equal" => toleration.value == taint.value,
         _ => false,
     };
     effect && key && value
@@ -180,9 +192,16 @@ fn term_holds(term: &Term, node: &Node) -> bool {
         return false;
     }
     let labels = |expression| well_formed(expression) && holds(expression, node.labels.get(&expression.key));
-    term.match_expressions.iter().all(labels)
-        && term
-            .match_fields
-            .iter()
-            .all(|field| field.key == "metadata.name" && field.values.len() == 1 && holds(field, Some(&node.name)))
+    term.match_expressions.iter().all(labels) && term.match_fields.iter().all(|field| field_holds(field, node))
+}
+
+/// Nodes have one field, their name; another one counts as empty.
+fn field_holds(field: &Expression, node: &Node) -> bool {
+    let [wanted] = field.values.as_slice() else { return false };
+    let value = if field.key == "metadata.name" { node.name.as_str() } else { "" };
+    match field.operator.as_str() {
+        "In" => wanted == value,
+        "NotIn" => wanted != value,
+        _ => false,
+    }
 }

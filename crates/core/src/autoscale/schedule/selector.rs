@@ -35,12 +35,12 @@ pub(super) fn holds(expression: &Expression, value: Option<&String>) -> bool {
 pub(super) fn well_formed(expression: &Expression) -> bool {
     let count = expression.values.len();
     let values_fit = match expression.operator.as_str() {
-        "In" | "NotIn" => count > 0 && expression.values.iter().all(|value| is_label_value(value)),
+        "In" | "NotIn" => count > 0,
         "Exists" | "DoesNotExist" => count == 0,
         "Gt" | "Lt" => count == 1 && expression.values[0].parse::<i64>().is_ok(),
         _ => false,
     };
-    values_fit && is_label_key(&expression.key)
+    values_fit && expression.values.iter().all(|value| is_label_value(value)) && is_label_key(&expression.key)
 }
 
 fn is_label_value(value: &str) -> bool {
