@@ -136,14 +136,10 @@ pub(crate) fn changed(api: &Api, entry: Option<&Arc<Entry>>) {
     }
     api.reload_custom();
     let Some(entry) = entry.filter(|entry| is_deleting(&entry.value)) else { return };
-    let ends = |condition: &Value| condition["type"] == "Terminating";
-    let conditions = entry.value["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    if !conditions.iter().any(ends) {
+    let begun = |condition: &Value| condition["reason"] == "InstanceDeletionInProgress";
+    if !entry.value["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(begun)) {
         let mut crd = (*entry.value).clone();
-        let why = "CustomResource deletion is in progress";
-        let mut conditions = conditions;
-        conditions.push(condition("Terminating", "InstanceDeletionInProgress", why));
-        crd["status"]["conditions"] = json!(conditions);
+        set_terminating(&mut crd, "InstanceDeletionInProgress", "CustomResource deletion is in progress");
         let key = (String::new(), super::meta::name(&crd).to_owned());
         let crds = "apiextensions.k8s.io/customresourcedefinitions";
         if let Err(error) = api.store.put(crds, key, Expect::Version(entry.version), crd) {
@@ -153,6 +149,19 @@ pub(crate) fn changed(api: &Api, entry: Option<&Arc<Entry>>) {
     if super::meta::finalizers(&entry.value).any(|held| held == CLEANUP) {
         clean_up(api, &entry.value);
     }
+}
+
+/// Says of a definition that is being deleted that its objects will be.
+pub(crate) fn mark_pending(crd: &mut Value) {
+    let why = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+    set_terminating(crd, "InstanceDeletionPending", why);
+}
+
+fn set_terminating(crd: &mut Value, reason: &str, message: &str) {
+    let conditions = crd["status"]["conditions"].as_array().into_iter().flatten();
+    let mut conditions: Vec<Value> = conditions.filter(|known| known["type"] != "Terminating").cloned().collect();
+    conditions.push(condition("Terminating", reason, message));
+    crd["status"]["conditions"] = json!(conditions);
 }
 
 fn condition(kind: &str, reason: &str, message: &str) -> Value {

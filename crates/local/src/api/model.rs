@@ -10,7 +10,7 @@ mod validate;
 use serde_json::{Value, json};
 
 pub(crate) use prepare::{created, updated};
-pub(crate) use validate::{validate_create, validate_update};
+pub(crate) use validate::{names, validate_create, validate_update};
 
 use super::{
     registry::{Custom, Definition},

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Server, Status, read, respond::json as answer_json};
 use crate::api::{
-    at, model,
+    LabelSelector, at, model,
     registry::Definition,
     write::{self, PatchType, Target, WriteOptions},
 };
@@ -27,7 +27,9 @@ fn scale_of(definition: &Definition, object: &Value) -> Value {
     let metadata = &object["metadata"];
     let selector = match selector {
         Some(path) => at(object, &path).as_str().map(ToOwned::to_owned),
-        None => Some(selector_text(&object["spec"]["selector"])).filter(|text| !text.is_empty()),
+        None => {
+            Some(LabelSelector::from_value(&object["spec"]["selector"]).to_string()).filter(|text| !text.is_empty())
+        }
     };
     let mut scale = json!({
         "kind": "Scale",
@@ -50,26 +52,6 @@ fn scale_of(definition: &Definition, object: &Value) -> Value {
         scale["status"]["selector"] = json!(selector);
     }
     scale
-}
-
-/// A label selector as text: `a=b,c in (d,e)`.
-fn selector_text(selector: &Value) -> String {
-    let labels = selector["matchLabels"].as_object().into_iter().flatten();
-    let mut parts: Vec<String> =
-        labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
-    for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
-        let key = expression["key"].as_str().unwrap_or_default();
-        let values: Vec<&str> =
-            expression["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        parts.push(match expression["operator"].as_str() {
-            Some("In") => format!("{key} in ({})", values.join(",")),
-            Some("NotIn") => format!("{key} notin ({})", values.join(",")),
-            Some("DoesNotExist") => format!("!{key}"),
-            _ => key.to_owned(),
-        });
-    }
-    parts.sort();
-    parts.join(",")
 }
 
 /// Reads or changes a scale.

@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Server, Status, User, accept, deleting, options, read, reading,
+    Answer, Server, Status, User, deleting, options, read, reading,
     respond::{json as answer_json, json_bytes, stream as stream_answer},
     route::{Query, Route},
     scale,
@@ -81,7 +81,7 @@ pub(super) async fn handle(
             if !given.is_empty() && given != target.name {
                 return Err(Status::bad_request("name in URL does not match name in Eviction object"));
             }
-            server.api.evict(target, &deleting::delete_options_of(query, &body["deleteOptions"])?)?;
+            server.api.evict(target, &deleting::of_body(body["deleteOptions"].clone())?.options)?;
             Ok(answer_json(StatusCode::CREATED, &success(201)))
         }
         ("token", Method::POST) => token_request(server, target, &read(request).await?),
@@ -89,8 +89,8 @@ pub(super) async fn handle(
             let text = format!("{name} is not served by the embedded cluster");
             Err(Status::new(501, "NotImplemented", text))
         }
-        (_, Method::GET) => reading::get(server, target, query, &accept::header(&request)),
-        (_, Method::PUT | Method::PATCH) => change(server, target, request, patch, &mut options, "").await,
+        (_, Method::GET) => reading::get(server, target, query, &request),
+        (_, Method::PUT | Method::PATCH) => change(server, target, query, request, patch, &mut options).await,
         _ => Err(Status::method_not_allowed()),
     }
 }

@@ -5,16 +5,13 @@ use hyper::body::Incoming;
 use serde_json::Value;
 
 use super::{
-    Answer, Server, Status, User,
-    accept::{self, Shape},
-    deleting, options, read_parsed,
-    reading::{self, metadata_of},
-    respond::{json as answer_json, warn},
+    Answer, Server, Status, User, deleting, options, read_parsed, reading,
+    respond::{status, warn},
     route::{Query, Route},
+    shaping::Shaper,
     subresources,
 };
 use crate::api::{
-    convert,
     registry::Definition,
     write::{self, FieldValidation, PatchType, Target, WriteOptions, Written},
 };
@@ -42,11 +39,24 @@ pub(super) async fn handle(
         }
     })?;
     let target = Target { definition, namespace: route.namespace.clone(), name: route.name.clone() };
+    let warnings = deprecation(&target.definition);
+    let answer = act(server, user, &target, route, query, request).await;
+    Ok(warn(answer.unwrap_or_else(|failure| status(&failure)), &warnings))
+}
+
+async fn act(
+    server: &Server,
+    user: &User,
+    target: &Target,
+    route: &Route,
+    query: &Query,
+    request: Request<Incoming>,
+) -> Result<Answer, Status> {
     if let Some(part) = ["/", "%"].into_iter().find(|part| route.name.contains(part)) {
         return Err(Status::bad_request(format!("invalid resource name {:?}: [may not contain '{part}']", route.name)));
     }
     if !route.subresource.is_empty() {
-        return subresources::handle(server, &target, route, query, request).await;
+        return subresources::handle(server, target, route, query, request).await;
     }
     let verb = super::review::verb(request.method(), route, query);
     if !target.definition.verbs.iter().any(|served| served == verb) {
@@ -56,23 +66,23 @@ pub(super) async fn handle(
     let mut options = options::of_write(&request, query, user, patch)?;
     if route.resource == "bindings" && route.group.is_empty() {
         options.subresource = Some("binding".to_owned());
-        return subresources::bind_named(server, &target, request, &options).await;
+        return subresources::bind_named(server, target, request, &options).await;
     }
-    let asked = accept::header(&request);
     match (request.method().clone(), route.name.is_empty()) {
-        (Method::GET, true) if query.flag("watch") || route.watch => reading::watch(server, &target, query, &asked),
-        (Method::GET, true) => reading::list(server, &target, query, &asked),
-        (Method::GET, false) if route.watch => reading::watch(server, &target, query, &asked),
-        (Method::GET, false) => reading::get(server, &target, query, &asked),
+        (Method::GET, true) if query.flag("watch") || route.watch => reading::watch(server, target, query, &request),
+        (Method::GET, true) => reading::list(server, target, query, &request),
+        (Method::GET, false) if route.watch => reading::watch(server, target, query, &request),
+        (Method::GET, false) => reading::get(server, target, query, &request),
         (Method::POST, true) => {
+            let shaper = Shaper::of(server, &target.definition, query, &request)?;
             let body = read_parsed(request).await?;
             options.duplicates = body.duplicates;
-            let written = write::create(&server.api, &target, body.value, &options)?;
-            respond(server, &target, &written, &asked)
+            let written = write::create(&server.api, target, body.value, &options)?;
+            respond(&written, &shaper)
         }
-        (Method::PUT | Method::PATCH, false) => change(server, &target, request, patch, &mut options, &asked).await,
-        (Method::DELETE, false) => deleting::one(server, &target, query, request).await,
-        (Method::DELETE, true) => deleting::many(server, &target, query, request).await,
+        (Method::PUT | Method::PATCH, false) => change(server, target, query, request, patch, &mut options).await,
+        (Method::DELETE, false) => deleting::one(server, target, query, request).await,
+        (Method::DELETE, true) => deleting::many(server, target, query, request).await,
         _ => Err(Status::method_not_allowed()),
     }
 }
@@ -81,11 +91,12 @@ pub(super) async fn handle(
 pub(super) async fn change(
     server: &Server,
     target: &Target,
+    query: &Query,
     request: Request<Incoming>,
     patch: Option<PatchType>,
     options: &mut WriteOptions,
-    asked: &str,
 ) -> Result<Answer, Status> {
+    let shaper = Shaper::of(server, &target.definition, query, &request)?;
     let body = read_parsed(request).await?;
     options.duplicates = body.duplicates;
     let written = match patch {
@@ -95,7 +106,7 @@ pub(super) async fn change(
             write::patch(&server.api, target, kind, &body.value, options)?
         }
     };
-    respond(server, target, &written, asked)
+    respond(&written, &shaper)
 }
 
 /// Which patch a request is, by its media type; none when it is no patch.
@@ -134,21 +145,14 @@ fn check_patch(kind: PatchType, body: &Value, options: &WriteOptions) -> Result<
 }
 
 /// A written object in the form that the client asked for.
-fn respond(server: &Server, target: &Target, written: &Written, asked: &str) -> Result<Answer, Status> {
+fn respond(written: &Written, shaper: &Shaper) -> Result<Answer, Status> {
     let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
-    let object = convert::to_served(&target.definition, &written.object);
-    let form = accept::parse(asked)?;
-    form.check(false)?;
-    let answer = match form.shape {
-        Shape::Table { old } => answer_json(code, &server.columns.table(&target.definition, &[object], "", old)),
-        Shape::Metadata { .. } => answer_json(code, &metadata_of(&object)),
-        Shape::Whole => answer_json(code, &object),
-    };
-    Ok(warn(warn(answer, &written.warnings), &deprecation(&target.definition)))
+    let answer = shaper.object(code, &written.object)?;
+    Ok(warn(answer, &written.warnings))
 }
 
 /// What a client of an old version is told.
-pub(super) fn deprecation(definition: &Definition) -> Vec<String> {
+fn deprecation(definition: &Definition) -> Vec<String> {
     match definition.table.as_str() {
         "/componentstatuses" => vec!["v1 ComponentStatus is deprecated in v1.19+".to_owned()],
         "/endpoints" => {

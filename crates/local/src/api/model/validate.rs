@@ -8,7 +8,7 @@ mod crd;
 mod errors;
 mod immutable;
 mod metadata;
-mod names;
+pub(crate) mod names;
 mod pod;
 mod policy;
 mod selector;
