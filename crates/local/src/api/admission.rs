@@ -2,25 +2,23 @@
 //!
 //! <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/>
 
-use std::{collections::HashSet, net::Ipv4Addr, sync::Arc};
+mod limits;
+mod service;
+
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+pub(crate) use service::Addresses;
+
 use super::{
-    Api, at,
+    Api,
     meta::{is_deleting, metadata_mut, name, now, set_finalizer},
     resource::resources::{CONFIGMAPS, NAMESPACES, PODS, SERVICE_ACCOUNTS, SERVICES},
     status::Status,
     store::Entry,
     write::{Target, WriteOptions, create as create_object, generated, mutate},
 };
-
-/// Service addresses and node ports that are taken.
-#[derive(Debug, Default)]
-pub(crate) struct Addresses {
-    next: u16,
-    next_port: u16,
-}
 
 /// Namespaces that every cluster has; and those of them that cannot be deleted.
 /// <https://github.com/kubernetes/kubernetes/tree/v1.33.0/staging/src/k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle>
@@ -99,7 +97,11 @@ pub(crate) fn create(api: &Api, target: &Target, object: &mut Value, options: &W
     }
     match target.definition.table.as_str() {
         "/namespaces" => {
-            object["spec"]["finalizers"] = json!(["kubernetes"]);
+            let mut finalizers = object["spec"]["finalizers"].as_array().cloned().unwrap_or_default();
+            if !finalizers.iter().any(|one| one == "kubernetes") {
+                finalizers.push(json!("kubernetes"));
+            }
+            object["spec"]["finalizers"] = json!(finalizers);
             object["status"] = json!({"phase": "Active"});
             let name = name(object).to_owned();
             let labels = metadata_mut(object);
@@ -108,8 +110,11 @@ pub(crate) fn create(api: &Api, target: &Target, object: &mut Value, options: &W
                 labels.insert("kubernetes.io/metadata.name".into(), json!(name));
             }
         }
-        "/services" => service(api, object)?,
-        "/pods" => pod(api, target, object)?,
+        "/services" => service::create(api, object)?,
+        "/pods" => {
+            limits::fill(api, target, object);
+            pod(api, target, object)?;
+        }
         "/persistentvolumeclaims" => set_finalizer(object, "kubernetes.io/pvc-protection", true),
         "/persistentvolumes" => set_finalizer(object, "kubernetes.io/pv-protection", true),
         _ => {}
@@ -127,24 +132,20 @@ pub(crate) fn update(
     _options: &WriteOptions,
 ) -> Result<(), Status> {
     match target.definition.table.as_str() {
-        "/services" => {
-            if new["spec"]["type"] == "ExternalName" && old["spec"]["type"] != "ExternalName" {
-                let gone = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"];
-                if let Some(spec) = new["spec"].as_object_mut() {
-                    spec.retain(|key, value| !gone.contains(&key.as_str()) || old["spec"][key] != *value);
-                }
-            }
-            if new["spec"]["type"] != "ExternalName"
-                && at(new, "spec.clusterIP").as_str().unwrap_or_default().is_empty()
-            {
-                for field in ["clusterIP", "clusterIPs"] {
-                    if !old["spec"][field].is_null() {
-                        new["spec"][field] = old["spec"][field].clone();
-                    }
-                }
-            }
-            service(api, new)
+        "/services" => service::update(api, old, new),
+        "/pods" if new["spec"].is_object() => {
+            usual_tolerations(&mut new["spec"]);
+            Ok(())
         }
+        _ => Ok(()),
+    }
+}
+
+/// Rules that an object must keep once it is what it will be.
+pub(crate) fn validate(api: &Api, target: &Target, old: Option<&Value>, object: &Value) -> Result<(), Status> {
+    match target.definition.table.as_str() {
+        "/pods" if old.is_none() => limits::check(api, target, object),
+        "/persistentvolumeclaims" if old.is_none_or(|old| !is_deleting(old)) => limits::check(api, target, object),
         _ => Ok(()),
     }
 }
@@ -165,54 +166,6 @@ fn namespace_takes(api: &Api, target: &Target, object: &Value) -> Result<(), Sta
         ));
     }
     Ok(())
-}
-
-/// Gives a Service its cluster address and node ports.
-fn service(api: &Api, object: &mut Value) -> Result<(), Status> {
-    let kind = object["spec"]["type"].as_str().unwrap_or("ClusterIP").to_owned();
-    if kind == "ExternalName" || !object["spec"].is_object() {
-        return Ok(());
-    }
-    for (key, value) in [("ipFamilies", json!(["IPv4"])), ("ipFamilyPolicy", json!("SingleStack"))] {
-        if object["spec"][key].is_null() {
-            object["spec"][key] = value;
-        }
-    }
-    let given = object["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
-    if given.is_empty() {
-        let ip = free_address(api)?;
-        object["spec"]["clusterIP"] = json!(ip);
-        object["spec"]["clusterIPs"] = json!([ip]);
-    } else {
-        object["spec"]["clusterIPs"] = json!([given]);
-    }
-    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
-        for port in object["spec"]["ports"].as_array_mut().into_iter().flatten() {
-            if port["nodePort"].as_u64().unwrap_or(0) == 0 {
-                let mut addresses = api.addresses.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                port["nodePort"] = json!(30_000 + u32::from(addresses.next_port));
-                addresses.next_port = (addresses.next_port + 1) % 2768;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A free address of the upper half of the cluster's block.
-fn free_address(api: &Api) -> Result<String, Status> {
-    let (services, _) = api.store.list("/services", "");
-    let taken: HashSet<&str> = services.iter().filter_map(|s| s.value["spec"]["clusterIP"].as_str()).collect();
-    let mut addresses = api.addresses.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    for _ in 0..0x7e00 {
-        // Hosts 128.1 to 253.255: the last ones are the runtime's own.
-        addresses.next = addresses.next % 0x7dff + 1;
-        let [high, low] = (0x8000 + addresses.next).to_be_bytes();
-        let ip = Ipv4Addr::new(127, api.settings.block, high, low).to_string();
-        if !taken.contains(ip.as_str()) {
-            return Ok(ip);
-        }
-    }
-    Err(Status::plain("failed to allocate a serviceIP: range is full"))
 }
 
 /// Gives containers the credentials of their account, unless the pod, the account or a mount of their own says no.
@@ -275,25 +228,64 @@ fn pod(api: &Api, target: &Target, object: &mut Value) -> Result<(), Status> {
         return Err(Status::forbidden(resource, &pod, &why));
     };
     mount_token(&found.value, &mut object["spec"]);
-    let class = object["spec"]["priorityClassName"].as_str().unwrap_or_default().to_owned();
-    let (priority, preemption) = if class.is_empty() {
-        (json!(0), json!("PreemptLowerPriority"))
-    } else {
-        let found = api.store.get("scheduling.k8s.io/priorityclasses", "", &class);
-        let found = found.ok_or_else(|| {
-            Status::forbidden(resource, &pod, &format!("no PriorityClass with name {class} was found"))
-        })?;
-        (found.value["value"].clone(), found.value["preemptionPolicy"].clone())
-    };
+    if object["spec"]["imagePullSecrets"].as_array().is_none_or(Vec::is_empty)
+        && !found.value["imagePullSecrets"].is_null()
+    {
+        object["spec"]["imagePullSecrets"] = found.value["imagePullSecrets"].clone();
+    }
+    priority(api, target, object)?;
     let spec = &mut object["spec"];
     spec["serviceAccountName"] = json!(account);
     spec["serviceAccount"] = json!(account);
-    if spec["priority"].is_null() {
-        spec["priority"] = priority;
+    usual_tolerations(spec);
+    Ok(())
+}
+
+/// Gives a pod the priority of its class, or of the class for all; it cannot say another itself.
+/// <https://github.com/kubernetes/kubernetes/blob/v1.33.0/plugin/pkg/admission/priority/admission.go>
+fn priority(api: &Api, target: &Target, object: &mut Value) -> Result<(), Status> {
+    const CLASSES: &str = "scheduling.k8s.io/priorityclasses";
+    let pod = name(object).to_owned();
+    let refuse = |why: String| Err(Status::forbidden(&target.definition.resource, &pod, &why));
+    let spec = &mut object["spec"];
+    let named = spec["priorityClassName"].as_str().unwrap_or_default().to_owned();
+    let class = if named.is_empty() {
+        let (classes, _) = api.store.list(CLASSES, "");
+        classes
+            .into_iter()
+            .filter(|class| class.value["globalDefault"] == true)
+            .min_by_key(|class| class.value["value"].as_i64())
+    } else {
+        let found = api.store.get(CLASSES, "", &named);
+        if found.is_none() {
+            return refuse(format!("no PriorityClass with name {named} was found"));
+        }
+        found
+    };
+    let (value, policy) = match &class {
+        Some(class) => {
+            spec["priorityClassName"] = json!(name(&class.value));
+            (class.value["value"].clone(), class.value["preemptionPolicy"].clone())
+        }
+        None => (json!(0), json!("PreemptLowerPriority")),
+    };
+    for (key, computed, what) in [
+        ("priority", value, "the integer value of priority"),
+        ("preemptionPolicy", policy, "the string value of PreemptionPolicy"),
+    ] {
+        let given = &spec[key];
+        if !given.is_null() && *given != computed {
+            return refuse(format!(
+                "{what} ({given}) must not be provided in pod spec; priority admission controller computed {computed} from the given PriorityClass name"
+            ));
+        }
+        spec[key] = computed;
     }
-    if spec["preemptionPolicy"].is_null() {
-        spec["preemptionPolicy"] = preemption;
-    }
+    Ok(())
+}
+
+/// Pods stay on nodes that are gone for a while.
+fn usual_tolerations(spec: &mut Value) {
     if !spec["tolerations"].is_array() {
         spec["tolerations"] = json!([]);
     }
@@ -307,7 +299,6 @@ fn pod(api: &Api, target: &Target, object: &mut Value) -> Result<(), Status> {
             }
         }
     }
-    Ok(())
 }
 
 /// Binds a pod to a node, once.
@@ -339,7 +330,7 @@ pub(crate) fn bind(
             json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now()}),
         );
         new["status"]["conditions"] = json!(conditions);
-        Ok((new, Vec::new()))
+        Ok(new)
     })?;
     Ok(written.object)
 }

@@ -6,19 +6,19 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{registry::Definition, typed};
+use super::{model::defaults, registry::Definition, typed};
 
 mod autoscaler;
 
 /// Field names of core and `events.k8s.io` Events that mean the same.
 const EVENT_FIELDS: [(&str, &str); 7] = [
+    ("reportingComponent", "reportingController"),
     ("involvedObject", "regarding"),
     ("message", "note"),
     ("source", "deprecatedSource"),
     ("firstTimestamp", "deprecatedFirstTimestamp"),
     ("lastTimestamp", "deprecatedLastTimestamp"),
     ("count", "deprecatedCount"),
-    ("reportingComponent", "reportingController"),
 ];
 
 /// The object in the definition's version; the same copy when that is how it is stored.
@@ -29,14 +29,12 @@ pub(crate) fn to_served(definition: &Definition, stored: &Arc<Value>) -> Arc<Val
     }
     let mut object = (**stored).clone();
     match (definition.table.as_str(), want.as_str()) {
-        ("/events", "events.k8s.io/v1") => {
-            rename(&mut object, &EVENT_FIELDS.map(|(core, new)| (core, new)));
-            as_type(&mut object, &want, "Event");
-        }
+        ("/events", "events.k8s.io/v1") => rename(&mut object, &EVENT_FIELDS.map(|(core, new)| (core, new))),
         ("autoscaling/horizontalpodautoscalers", "autoscaling/v1") => autoscaler::to_v1(&mut object),
         _ => {}
     }
     object["apiVersion"] = json!(want);
+    typed(&mut object);
     Arc::new(object)
 }
 
@@ -46,23 +44,25 @@ pub(crate) fn to_stored(definition: &Definition, mut served: Value) -> Value {
         return served;
     }
     match (definition.table.as_str(), served["apiVersion"].as_str()) {
-        ("/events", Some("events.k8s.io/v1")) => {
-            rename(&mut served, &EVENT_FIELDS.map(|(core, new)| (new, core)));
-            as_type(&mut served, "v1", "Event");
-        }
+        ("/events", Some("events.k8s.io/v1")) => rename(&mut served, &EVENT_FIELDS.map(|(core, new)| (new, core))),
         ("autoscaling/horizontalpodautoscalers", Some("autoscaling/v1")) => autoscaler::to_v2(&mut served),
         _ => {}
     }
     served["apiVersion"] = json!(definition.stored_as);
+    if definition.table == "autoscaling/horizontalpodautoscalers" {
+        defaults::autoscaler(&mut served["spec"]);
+    }
+    typed(&mut served);
     served
 }
 
-/// Has the members that are written when empty, and only those.
-fn as_type(object: &mut Value, api_version: &str, kind: &str) {
-    let Some(shape) = typed::of_kind(api_version, kind) else { return };
-    let mut whole = object.clone();
-    if typed::canonical(shape, &mut whole, &mut typed::Unknown::default()).is_ok() {
-        *object = whole;
+/// Writes an object as the type of its version has it.
+fn typed(object: &mut Value) {
+    let text = |key: &str| object[key].as_str().unwrap_or_default();
+    if let Some(shape) = typed::of_kind(text("apiVersion"), text("kind"))
+        && let Err(error) = typed::canonical(shape, object, &mut Vec::new())
+    {
+        tracing::debug!(%error, "converted object is none of its type");
     }
 }
 

@@ -80,7 +80,7 @@ fn clean_up(api: &Api, crd: &Value) {
     let freed = mutate(api, &target, &options, |old| {
         let mut new = old.clone();
         set_finalizer(&mut new, CLEANUP, false);
-        Ok((new, Vec::new()))
+        Ok(new)
     });
     if let Err(error) = freed {
         tracing::debug!(%error, "definition that ends");

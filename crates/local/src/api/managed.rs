@@ -3,7 +3,11 @@
 //! <https://kubernetes.io/docs/reference/using-api/server-side-apply/>; upstream's rules are those of
 //! `sigs.k8s.io/structured-merge-diff/v4/merge` and `k8s.io/apimachinery/pkg/util/managedfields/internal`.
 
+mod scaled;
+
 use serde_json::{Value, json};
+
+pub(crate) use scaled::{to_parent, to_scale};
 
 use super::{
     fields::{self, Comparison, FieldSet, Path},
@@ -185,8 +189,13 @@ pub(crate) fn apply(
         entry.fields.0.retain(|path| !lost.contains(path) && !removed.0.contains(path));
         conflicts.extend(lost.into_iter().map(|path| (entry.clone(), path)));
     }
-    if !conflicts.is_empty() && !options.force {
-        return Err(conflict(&conflicts));
+    let kubectl = options.manager == KUBECTL;
+    if !options.force {
+        let known = if kubectl { from_last_applied(definition, live) } else { FieldSet::default() };
+        conflicts.retain(|(_, path)| !known.0.contains(path));
+        if !conflicts.is_empty() {
+            return Err(conflict(&conflicts));
+        }
     }
     mine.time = match before {
         _ if changed => now(),
@@ -195,7 +204,36 @@ pub(crate) fn apply(
     };
     others.push(mine);
     store(&mut new, others);
+    if kubectl && !last_applied(&new).is_empty() {
+        let mut applied = body.clone();
+        if let Some(annotations) = applied["metadata"].get_mut("annotations").and_then(Value::as_object_mut) {
+            annotations.shift_remove(LAST_APPLIED);
+        }
+        applied.sort_all_objects();
+        new["metadata"]["annotations"][LAST_APPLIED] = json!(format!("{applied}\n"));
+    }
     Ok(new)
+}
+
+/// Who applied on the client's side before goes on on the server's.
+const KUBECTL: &str = "kubectl";
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+fn last_applied(object: &Value) -> &str {
+    object["metadata"]["annotations"][LAST_APPLIED].as_str().unwrap_or_default()
+}
+
+/// The fields that an apply on the client's side has set, and that are still as it set them.
+fn from_last_applied(definition: &Definition, live: &Value) -> FieldSet {
+    let Ok(applied) = serde_json::from_str::<Value>(last_applied(live)) else { return FieldSet::default() };
+    if applied["apiVersion"] != definition.resource.api_version().as_str() {
+        return FieldSet::default();
+    }
+    let schema = schema_of(definition);
+    let Comparison { added, modified, removed } = Comparison::of(schema, &applied, live);
+    let mut known = FieldSet::of(schema, &applied);
+    known.0.retain(|path| ![&added, &modified, &removed].iter().any(|changed| changed.0.contains(path)));
+    known
 }
 
 /// Refuses a configuration that is none of this kind.
@@ -207,7 +245,7 @@ fn check_applied(definition: &Definition, body: &Value) -> Result<(), Status> {
         let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
         return Err(Status::bad_request(format!("invalid object type: {group}/{version}, Kind={kind}")));
     }
-    if body["metadata"]["managedFields"].as_array().is_some_and(|list| !list.is_empty()) {
+    if !body["metadata"]["managedFields"].is_null() {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     merge::check(schema_of(definition), body).map_err(|why| {

@@ -2,21 +2,24 @@
 //!
 //! Writers call these and nothing else; what a kind looks like is not known outside.
 
-mod defaults;
+pub(crate) mod defaults;
+mod disabled;
 mod prepare;
 mod structural;
 mod validate;
+mod warnings;
 
 use serde_json::{Value, json};
 
 pub(crate) use prepare::{created, updated};
 pub(crate) use validate::{names, validate_create, validate_update};
+pub(crate) use warnings::of as warnings;
 
 use super::{
     registry::{Custom, Definition},
     status::Status,
     strategic, typed,
-    write::{FieldValidation, PatchType},
+    write::PatchType,
 };
 
 /// Why a body is no object of its kind.
@@ -59,27 +62,23 @@ fn schema(custom: &Custom) -> &Value {
     &custom.version["schema"]["openAPIV3Schema"]
 }
 
-/// Reads an object as its type has it; answers warnings about what its type does not have.
-pub(crate) fn decode(
-    definition: &Definition,
-    object: &mut Value,
-    mode: FieldValidation,
-    duplicates: &[String],
-) -> Result<Vec<String>, Undecodable> {
+/// Reads an object as its type has it; answers what its type does not have.
+pub(crate) fn decode(definition: &Definition, object: &mut Value) -> Result<Vec<String>, Undecodable> {
     let mut unknown = typed::Unknown::new();
     rewrite(definition, object, &mut unknown)?;
-    if mode == FieldValidation::Ignore {
-        return Ok(Vec::new());
-    }
-    let duplicates = duplicates.iter().map(|path| format!("duplicate field \"{path}\""));
-    let all: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).chain(duplicates).collect();
-    if mode == FieldValidation::Strict && !all.is_empty() { Err(Undecodable::Strict(all)) } else { Ok(all) }
+    Ok(unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect())
 }
 
 /// Rewrites an object as it is stored: without what its type does not have.
 pub(crate) fn normalise(definition: &Definition, object: &mut Value) -> Result<(), Status> {
     let rewritten = rewrite(definition, object, &mut typed::Unknown::new());
-    rewritten.map_err(|error| Status::plain(error.text()))
+    rewritten.map_err(|error| Status::plain(error.text()))?;
+    if definition.custom.is_none()
+        && let Some(shape) = typed::of(&definition.resource)
+    {
+        typed::forget_empty(shape, object);
+    }
+    Ok(())
 }
 
 fn rewrite(definition: &Definition, object: &mut Value, unknown: &mut typed::Unknown) -> Result<(), Undecodable> {
@@ -122,24 +121,30 @@ pub(crate) fn default(definition: &Definition, object: &mut Value) {
     }
 }
 
+/// Refuses a kind of patch that objects of a kind do not take.
+pub(crate) fn check_patch(definition: &Definition, kind: PatchType) -> Result<(), Status> {
+    if kind == PatchType::Strategic && definition.custom.is_some() {
+        let text = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+        return Err(Status::new(415, "UnsupportedMediaType", text));
+    }
+    Ok(())
+}
+
 /// Applies a JSON, merge or strategic merge patch.
 pub(crate) fn patch(definition: &Definition, kind: PatchType, old: &Value, body: &Value) -> Result<Value, Status> {
+    check_patch(definition, kind)?;
     let mut new = old.clone();
     match kind {
         PatchType::Json => {
             new = super::operations::apply(old, body)?;
         }
         PatchType::Merge => {
-            if !body.is_object() {
+            let (Some(new), Some(patch)) = (new.as_object_mut(), body.as_object()) else {
                 return Err(Status::bad_request(
                     "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",
                 ));
-            }
-            json_patch::merge(&mut new, body);
-        }
-        PatchType::Strategic if definition.custom.is_some() => {
-            let text = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
-            return Err(Status::new(415, "UnsupportedMediaType", text));
+            };
+            super::operations::merge(new, patch);
         }
         PatchType::Strategic => {
             if !body.is_object() {

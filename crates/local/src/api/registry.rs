@@ -60,7 +60,7 @@ impl Definition {
 
     /// Whether writes count up `metadata.generation`.
     pub(crate) fn has_generation(&self) -> bool {
-        const COUNTED: [&str; 14] = [
+        const COUNTED: [&str; 13] = [
             "/pods",
             "/podtemplates",
             "/replicationcontrollers",
@@ -74,7 +74,6 @@ impl Definition {
             "discovery.k8s.io/endpointslices",
             "scheduling.k8s.io/priorityclasses",
             "apiextensions.k8s.io/customresourcedefinitions",
-            "storage.k8s.io/volumeattachments",
         ];
         self.custom.is_some() || COUNTED.contains(&self.table.as_str())
     }

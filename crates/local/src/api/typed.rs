@@ -135,6 +135,32 @@ pub(crate) fn canonical(shape: &Struct, object: &mut Value, unknown: &mut Unknow
     Ok(())
 }
 
+/// Makes lists that are empty null, as they come back from upstream's storage.
+pub(crate) fn forget_empty(shape: &Struct, object: &mut Value) {
+    for field in &shape.fields {
+        if let Some(value) = object.get_mut(field.name) {
+            forget_empty_value(&field.kind, value);
+        }
+    }
+}
+
+fn forget_empty_value(kind: &Type, value: &mut Value) {
+    match (kind, value) {
+        (Type::List(_), value) if value.as_array().is_some_and(Vec::is_empty) => *value = Value::Null,
+        (Type::List(inner), Value::Array(items)) => items.iter_mut().for_each(|item| forget_empty_value(inner, item)),
+        (Type::Map(inner), Value::Object(members)) => {
+            members.values_mut().for_each(|value| forget_empty_value(inner, value));
+        }
+        (Type::Pointer(inner), value) => forget_empty_value(inner, value),
+        (Type::Struct(name), value) => {
+            if let Some(shape) = TYPES.structs.get(name) {
+                forget_empty(shape, value);
+            }
+        }
+        _ => {}
+    }
+}
+
 fn write_struct(
     shape: &Struct,
     mut members: Map<String, Value>,
@@ -250,7 +276,7 @@ fn read(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::resources::{DEPLOYMENTS, PODS};
+    use crate::api::resources::{DEPLOYMENTS, PODS, ROLES};
 
     fn rewritten(resource: &Resource, mut object: Value) -> (Result<(), String>, Value, Unknown) {
         let mut unknown = Unknown::new();
@@ -276,6 +302,14 @@ mod tests {
         });
         assert_eq!(object, wanted);
         assert_eq!(unknown, ["spec.template.spec.containers[0].colour", "spec.size"]);
+    }
+
+    #[test]
+    fn empty_lists_come_back_as_none() {
+        let (_, mut object, _) = rewritten(&ROLES, json!({ "rules": [] }));
+        assert_eq!(object["rules"], json!([]));
+        forget_empty(of(&ROLES).expect("a built-in kind"), &mut object);
+        assert_eq!(object["rules"], Value::Null);
     }
 
     #[test]

@@ -53,16 +53,20 @@ pub(super) fn to_v1(object: &mut Value) {
     if let Some(behavior) = take(object, "spec", "behavior") {
         keep(BEHAVIOR, &behavior_to_v1(&behavior));
     }
-    if let Some(conditions) = take(object, "status", "conditions") {
+    let filled = |list: &Value| list.as_array().is_some_and(|list| !list.is_empty());
+    if let Some(conditions) = take(object, "status", "conditions").filter(filled) {
         keep(CONDITIONS, &conditions);
     }
-    if let Some(current) = take(object, "status", "currentMetrics") {
+    if let Some(current) = take(object, "status", "currentMetrics").filter(filled) {
         let current = current.as_array().map(Vec::as_slice).unwrap_or_default();
         if let Some(cpu) = current.iter().find(|metric| is_cpu_status(metric)) {
             object["status"]["currentCPUUtilizationPercentage"] =
                 cpu["resource"]["current"]["averageUtilization"].clone();
         }
         keep(CURRENT_METRICS, &current.iter().map(|metric| metric_to_v1(metric, "current")).collect());
+    }
+    if let Some(annotations) = object["metadata"].get_mut("annotations").and_then(Value::as_object_mut) {
+        annotations.retain(|key, _| ![METRICS, CURRENT_METRICS, CONDITIONS, BEHAVIOR].contains(&key.as_str()));
     }
     if !kept.is_empty() {
         let annotations = &mut object["metadata"]["annotations"];
@@ -76,11 +80,10 @@ pub(super) fn to_v1(object: &mut Value) {
 }
 
 pub(super) fn to_v2(object: &mut Value) {
-    let mut metrics = Vec::new();
-    if let Some(percent) = take(object, "spec", "targetCPUUtilizationPercentage") {
+    let cpu = take(object, "spec", "targetCPUUtilizationPercentage").map(|percent| {
         let target = json!({"type": "Utilization", "averageUtilization": percent});
-        metrics.push(json!({"type": "Resource", "resource": {"name": "cpu", "target": target}}));
-    }
+        json!({"type": "Resource", "resource": {"name": "cpu", "target": target}})
+    });
     take(object, "status", "currentCPUUtilizationPercentage");
     let mut parsed = |key: &str| -> Option<Value> {
         let text = object["metadata"].get_mut("annotations")?.as_object_mut()?.shift_remove(key)?;
@@ -88,7 +91,8 @@ pub(super) fn to_v2(object: &mut Value) {
     };
     let (others, behavior) = (parsed(METRICS), parsed(BEHAVIOR));
     let (conditions, current) = (parsed(CONDITIONS), parsed(CURRENT_METRICS));
-    metrics.extend(others.iter().filter_map(Value::as_array).flatten().map(|metric| metric_to_v2(metric, "target")));
+    let others = others.iter().filter_map(Value::as_array).flatten().map(|metric| metric_to_v2(metric, "target"));
+    let metrics: Vec<Value> = others.chain(cpu).collect();
     let current = current.as_ref().and_then(Value::as_array);
     if object["metadata"]["annotations"].as_object().is_some_and(Map::is_empty) {
         take(object, "metadata", "annotations");

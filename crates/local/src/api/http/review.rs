@@ -8,7 +8,10 @@ use super::{
     respond::json as answer_json,
     route::{Query, Route},
 };
-use crate::api::resource::resources::{CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES};
+use crate::api::{
+    Cause, Resource,
+    resource::resources::{CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES},
+};
 
 /// What is to be done to what.
 struct Attributes<'a> {
@@ -136,6 +139,7 @@ pub(super) fn answer(server: &Server, user: &User, route: &Route, body: &Value) 
         return Err(Status::bad_request("a review is an object"));
     }
     let mut review = body.clone();
+    check(route, body)?;
     let other = User {
         name: body["spec"]["user"].as_str().unwrap_or_default().to_owned(),
         groups: body["spec"]["groups"]
@@ -158,6 +162,7 @@ pub(super) fn answer(server: &Server, user: &User, route: &Route, body: &Value) 
                 json!({ "resourceRules": [], "nonResourceRules": [], "incomplete": false })
             }
         }
+        "tokenreviews" => authenticated(server, body),
         "selfsubjectreviews" => json!({ "userInfo": { "username": user.name, "groups": user.groups } }),
         _ => return Err(Status::no_such_path()),
     };
@@ -172,6 +177,71 @@ pub(super) fn answer(server: &Server, user: &User, route: &Route, body: &Value) 
         review["metadata"]["creationTimestamp"] = crate::api::meta::now();
     }
     Ok(answer_json(StatusCode::CREATED, &review))
+}
+
+/// Refuses a review that does not say what is to be looked at.
+fn check(route: &Route, body: &Value) -> Result<(), Status> {
+    let spec = &body["spec"];
+    let mut causes = Vec::new();
+    let mut invalid = |field: &str, value: &Value, why: &str| {
+        let message = format!("Invalid value: {value}: {why}");
+        causes.push(Cause { reason: "FieldValueInvalid".into(), field: field.into(), message });
+    };
+    let local = route.resource == "localsubjectaccessreviews";
+    let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    match route.resource.as_str() {
+        "tokenreviews" if spec["token"].as_str().unwrap_or_default().is_empty() => {
+            return Err(Status::bad_request("token is required for TokenReview in authentication"));
+        }
+        "selfsubjectaccessreviews" | "subjectaccessreviews" | "localsubjectaccessreviews" => {
+            match (resource.is_null(), path.is_null()) {
+                (false, false) => {
+                    let why = "cannot be specified in combination with resourceAttributes";
+                    invalid("spec.nonResourceAttributes", path, why);
+                }
+                (true, true) => {
+                    let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+                    invalid("spec.resourceAttributes", path, why);
+                }
+                _ => {}
+            }
+            let given = |key: &str| match &spec[key] {
+                Value::Array(list) => !list.is_empty(),
+                value => !value.as_str().unwrap_or_default().is_empty(),
+            };
+            if route.resource != "selfsubjectaccessreviews" && !given("user") && !given("groups") {
+                invalid("spec.user", &json!(""), "at least one of user or group must be specified");
+            }
+            let namespace = &resource["namespace"];
+            if local && !resource.is_null() && namespace.as_str().unwrap_or_default() != route.namespace {
+                invalid("spec.resourceAttributes.namespace", namespace, "must match metadata.namespace");
+            }
+            if local && !path.is_null() {
+                invalid("spec.nonResourceAttributes", path, "disallowed on this kind of request");
+            }
+        }
+        _ => {}
+    }
+    let review = Resource {
+        group: route.group.clone().into(),
+        version: route.version.clone().into(),
+        plural: route.resource.clone().into(),
+        kind: "".into(),
+        namespaced: local,
+    };
+    if causes.is_empty() { Ok(()) } else { Err(Status::invalid(&review, "", causes)) }
+}
+
+/// Whose token it is.
+fn authenticated(server: &Server, body: &Value) -> Value {
+    match body["spec"]["token"].as_str().and_then(|token| server.identity.user_of_token(token)) {
+        Some(user) => json!({
+            "authenticated": true,
+            "user": { "username": user.name, "groups": user.groups },
+            "audiences": ["https://kubernetes.default.svc"],
+        }),
+        None => json!({ "user": {}, "error": "invalid bearer token" }),
+    }
 }
 
 fn access(server: &Server, user: &User, body: &Value) -> Value {

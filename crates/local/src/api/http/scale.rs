@@ -1,14 +1,18 @@
 //! The `scale` subresource: `autoscaling/v1 Scale`.
 
+use std::sync::{Arc, LazyLock, OnceLock};
+
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{Answer, Server, Status, read, respond::json as answer_json};
+use super::{Answer, Server, Status, read_parsed, respond::json as answer_json};
 use crate::api::{
-    LabelSelector, at, model,
+    LabelSelector, Resource, at, managed,
+    meta::uid,
+    model,
     registry::Definition,
-    write::{self, PatchType, Target, WriteOptions},
+    write::{self, Operation, PatchType, Target, WriteOptions},
 };
 
 /// Where an object keeps its replicas and its selector.
@@ -25,41 +29,59 @@ fn paths(definition: &Definition) -> (String, String, Option<String>) {
 fn scale_of(definition: &Definition, object: &Value) -> Value {
     let (spec, status, selector) = paths(definition);
     let metadata = &object["metadata"];
+    let text = |selector: &Value| LabelSelector::from_value(selector).to_string();
     let selector = match selector {
         Some(path) => at(object, &path).as_str().map(ToOwned::to_owned),
-        None => {
-            Some(LabelSelector::from_value(&object["spec"]["selector"]).to_string()).filter(|text| !text.is_empty())
+        None if definition.table == "/replicationcontrollers" => {
+            Some(text(&json!({ "matchLabels": object["spec"]["selector"] })))
         }
+        None => Some(text(&object["spec"]["selector"])),
     };
+    let kept = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"];
+    let metadata: Map<String, Value> = kept.into_iter().map(|key| (key.to_owned(), metadata[key].clone())).collect();
+    let replicas = at(object, &spec).as_i64().filter(|replicas| *replicas != 0);
     let mut scale = json!({
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
-        "metadata": {
-            "name": metadata["name"],
-            "namespace": metadata["namespace"],
-            "uid": metadata["uid"],
-            "resourceVersion": metadata["resourceVersion"],
-            "creationTimestamp": metadata["creationTimestamp"],
-        },
-        "spec": {},
+        "metadata": metadata,
+        "spec": replicas.map_or_else(|| json!({}), |replicas| json!({ "replicas": replicas })),
         "status": { "replicas": at(object, &status).as_i64().unwrap_or(0) },
     });
-    match at(object, &spec).as_i64() {
-        Some(replicas) if replicas != 0 => scale["spec"]["replicas"] = json!(replicas),
-        _ => {}
-    }
-    if let Some(selector) = selector {
+    if let Some(selector) = selector.filter(|text| !text.is_empty()) {
         scale["status"]["selector"] = json!(selector);
     }
     scale
 }
+
+/// A Scale as a kind of its own: what is written to it is read by its type.
+static SCALE: LazyLock<Arc<Definition>> = LazyLock::new(|| {
+    Arc::new(Definition {
+        resource: Resource {
+            group: "autoscaling".into(),
+            version: "v1".into(),
+            plural: "scales".into(),
+            kind: "Scale".into(),
+            namespaced: true,
+        },
+        singular: String::new(),
+        list_kind: String::new(),
+        short_names: Vec::new(),
+        categories: Vec::new(),
+        verbs: Vec::new(),
+        subresources: Vec::new(),
+        table: "autoscaling/scales".into(),
+        stored_as: "autoscaling/v1".into(),
+        custom: None,
+        empty: OnceLock::new(),
+    })
+});
 
 /// Reads or changes a scale.
 pub(super) async fn answer(
     server: &Server,
     target: &Target,
     patch: Option<PatchType>,
-    options: &WriteOptions,
+    options: &mut WriteOptions,
     request: Request<Incoming>,
 ) -> Result<Answer, Status> {
     let definition = &target.definition;
@@ -67,39 +89,46 @@ pub(super) async fn answer(
         let entry = server.api.read(target)?;
         return Ok(answer_json(StatusCode::OK, &scale_of(definition, &entry.value)));
     }
-    // A Scale has no lists: all kinds of patches but JSON ones mean the same.
-    let patch = patch.map(|kind| if kind == PatchType::Json { kind } else { PatchType::Merge });
-    let body = read(request).await?;
-    let written = write::mutate(&server.api, target, options, |old| {
-        let wanted = match patch {
-            Some(kind) => model::patch(definition, kind, &scale_of(definition, old), &body)?,
-            None => body.clone(),
-        };
+    if let Some(kind) = patch {
+        model::check_patch(definition, kind)?;
+    }
+    let body = read_parsed(request).await?;
+    options.duplicates = body.duplicates;
+    let (replicas, _, _) = paths(definition);
+    let of_scale = Target { definition: SCALE.clone(), ..target.clone() };
+    // The Scale's owners become those of the object below, and are not looked for again.
+    let tracked = WriteOptions { operation: Operation::Apply, ..options.clone() };
+    let written = write::mutate(&server.api, target, &tracked, |old| {
+        let mut scale = scale_of(definition, old);
+        managed::to_scale(old, &replicas, &mut scale);
+        let wanted = write::changed(&of_scale, patch, &scale, &body.value, options)?;
+        check(target, &wanted, old)?;
         let mut new = old.clone();
-        *at_mut(&mut new, &paths(definition).0) = json!(replicas_of(target, &wanted)?);
+        *at_mut(&mut new, &replicas) = json!(wanted["spec"]["replicas"].as_i64().unwrap_or(0));
         if let Some(version) = wanted["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty()) {
             new["metadata"]["resourceVersion"] = json!(version);
         }
-        Ok((new, Vec::new()))
+        managed::to_parent(definition, &wanted, &replicas, &mut new);
+        Ok(new)
     })?;
     Ok(answer_json(StatusCode::OK, &scale_of(definition, &written.object)))
 }
 
-/// The replicas that a Scale asks for.
-fn replicas_of(target: &Target, scale: &Value) -> Result<i64, Status> {
+/// Refuses a Scale that asks for too little, or is one of another object.
+fn check(target: &Target, scale: &Value, old: &Value) -> Result<(), Status> {
     let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
-    if replicas >= 0 {
-        return Ok(replicas);
+    if replicas < 0 {
+        let why = format!("Invalid value: {replicas}: must be greater than or equal to 0");
+        return Err(Status::invalid_field(&SCALE.resource, &target.name, "FieldValueInvalid", "spec.replicas", why));
     }
-    let resource = crate::api::Resource {
-        group: "autoscaling".into(),
-        version: "v1".into(),
-        plural: "scales".into(),
-        kind: "Scale".into(),
-        namespaced: true,
-    };
-    let why = format!("Invalid value: {replicas}: must be greater than or equal to 0");
-    Err(Status::invalid_field(&resource, &target.name, "FieldValueInvalid", "spec.replicas", why))
+    let (given, known) = (uid(scale), uid(old));
+    if !given.is_empty() && given != known {
+        let mut resource = target.definition.resource.clone();
+        resource.plural = format!("{}/scale", resource.plural).into();
+        let why = format!("Precondition failed: UID in precondition: {given}, UID in object meta: {known}");
+        return Err(Status::conflict(&resource, &target.name, &why));
+    }
+    Ok(())
 }
 
 /// What a path such as `.spec.replicas` names; made where it is not there.

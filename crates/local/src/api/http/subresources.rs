@@ -15,7 +15,7 @@ use super::{
 };
 use crate::api::{
     admission,
-    write::{Target, WriteOptions},
+    write::{Target, Warnings, WriteOptions},
 };
 use crate::runtime::logs::LogOptions;
 
@@ -26,6 +26,7 @@ pub(super) async fn handle(
     route: &Route,
     query: &Query,
     request: Request<Incoming>,
+    warnings: &Warnings,
 ) -> Result<Answer, Status> {
     let name = route.subresource.as_str();
     if target.definition.subresource(name).is_none() {
@@ -45,8 +46,9 @@ pub(super) async fn handle(
     let patch = patch_type(&request)?;
     let mut options = options::of_write(&request, query, &user, patch)?;
     options.subresource = Some(name.to_owned());
+    options.warnings = warnings.clone();
     match (name, request.method().clone()) {
-        ("scale", _) => scale::answer(server, target, patch, &options, request).await,
+        ("scale", _) => scale::answer(server, target, patch, &mut options, request).await,
         ("log", Method::GET) => {
             let options = log_options(query)?;
             let pod = server.api.read(target)?;

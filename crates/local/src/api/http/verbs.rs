@@ -2,7 +2,6 @@
 
 use http::{Method, Request, StatusCode, header};
 use hyper::body::Incoming;
-use serde_json::Value;
 
 use super::{
     Answer, Server, Status, User, deleting, options, read_parsed, reading,
@@ -13,7 +12,7 @@ use super::{
 };
 use crate::api::{
     registry::Definition,
-    write::{self, FieldValidation, PatchType, Target, WriteOptions, Written},
+    write::{self, PatchType, Target, Warnings, WriteOptions, Written},
 };
 
 /// Handles a request on a resource.
@@ -39,24 +38,31 @@ pub(super) async fn handle(
         }
     })?;
     let target = Target { definition, namespace: route.namespace.clone(), name: route.name.clone() };
-    let warnings = deprecation(&target.definition);
-    let answer = act(server, user, &target, route, query, request).await;
-    Ok(warn(answer.unwrap_or_else(|failure| status(&failure)), &warnings))
+    let warnings = Warnings::default();
+    warnings.extend(deprecation(&target.definition));
+    let result = on_resource(server, user, route, query, request, &target, &warnings).await;
+    let all = warnings.all();
+    if all.is_empty() {
+        return result;
+    }
+    // Refusals come with what was told before, too.
+    Ok(warn(result.unwrap_or_else(|failure| status(&failure)), &all))
 }
 
-async fn act(
+async fn on_resource(
     server: &Server,
     user: &User,
-    target: &Target,
     route: &Route,
     query: &Query,
     request: Request<Incoming>,
+    target: &Target,
+    warnings: &Warnings,
 ) -> Result<Answer, Status> {
     if let Some(part) = ["/", "%"].into_iter().find(|part| route.name.contains(part)) {
         return Err(Status::bad_request(format!("invalid resource name {:?}: [may not contain '{part}']", route.name)));
     }
     if !route.subresource.is_empty() {
-        return subresources::handle(server, target, route, query, request).await;
+        return subresources::handle(server, target, route, query, request, warnings).await;
     }
     let verb = super::review::verb(request.method(), route, query);
     if !target.definition.verbs.iter().any(|served| served == verb) {
@@ -64,6 +70,7 @@ async fn act(
     }
     let patch = patch_type(&request)?;
     let mut options = options::of_write(&request, query, user, patch)?;
+    options.warnings = warnings.clone();
     if route.resource == "bindings" && route.group.is_empty() {
         options.subresource = Some("binding".to_owned());
         return subresources::bind_named(server, target, request, &options).await;
@@ -102,7 +109,9 @@ pub(super) async fn change(
     let written = match patch {
         None => write::update(&server.api, target, &body.value, options)?,
         Some(kind) => {
-            check_patch(kind, &body.value, options)?;
+            if body.value.is_null() && kind != PatchType::Json {
+                return Err(Status::bad_request("error decoding patch: unexpected end of JSON input"));
+            }
             write::patch(&server.api, target, kind, &body.value, options)?
         }
     };
@@ -127,28 +136,10 @@ pub(super) fn patch_type(request: &Request<Incoming>) -> Result<Option<PatchType
     }
 }
 
-fn check_patch(kind: PatchType, body: &Value, options: &WriteOptions) -> Result<(), Status> {
-    if body.is_null() && kind != PatchType::Json {
-        return Err(Status::bad_request("error decoding patch: unexpected end of JSON input"));
-    }
-    if kind == PatchType::Json && options.field_validation == FieldValidation::Strict {
-        let known = ["op", "path", "from", "value"];
-        for (index, operation) in body.as_array().into_iter().flatten().enumerate() {
-            let mut members = operation.as_object().into_iter().flatten();
-            if let Some((strange, _)) = members.find(|(key, _)| !known.contains(&key.as_str())) {
-                let why = format!("strict decoding error: json patch unknown field \"[{index}].{strange}\"");
-                return Err(Status::invalid_without_kind("patch", format!("Invalid value: \"\": {why}")));
-            }
-        }
-    }
-    Ok(())
-}
-
 /// A written object in the form that the client asked for.
 fn respond(written: &Written, shaper: &Shaper) -> Result<Answer, Status> {
     let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
-    let answer = shaper.object(code, &written.object)?;
-    Ok(warn(answer, &written.warnings))
+    shaper.object(code, &written.object)
 }
 
 /// What a client of an old version is told.

@@ -22,6 +22,20 @@ pub(crate) fn fill(definition: &Definition, object: &mut Value) {
             set(&mut object["spec"], "persistentVolumeReclaimPolicy", json!("Retain"));
             set(&mut object["spec"], "volumeMode", json!("Filesystem"));
             set(&mut object["status"], "phase", json!("Pending"));
+            if let Some(spec) = part(object, "spec") {
+                pod::sources(spec);
+            }
+        }
+        "/nodes" => {
+            if let Some(status) = part(object, "status")
+                && status["capacity"].as_object().is_some_and(|amounts| !amounts.is_empty())
+            {
+                let capacity = status["capacity"].clone();
+                set_absent(status, "allocatable", capacity);
+            }
+            if let Some(spec) = part(object, "spec") {
+                plural(spec, "podCIDR", "podCIDRs");
+            }
         }
         "/limitranges" => limit_range(object),
         "/endpoints" => {
@@ -43,6 +57,8 @@ pub(crate) fn fill(definition: &Definition, object: &mut Value) {
             set(&mut object["spec"], "minReplicas", json!(1));
             if definition.resource.version == "v2" {
                 autoscaler(&mut object["spec"]);
+            } else {
+                autoscaler_v1(object);
             }
         }
         "discovery.k8s.io/endpointslices" => {
@@ -95,6 +111,17 @@ fn list<'a>(object: &'a mut Value, key: &str) -> impl Iterator<Item = &'a mut Va
 /// A member that is an object.
 fn part<'a>(object: &'a mut Value, key: &str) -> Option<&'a mut Value> {
     object.get_mut(key).filter(|part| part.is_object())
+}
+
+/// Keeps a value and the list that begins with it in step.
+fn plural(object: &mut Value, one: &str, many: &str) {
+    let (single, list) = (object[one].clone(), object[many].clone());
+    let given = single.as_str().is_some_and(|text| !text.is_empty());
+    if given && list[0] != single {
+        object[many] = json!([single]);
+    } else if !given && !list[0].is_null() {
+        object[one] = list[0].clone();
+    }
 }
 
 fn template(spec: &mut Value) {
@@ -308,7 +335,17 @@ fn cron_job(spec: &mut Value) {
     }
 }
 
-fn autoscaler(spec: &mut Value) {
+/// A v1 autoscaler without any metric scales by CPU; its other metrics are JSON in an annotation.
+fn autoscaler_v1(object: &mut Value) {
+    let others = object["metadata"]["annotations"]["autoscaling.alpha.kubernetes.io/metrics"].as_str();
+    let others = others.and_then(|text| serde_json::from_str::<Vec<Value>>(text).ok()).unwrap_or_default();
+    if others.is_empty() {
+        set_absent(&mut object["spec"], "targetCPUUtilizationPercentage", json!(80));
+    }
+}
+
+/// Fills in the spec of an autoscaler of `autoscaling/v2`.
+pub(crate) fn autoscaler(spec: &mut Value) {
     if spec["metrics"].as_array().is_none_or(Vec::is_empty) {
         let target = json!({"type": "Utilization", "averageUtilization": 80});
         spec["metrics"] = json!([{"type": "Resource", "resource": {"name": "cpu", "target": target}}]);

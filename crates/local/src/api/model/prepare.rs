@@ -4,16 +4,40 @@
 
 use serde_json::{Value, json};
 
-use crate::api::{meta::metadata_mut, registry::Definition};
+use super::disabled;
+use crate::api::{
+    meta::{metadata_mut, now},
+    registry::Definition,
+};
 
 /// Sets the server's part of a new object.
 pub(crate) fn created(definition: &Definition, object: &mut Value) {
+    disabled::drop(&definition.table, object);
     match definition.table.as_str() {
         "/pods" => {
             let class = quality_of_service(&object["spec"]);
             object["status"] = json!({ "phase": "Pending", "qosClass": class });
+            if object["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
+                object["status"]["conditions"] = json!([{
+                    "type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "lastTransitionTime": now(),
+                    "message": "Scheduling is blocked due to non-empty scheduling gates",
+                }]);
+            }
+            affinity(object);
         }
-        "/persistentvolumeclaims" | "/persistentvolumes" => object["status"] = json!({ "phase": "Pending" }),
+        "/persistentvolumeclaims" => {
+            object["status"] = json!({ "phase": "Pending" });
+            // What only the old field has is forgotten unless it was always known.
+            let source = &object["spec"]["dataSource"];
+            let known = [("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot")];
+            let is = |(group, kind)| source["apiGroup"].as_str().unwrap_or_default() == group && source["kind"] == kind;
+            if object["spec"]["dataSourceRef"].is_null() && !known.into_iter().any(is) {
+                object["spec"]["dataSource"] = Value::Null;
+            }
+            data_sources(&mut object["spec"]);
+        }
+        "/persistentvolumes" => object["status"] = json!({ "phase": "Pending", "lastPhaseTransitionTime": now() }),
+        "/serviceaccounts" => secret_names(object),
         "batch/jobs" => job_selector(object),
         "apps/daemonsets" => template_generation(object, 1),
         "apiextensions.k8s.io/customresourcedefinitions" => {
@@ -28,10 +52,33 @@ pub(crate) fn created(definition: &Definition, object: &mut Value) {
 
 /// Sets the server's part of a changed object.
 pub(crate) fn updated(definition: &Definition, old: &Value, new: &mut Value) {
-    if definition.table == "apps/daemonsets" {
-        let known = old["metadata"]["annotations"][TEMPLATE_GENERATION].as_str().and_then(|text| text.parse().ok());
-        let changed = i64::from(old["spec"]["template"] != new["spec"]["template"]);
-        template_generation(new, known.unwrap_or(1) + changed);
+    disabled::drop(&definition.table, new);
+    match definition.table.as_str() {
+        "apps/daemonsets" => {
+            let known = old["metadata"]["annotations"][TEMPLATE_GENERATION].as_str().and_then(|text| text.parse().ok());
+            let changed = i64::from(old["spec"]["template"] != new["spec"]["template"]);
+            template_generation(new, known.unwrap_or(1) + changed);
+        }
+        "/persistentvolumeclaims" => data_sources(&mut new["spec"]),
+        "/serviceaccounts" => secret_names(new),
+        _ => {}
+    }
+}
+
+/// An account names its secrets, and says no more of them.
+fn secret_names(object: &mut Value) {
+    for secret in object["secrets"].as_array_mut().into_iter().flatten() {
+        *secret = json!({ "name": secret["name"] });
+    }
+}
+
+/// The old and the new field for what a claim is made from say the same.
+fn data_sources(spec: &mut Value) {
+    let (old, new) = (spec["dataSource"].clone(), spec["dataSourceRef"].clone());
+    if new.is_null() && !old.is_null() {
+        spec["dataSourceRef"] = old;
+    } else if old.is_null() && !new.is_null() && new["namespace"].is_null() {
+        spec["dataSource"] = new;
     }
 }
 
@@ -65,6 +112,37 @@ fn quality_of_service(spec: &Value) -> &'static str {
     }
 }
 
+/// Terms select by those labels of the pod itself that they name by key.
+fn affinity(object: &mut Value) {
+    let labels = object["metadata"]["labels"].clone();
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        let Some(affinity) = object["spec"]["affinity"].get_mut(kind).and_then(Value::as_object_mut) else { continue };
+        for (list, weighted) in [
+            ("preferredDuringSchedulingIgnoredDuringExecution", true),
+            ("requiredDuringSchedulingIgnoredDuringExecution", false),
+        ] {
+            for term in affinity.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+                let term = if weighted { &mut term["podAffinityTerm"] } else { term };
+                if term["labelSelector"].is_object() {
+                    select_by_keys(term, &labels);
+                }
+            }
+        }
+    }
+}
+
+fn select_by_keys(term: &mut Value, labels: &Value) {
+    let mut expressions = term["labelSelector"]["matchExpressions"].as_array().cloned().unwrap_or_default();
+    for (keys, operator) in [("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")] {
+        for key in term[keys].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            if let Some(value) = labels.get(key) {
+                expressions.push(json!({ "key": key, "operator": operator, "values": [value] }));
+            }
+        }
+    }
+    term["labelSelector"]["matchExpressions"] = json!(expressions);
+}
+
 /// A job selects its pods by its own uid, unless it says otherwise.
 fn job_selector(object: &mut Value) {
     if object["spec"]["manualSelector"] == true {
@@ -90,9 +168,7 @@ fn job_selector(object: &mut Value) {
     if same {
         object["metadata"]["labels"] = labels.clone();
     }
-    if object["spec"]["selector"].is_null() {
-        object["spec"]["selector"] = json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": uid } });
-    }
+    object["spec"]["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"] = uid;
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub(super) use errors::cause;
 
 use super::{schema, structural};
 use crate::api::{
+    convert,
     meta::name,
     registry::Definition,
     status::{Cause, Status},
@@ -56,8 +57,19 @@ pub(crate) fn validate_update(
         errors.0.extend(causes);
     }
     if subresource.is_none() {
-        immutable::check(definition, old, new, &mut errors);
+        // These say what may not change before they look at the new state, others after.
+        let first = ["/services", "/configmaps", "/secrets"].contains(&definition.table.as_str());
+        if first {
+            immutable::check(definition, old, new, &mut errors);
+        }
         check_kind(definition, Some(old), new, &mut errors);
+        // Upstream looks at the new state of these twice.
+        if definition.resource.group == "rbac.authorization.k8s.io" {
+            check_kind(definition, Some(old), new, &mut errors);
+        }
+        if !first {
+            immutable::check(definition, old, new, &mut errors);
+        }
     } else if subresource == Some("status") {
         policy::status(definition, new, &mut errors);
     }
@@ -83,9 +95,17 @@ fn check_kind(definition: &Definition, old: Option<&Value>, object: &Value, erro
         "apps/statefulsets" => workload::stateful_set(object, errors),
         "apps/controllerrevisions" => workload::controller_revision(object, errors),
         "/replicationcontrollers" => workload::replication_controller(object, errors),
-        "batch/jobs" => workload::job(&object["spec"], "spec", errors),
+        "batch/jobs" => {
+            workload::job(&object["spec"], "spec", errors);
+            if old.is_none() {
+                workload::generated_selector(object, errors);
+            }
+        }
         "batch/cronjobs" => workload::cron_job(object, old, errors),
-        "autoscaling/horizontalpodautoscalers" => policy::autoscaler(object, errors),
+        // Those of the old version are looked at as the new one has them.
+        "autoscaling/horizontalpodautoscalers" => {
+            policy::autoscaler(&convert::to_stored(definition, object.clone()), errors);
+        }
         "policy/poddisruptionbudgets" => policy::disruption_budget(object, errors),
         "coordination.k8s.io/leases" => policy::lease(object, errors),
         "rbac.authorization.k8s.io/roles" => policy::role(object, true, errors),
@@ -94,7 +114,7 @@ fn check_kind(definition: &Definition, old: Option<&Value>, object: &Value, erro
         "rbac.authorization.k8s.io/clusterrolebindings" => policy::role_binding(object, false, errors),
         "scheduling.k8s.io/priorityclasses" => policy::priority_class(object, errors),
         "storage.k8s.io/storageclasses" => volumes::storage_class(object, errors),
-        "discovery.k8s.io/endpointslices" => policy::endpoint_slice(object, errors),
+        "discovery.k8s.io/endpointslices" => policy::endpoint_slice(object, old, errors),
         "apiextensions.k8s.io/customresourcedefinitions" => crd::check(object, errors),
         _ => {}
     }

@@ -3,7 +3,7 @@
 use rand::RngExt;
 use serde_json::{Value, json};
 
-use super::{Target, WriteOptions, Written, check_namespace, check_type, decode, refused};
+use super::{Target, WriteOptions, Written, check_namespace, check_type, decode, dedup_owners, duplicates, refused};
 use crate::api::{
     Api, admission, convert, managed,
     meta::{metadata_mut, name, now},
@@ -26,12 +26,13 @@ pub(crate) fn create(api: &Api, target: &Target, body: Value, options: &WriteOpt
     let resource = &definition.resource;
     let mut object = body;
     check_type(definition, &mut object)?;
-    let warnings = decode(target, &mut object, options).map_err(|error| error.of_body(definition))?;
+    decode(target, &mut object, duplicates(options), options).map_err(|error| error.of_body(definition))?;
     check_namespace(target, &mut object)?;
     if object["metadata"]["resourceVersion"].as_str().is_some_and(|v| !v.is_empty() && v != "0") {
         return Err(Status::plain("resourceVersion should not be set on objects to be created"));
     }
     system_fields(definition, &mut object);
+    dedup_owners(&mut object, options);
     model::default(definition, &mut object);
     managed::track(definition, None, &mut object, options);
     let drawn = name(&object).is_empty();
@@ -54,18 +55,20 @@ pub(crate) fn create(api: &Api, target: &Target, body: Value, options: &WriteOpt
         model::created(definition, &mut object);
         model::normalise(definition, &mut object)?;
         model::validate_create(definition, &object)?;
+        options.warnings.extend(model::warnings(definition, None, &object));
+        admission::validate(api, target, None, &object)?;
         let target = Target { name: name.clone(), ..target.clone() };
         if options.dry_run {
             if api.store.get(&definition.table, &target.namespace, &name).is_some() {
                 return Err(Status::already_exists(resource, &name));
             }
-            return Ok(Written { object: object.into(), created: true, warnings });
+            return Ok(Written { object: object.into(), created: true });
         }
         let stored = convert::to_stored(definition, object);
         match api.store.put(&definition.table, target.key(), Expect::Absent, stored) {
             Ok(entry) => {
                 api.written(definition, Some(&entry));
-                return Ok(Written { object: entry.value.clone(), created: true, warnings });
+                return Ok(Written { object: entry.value.clone(), created: true });
             }
             Err(CommitError::Unexpected) if drawn => {}
             Err(error) => {
@@ -97,7 +100,7 @@ pub(crate) fn generated(base: &str) -> String {
 
 fn system_fields(definition: &crate::api::registry::Definition, object: &mut Value) {
     let metadata = metadata_mut(object);
-    for key in ["resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
+    for key in ["resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
         metadata.shift_remove(key);
     }
     metadata.insert("uid".into(), json!(uuid::Uuid::new_v4().to_string()));

@@ -13,10 +13,10 @@ mod update;
 pub(crate) use create::{create, generated};
 pub use delete::{DeleteOptions, Propagation};
 pub(crate) use delete::{Deleted, delete};
-pub(crate) use patch::{PatchType, patch};
+pub(crate) use patch::{PatchType, changed, patch};
 pub(crate) use update::{mutate, update};
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
@@ -49,6 +49,32 @@ impl Operation {
     }
 }
 
+/// What the client is told beside the answer, whether this is an object or a refusal.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    /// Tells something, once.
+    pub(crate) fn add(&self, text: String) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !all.contains(&text) {
+            all.push(text);
+        }
+    }
+
+    /// Tells some.
+    pub(crate) fn extend(&self, texts: Vec<String>) {
+        for text in texts {
+            self.add(text);
+        }
+    }
+
+    /// What was told so far.
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// Who writes, and how.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WriteOptions {
@@ -61,6 +87,7 @@ pub(crate) struct WriteOptions {
     pub(crate) force: bool,
     /// Paths of members that the body has twice.
     pub(crate) duplicates: Vec<String>,
+    pub(crate) warnings: Warnings,
 }
 
 /// The object that a request is about.
@@ -85,12 +112,11 @@ impl Target {
     }
 }
 
-/// The object after a write, with warnings for the client.
+/// The object after a write.
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) object: Arc<Value>,
     pub(crate) created: bool,
-    pub(crate) warnings: Vec<String>,
 }
 
 impl Api {
@@ -110,13 +136,49 @@ fn refused(error: CommitError, unexpected: Status) -> Status {
     }
 }
 
-/// Reads a body as its kind has it; answers warnings.
-fn decode(target: &Target, object: &mut Value, options: &WriteOptions) -> Result<Vec<String>, model::Undecodable> {
+/// Reads a body as its kind has it; `before` is what was already found strange about it.
+fn decode(
+    target: &Target,
+    object: &mut Value,
+    before: Vec<String>,
+    options: &WriteOptions,
+) -> Result<(), model::Undecodable> {
     // Who sends no managers at all wants them forgotten; the type would leave an empty list out.
     if object["metadata"]["managedFields"] == serde_json::json!([]) {
         object["metadata"]["managedFields"] = serde_json::json!([{}]);
     }
-    model::decode(&target.definition, object, options.field_validation, &options.duplicates)
+    let mut strange = before;
+    strange.extend(model::decode(&target.definition, object)?);
+    match options.field_validation {
+        FieldValidation::Strict if !strange.is_empty() => return Err(model::Undecodable::Strict(strange)),
+        FieldValidation::Warn => options.warnings.extend(strange),
+        FieldValidation::Strict | FieldValidation::Ignore => {}
+    }
+    Ok(())
+}
+
+/// Members that a body has twice, in upstream's words.
+fn duplicates(options: &WriteOptions) -> Vec<String> {
+    options.duplicates.iter().map(|path| format!("duplicate field \"{path}\"")).collect()
+}
+
+/// Names each owner once.
+fn dedup_owners(object: &mut Value, options: &WriteOptions) {
+    let Some(owners) = object["metadata"].get_mut("ownerReferences").and_then(Value::as_array_mut) else { return };
+    let mut known: Vec<Value> = Vec::new();
+    let mut twice: Vec<String> = Vec::new();
+    for owner in owners.drain(..) {
+        if known.contains(&owner) {
+            twice.push(owner["uid"].as_str().unwrap_or_default().to_owned());
+        } else {
+            known.push(owner);
+        }
+    }
+    *owners = known;
+    if !twice.is_empty() {
+        let uids = twice.join(", ");
+        options.warnings.add(format!(".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {uids}"));
+    }
 }
 
 /// Fills in or checks `apiVersion` and `kind`.

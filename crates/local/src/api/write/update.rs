@@ -2,10 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Target, WriteOptions, Written, check_namespace, check_type, decode, refused};
+use super::{
+    Target, WriteOptions, Written, check_type, decode, dedup_owners, duplicates, patch::check_identity, refused,
+};
 use crate::api::{
     Api, admission, convert, managed,
-    meta::{finalizers, is_deleting, metadata_mut, name, set_or_remove, uid},
+    meta::{finalizers, is_deleting, metadata_mut, set_or_remove, uid},
     model,
     registry::Definition,
     status::Status,
@@ -16,7 +18,8 @@ use crate::api::{
 const TRIES: usize = 32;
 
 /// Kinds that a PUT creates when they are not there.
-const CREATED_BY_PUT: [&str; 8] = [
+const CREATED_BY_PUT: [&str; 9] = [
+    "/services",
     "/events",
     "/endpoints",
     "coordination.k8s.io/leases",
@@ -27,26 +30,21 @@ const CREATED_BY_PUT: [&str; 8] = [
     "/limitranges",
 ];
 
+/// Kinds whose updates must name the version that they are based on, as those of custom resources.
+const CONDITIONAL: [&str; 7] = [
+    "policy/poddisruptionbudgets",
+    "coordination.k8s.io/leases",
+    "apiextensions.k8s.io/customresourcedefinitions",
+    "storage.k8s.io/csidrivers",
+    "storage.k8s.io/csinodes",
+    "storage.k8s.io/csistoragecapacities",
+    "storage.k8s.io/volumeattachments",
+];
+
 /// Replaces an object.
 pub(crate) fn update(api: &Api, target: &Target, body: &Value, options: &WriteOptions) -> Result<Written, Status> {
     let definition = &target.definition;
-    let mut body = body.clone();
-    check_type(definition, &mut body)?;
-    let warnings = decode(target, &mut body, options).map_err(|error| error.of_body(definition))?;
-    match name(&body) {
-        "" => {
-            return Err(Status::bad_request(format!(
-                "the name of the object () does not match the name on the URL ({})",
-                target.name
-            )));
-        }
-        given if given != target.name => {
-            let text = format!("the name of the object ({given}) does not match the name on the URL ({})", target.name);
-            return Err(Status::bad_request(text));
-        }
-        _ => {}
-    }
-    check_namespace(target, &mut body)?;
+    let mut body = replacement(target, body, options)?;
     let absent = api.store.get(&definition.table, &target.namespace, &target.name).is_none();
     if absent
         && options.subresource.is_none()
@@ -61,15 +59,23 @@ pub(crate) fn update(api: &Api, target: &Target, body: &Value, options: &WriteOp
         let why = format!("Precondition failed: UID in precondition: {given}, UID in object meta: ");
         return Err(Status::conflict(&definition.resource, &target.name, &why));
     }
-    let mut written = mutate(api, target, options, |old| {
+    mutate(api, target, options, |old| {
         if !given.is_empty() && given != uid(old) {
             let why = format!("Precondition failed: UID in precondition: {given}, UID in object meta: {}", uid(old));
             return Err(Status::conflict(&definition.resource, &target.name, &why));
         }
-        Ok((body.clone(), Vec::new()))
-    })?;
-    written.warnings = warnings;
-    Ok(written)
+        Ok(body.clone())
+    })
+}
+
+/// The body of a PUT as its kind has it.
+pub(super) fn replacement(target: &Target, body: &Value, options: &WriteOptions) -> Result<Value, Status> {
+    let definition = &target.definition;
+    let mut body = body.clone();
+    check_type(definition, &mut body)?;
+    decode(target, &mut body, duplicates(options), options).map_err(|error| error.of_body(definition))?;
+    check_identity(target, &mut body)?;
+    Ok(body)
 }
 
 /// Changes an object by a function of its present state (in the target's version). When it was written meanwhile, the
@@ -78,13 +84,14 @@ pub(crate) fn mutate(
     api: &Api,
     target: &Target,
     options: &WriteOptions,
-    change: impl Fn(&Value) -> Result<(Value, Vec<String>), Status>,
+    change: impl Fn(&Value) -> Result<Value, Status>,
 ) -> Result<Written, Status> {
     let definition = &target.definition;
     for _ in 0..TRIES {
         let entry = api.read(target)?;
         let old = convert::to_served(definition, &entry.value);
-        let (mut new, warnings) = change(&old)?;
+        let mut new = change(&old)?;
+        dedup_owners(&mut new, options);
         expect_version(target, &new, &entry)?;
         model::default(definition, &mut new);
         keep_system_fields(definition, &old, &mut new);
@@ -94,23 +101,27 @@ pub(crate) fn mutate(
         model::updated(definition, &old, &mut new);
         model::normalise(definition, &mut new)?;
         model::validate_update(definition, &old, &new, options.subresource.as_deref())?;
-        count_generation(definition, &old, &mut new);
+        count_generation(definition, &old, &mut new, options.subresource.as_deref());
+        if matches!(options.subresource.as_deref(), None | Some("scale")) {
+            options.warnings.extend(model::warnings(definition, Some(&old), &new));
+            admission::validate(api, target, Some(&old), &new)?;
+        }
         let ends = is_deleting(&new)
             && finalizers(&new).next().is_none()
             && new["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
             && !namespace_held(definition, &new);
         if options.dry_run {
-            return Ok(Written { object: new.into(), created: false, warnings });
+            return Ok(Written { object: new.into(), created: false });
         }
         if !ends && same(&old, &new) {
-            return Ok(Written { object: entry.value.clone(), created: false, warnings });
+            return Ok(Written { object: entry.value.clone(), created: false });
         }
         if ends {
             // What watches see is the object as it stood; the answer is what it would have become.
             match api.store.remove(&definition.table, &target.key(), (*entry.value).clone(), entry.version) {
                 Ok(_) => {
                     api.written(definition, None);
-                    return Ok(Written { object: new.into(), created: false, warnings });
+                    return Ok(Written { object: new.into(), created: false });
                 }
                 Err(CommitError::Unexpected) => continue,
                 Err(error) => return Err(refused(error, target.modified())),
@@ -120,7 +131,7 @@ pub(crate) fn mutate(
         match api.store.put(&definition.table, target.key(), Expect::Version(entry.version), stored) {
             Ok(entry) => {
                 api.written(definition, Some(&entry));
-                return Ok(Written { object: entry.value.clone(), created: false, warnings });
+                return Ok(Written { object: entry.value.clone(), created: false });
             }
             Err(CommitError::Unexpected) => {}
             Err(error) => return Err(refused(error, target.modified())),
@@ -133,7 +144,7 @@ pub(crate) fn mutate(
 fn expect_version(target: &Target, new: &Value, entry: &Entry) -> Result<(), Status> {
     let given = new["metadata"]["resourceVersion"].as_str().unwrap_or_default();
     if given.is_empty() || given == "0" {
-        if target.definition.table == "policy/poddisruptionbudgets" || target.definition.custom.is_some() {
+        if target.definition.custom.is_some() || CONDITIONAL.contains(&target.definition.table.as_str()) {
             let message = "Invalid value: 0: must be specified for an update";
             let (resource, field) = (&target.definition.resource, "metadata.resourceVersion");
             let mut status = Status::invalid_field(resource, &target.name, "FieldValueInvalid", field, message);
@@ -204,9 +215,11 @@ fn isolate(definition: &Definition, old: &Value, new: &mut Value, subresource: O
     }
 }
 
-/// Counts `metadata.generation` up when anything but metadata and status changed.
-fn count_generation(definition: &Definition, old: &Value, new: &mut Value) {
-    if !definition.has_generation() {
+/// Counts `metadata.generation` up when anything but metadata and status changed. Deployments hand their annotations on,
+/// and slices are found by their labels.
+fn count_generation(definition: &Definition, old: &Value, new: &mut Value, subresource: Option<&str>) {
+    let table = definition.table.as_str();
+    if !definition.has_generation() || table == "scheduling.k8s.io/priorityclasses" {
         return;
     }
     let rest = |v: &Value| {
@@ -219,7 +232,12 @@ fn count_generation(definition: &Definition, old: &Value, new: &mut Value) {
         }
         members
     };
-    if rest(old) != rest(new) {
+    let counted = match table {
+        "apps/deployments" if subresource != Some("status") => "annotations",
+        "discovery.k8s.io/endpointslices" => "labels",
+        _ => "",
+    };
+    if rest(old) != rest(new) || old["metadata"][counted] != new["metadata"][counted] {
         let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
         metadata_mut(new).insert("generation".into(), json!(generation));
     }

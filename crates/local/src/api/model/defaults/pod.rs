@@ -9,6 +9,10 @@ pub(super) fn pod(object: &mut Value) {
     let Some(spec) = part(object, "spec") else { return };
     self::spec(spec);
     set(spec, "enableServiceLinks", json!(true));
+    // A negative grace is one second.
+    if spec["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0) {
+        spec["terminationGracePeriodSeconds"] = json!(1);
+    }
     let host = spec["hostNetwork"] == true;
     for containers in ["containers", "initContainers"] {
         for container in list(spec, containers) {
@@ -45,9 +49,16 @@ pub(super) fn spec(spec: &mut Value) {
     ] {
         set(spec, key, value);
     }
-    // A negative grace is one second.
-    if spec["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0) {
-        spec["terminationGracePeriodSeconds"] = json!(1);
+    // The account has an old name, too.
+    for (from, to) in [("serviceAccount", "serviceAccountName"), ("serviceAccountName", "serviceAccount")] {
+        let name = spec[from].clone();
+        if name.as_str().is_some_and(|name| !name.is_empty()) {
+            if to == "serviceAccount" {
+                spec[to] = name;
+            } else {
+                set(spec, to, name);
+            }
+        }
     }
     for containers in ["containers", "initContainers", "ephemeralContainers"] {
         list(spec, containers).for_each(container);
@@ -130,9 +141,6 @@ fn volume(volume: &mut Value) {
             }
         }
     }
-    if let Some(host) = part(volume, "hostPath") {
-        set_absent(host, "type", json!(""));
-    }
     if let Some(image) = part(volume, "image") {
         let policy = pull_policy(image["reference"].as_str().unwrap_or_default());
         set(image, "pullPolicy", policy);
@@ -142,6 +150,14 @@ fn volume(volume: &mut Value) {
         && let Some(spec) = part(template, "spec")
     {
         set(spec, "volumeMode", json!("Filesystem"));
+    }
+    sources(volume);
+}
+
+/// What volumes of pods and persistent volumes have in common.
+pub(super) fn sources(volume: &mut Value) {
+    if let Some(host) = part(volume, "hostPath") {
+        set_absent(host, "type", json!(""));
     }
     for (kind, defaults) in [
         ("iscsi", [("iscsiInterface", json!("default"))].as_slice()),

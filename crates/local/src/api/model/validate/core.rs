@@ -160,9 +160,8 @@ pub(super) fn endpoints(object: &Value, errors: &mut Errors) {
         }
         for key in ["addresses", "notReadyAddresses"] {
             for (place, address) in list(key).iter().enumerate() {
-                if text(address, "ip").parse::<std::net::IpAddr>().is_err() {
-                    errors.invalid(&format!("{at}.{key}[{place}].ip"), &address["ip"], "must be a valid IP address");
-                }
+                let ip = text(address, "ip");
+                errors.texts(&format!("{at}.{key}[{place}].ip"), ip, names::endpoint_address(ip));
             }
         }
         for (place, port) in list("ports").iter().enumerate() {
@@ -219,7 +218,7 @@ pub(super) fn event(definition: &Definition, object: &Value, errors: &mut Errors
 pub(super) fn node(object: &Value, errors: &mut Errors) {
     let taints: Vec<&Value> = object["spec"]["taints"].as_array().into_iter().flatten().collect();
     for (index, taint) in taints.iter().enumerate() {
-        let at = format!("spec.taints[{index}]");
+        let at = format!("metadata.taints[{index}]");
         let (key, value) = (text(taint, "key"), text(taint, "value"));
         errors.texts(&format!("{at}.key"), key, names::qualified(key));
         errors.texts(&format!("{at}.value"), value, names::label_value(value));

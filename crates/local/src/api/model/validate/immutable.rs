@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::errors::Errors;
-use crate::api::registry::Definition;
+use crate::api::{meta::set_or_remove, registry::Definition};
 
 const IMMUTABLE: &str = "field is immutable";
 
@@ -13,7 +13,15 @@ pub(super) fn check(definition: &Definition, old: &Value, new: &Value, errors: &
         "/pods" => pod(&old["spec"], &new["spec"], errors),
         "/configmaps" | "/secrets" => data(definition, old, new, errors),
         "/services" => service(&old["spec"], &new["spec"], errors),
-        "/persistentvolumeclaims" => claim(&old["spec"], &new["spec"], errors),
+        "/persistentvolumeclaims" => claim(&old["spec"], new, errors),
+        "/nodes" => node(&old["spec"], new, errors),
+        "/resourcequotas" => {
+            let mut scopes = [list(&old["spec"], "scopes"), list(&new["spec"], "scopes")].map(<[Value]>::to_vec);
+            scopes.iter_mut().for_each(|scopes| scopes.sort_by_key(Value::to_string));
+            if scopes[0] != scopes[1] {
+                errors.invalid("spec.scopes", &new["spec"]["scopes"], IMMUTABLE);
+            }
+        }
         "apps/deployments" | "apps/replicasets" | "apps/daemonsets" => same(old, new, "spec", &["selector"], errors),
         "apps/statefulsets" => stateful_set(&old["spec"], &new["spec"], errors),
         "apps/controllerrevisions" => same(old, new, "", &["data"], errors),
@@ -109,6 +117,13 @@ fn pod(old: &Value, new: &Value, errors: &mut Errors) {
         let why = "existing toleration can not be modified except its tolerationSeconds";
         errors.forbidden("spec.tolerations", why);
     }
+    for (index, gate) in list(new, "schedulingGates").iter().enumerate() {
+        if !list(old, "schedulingGates").contains(gate) {
+            let name = gate["name"].as_str().unwrap_or_default();
+            let why = format!("only deletion is allowed, but found new scheduling gate '{name}'");
+            errors.forbidden(&format!("spec.schedulingGates[{index}].name"), &why);
+        }
+    }
     let mut wanted = new.clone();
     for kind in ["containers", "initContainers"] {
         for (index, container) in wanted[kind].as_array_mut().into_iter().flatten().enumerate() {
@@ -128,9 +143,39 @@ fn pod(old: &Value, new: &Value, errors: &mut Errors) {
             }
         }
     }
+    if !list(old, "schedulingGates").is_empty() {
+        gated(old, &mut wanted, errors);
+    }
     if wanted != *old {
         let why = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
         errors.forbidden("spec", why);
+    }
+}
+
+/// A pod that waits at a gate may have its choice of nodes narrowed.
+fn gated(old: &Value, wanted: &mut Value, errors: &mut Errors) {
+    let (was, is) = (&old["nodeSelector"], &wanted["nodeSelector"]);
+    let kept = was.as_object().into_iter().flatten().all(|(key, value)| is[key] == *value);
+    if !kept {
+        errors.invalid(
+            "spec.nodeSelector",
+            is,
+            "only additions to spec.nodeSelector are allowed (no mutations or deletions)",
+        );
+    }
+    let affinity = old["affinity"]["nodeAffinity"].clone();
+    if let Some(members) = wanted.as_object_mut() {
+        set_or_remove(members, "nodeSelector", old.get("nodeSelector"));
+        if affinity.is_null() {
+            let alone = members
+                .get("affinity")
+                .is_some_and(|own| own["podAffinity"].is_null() && own["podAntiAffinity"].is_null());
+            if alone && !old["affinity"].is_object() {
+                members.shift_remove("affinity");
+            } else if let Some(own) = members.get_mut("affinity").and_then(Value::as_object_mut) {
+                own.shift_remove("nodeAffinity");
+            }
+        }
     }
 }
 
@@ -147,18 +192,19 @@ fn service(old: &Value, new: &Value, errors: &mut Errors) {
 
 /// Of a claim's spec only the size may change, and only grow.
 fn claim(old: &Value, new: &Value, errors: &mut Errors) {
+    let (bound, new) = (new["status"]["phase"] == "Bound", &new["spec"]);
     let mut wanted = new.clone();
-    for key in ["resources", "volumeName", "volumeAttributesClassName"] {
-        if let Some(members) = wanted.as_object_mut() {
-            match old.get(key) {
-                Some(value) if key == "resources" || old[key] != "" => {
-                    members.insert(key.to_owned(), value.clone());
-                }
-                _ => {
-                    members.shift_remove(key);
-                }
-            }
+    if let Some(members) = wanted.as_object_mut() {
+        let mut keep = |key: &str| set_or_remove(members, key, old.get(key));
+        if old["volumeName"].as_str().unwrap_or_default().is_empty() {
+            keep("volumeName");
         }
+        if bound {
+            keep("volumeAttributesClassName");
+        }
+    }
+    if bound && wanted["resources"]["requests"].is_object() {
+        wanted["resources"]["requests"]["storage"] = old["resources"]["requests"]["storage"].clone();
     }
     if wanted != *old {
         let why =
@@ -233,22 +279,45 @@ fn storage_class(old: &Value, new: &Value, errors: &mut Errors) {
     same(old, new, "", &["volumeBindingMode"], errors);
 }
 
+/// A node's addresses and its machine stay, once they are known.
+fn node(old: &Value, new: &Value, errors: &mut Errors) {
+    let spec = &new["spec"];
+    if !list(old, "podCIDRs").is_empty() && old["podCIDRs"] != spec["podCIDRs"] {
+        errors.forbidden("spec.podCIDRs", "node updates may not change podCIDR except from \"\" to valid");
+    }
+    if old["providerID"].as_str().is_some_and(|known| !known.is_empty() && spec["providerID"] != known) {
+        errors.forbidden("spec.providerID", "node updates may not change providerID except from \"\" to valid");
+    }
+    if old["externalID"] != spec["externalID"] {
+        errors.forbidden("spec.externalID", "may not be updated");
+    }
+    // Upstream looks at the taints once more.
+    super::core::node(new, errors);
+}
+
 /// Events of the new group only have their series counted up.
 fn event(definition: &Definition, old: &Value, new: &Value, errors: &mut Errors) {
     if definition.resource.group != "events.k8s.io" {
         return;
     }
+    // Upstream names the fields as the core group has them, and looks at the reason twice.
     let fields = [
-        "regarding",
-        "reason",
-        "reportingController",
-        "reportingInstance",
-        "action",
-        "type",
-        "note",
-        "eventTime",
-        "deprecatedSource",
-        "related",
+        ("regarding", "involvedObject"),
+        ("reason", "reason"),
+        ("note", "message"),
+        ("deprecatedSource", "source"),
+        ("deprecatedFirstTimestamp", "firstTimestamp"),
+        ("deprecatedLastTimestamp", "lastTimestamp"),
+        ("deprecatedCount", "count"),
+        ("reason", "reason"),
+        ("type", "type"),
+        ("eventTime", "eventTime"),
+        ("action", "action"),
+        ("related", "related"),
+        ("reportingController", "reportingController"),
+        ("reportingInstance", "reportingInstance"),
     ];
-    same(old, new, "", &fields, errors);
+    for (key, named) in fields.into_iter().filter(|(key, _)| old[key] != new[key]) {
+        errors.invalid(named, &new[key], IMMUTABLE);
+    }
 }

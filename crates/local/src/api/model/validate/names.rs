@@ -18,8 +18,25 @@ fn is_label(text: &str) -> bool {
     text.starts_with(lower) && text.ends_with(lower) && text.chars().all(|c| lower(c) || c == '-')
 }
 
+/// An address that is none, or that leads nowhere else.
+pub(super) fn endpoint_address(text: &str) -> Vec<String> {
+    use std::net::IpAddr;
+    let Ok(address) = text.parse::<IpAddr>() else { return vec!["must be a valid IP address".to_owned()] };
+    let (link_local, multicast) = match address {
+        IpAddr::V4(four) => (four.is_link_local(), four.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(six) => (six.is_unicast_link_local(), six.segments()[0] & 0xff0f == 0xff02),
+    };
+    let rules = [
+        (address.is_unspecified(), format!("may not be unspecified ({address})")),
+        (address.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()),
+        (link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned()),
+        (multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned()),
+    ];
+    rules.into_iter().filter_map(|(broken, why)| broken.then_some(why)).collect()
+}
+
 /// RFC 1123 labels: names of namespaces, containers, volumes.
-pub(super) fn label(text: &str) -> Vec<String> {
+pub(in super::super) fn label(text: &str) -> Vec<String> {
     let wrong = (!is_label(text)).then(|| LABEL.to_owned());
     longest(text, 63).into_iter().chain(wrong).collect()
 }

@@ -67,11 +67,6 @@ pub(super) fn spec(spec: &Value, path: &str, of: Of, errors: &mut Errors) {
     if let Some(selector) = spec["nodeSelector"].as_object() {
         metadata::labels(&json!(selector), &format!("{path}.nodeSelector"), errors);
     }
-    for (index, secret) in list(spec, "imagePullSecrets").iter().enumerate() {
-        if text(secret, "name").is_empty() {
-            errors.required(&format!("{path}.imagePullSecrets[{index}].name"), "");
-        }
-    }
     placement::affinity(&spec["affinity"], &format!("{path}.affinity"), errors);
     for (index, alias) in list(spec, "hostAliases").iter().enumerate() {
         let at = format!("{path}.hostAliases[{index}]");

@@ -285,7 +285,7 @@ pub(super) fn priority_class(object: &Value, errors: &mut Errors) {
 }
 
 /// An endpoint slice.
-pub(super) fn endpoint_slice(object: &Value, errors: &mut Errors) {
+pub(super) fn endpoint_slice(object: &Value, old: Option<&Value>, errors: &mut Errors) {
     let kind = text(object, "addressType");
     if kind.is_empty() {
         errors.required("addressType", "");
@@ -297,7 +297,11 @@ pub(super) fn endpoint_slice(object: &Value, errors: &mut Errors) {
         if list(endpoint, "addresses").is_empty() {
             errors.required(&at, "must contain at least 1 address");
         }
-        for (place, address) in list(endpoint, "addresses").iter().enumerate() {
+        // What was there before may stay.
+        let known = |address: &Value| {
+            old.is_some_and(|old| list(old, "endpoints").iter().any(|one| list(one, "addresses").contains(address)))
+        };
+        for (place, address) in list(endpoint, "addresses").iter().enumerate().filter(|(_, one)| !known(one)) {
             let given = address.as_str().unwrap_or_default();
             let field = format!("{at}[{place}]");
             let ip = given.parse::<std::net::IpAddr>();
@@ -308,7 +312,10 @@ pub(super) fn endpoint_slice(object: &Value, errors: &mut Errors) {
                 }
                 ("IPv4", Ok(ip)) if !ip.is_ipv4() => errors.invalid(&field, address, "must be an IPv4 address"),
                 ("IPv6", Ok(ip)) if !ip.is_ipv6() => errors.invalid(&field, address, "must be an IPv6 address"),
-                _ => {}
+                (_, Ok(ip)) if ip.to_string() != given => {
+                    errors.invalid(&field, address, &format!("must be in canonical form (\"{ip}\")"));
+                }
+                _ => errors.texts(&field, given, names::endpoint_address(given)),
             }
         }
     }

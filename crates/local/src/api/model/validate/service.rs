@@ -68,7 +68,7 @@ pub(super) fn check(object: &Value, errors: &mut Errors) {
 
 fn policies(spec: &Value, kind: &str, errors: &mut Errors) {
     let external = matches!(kind, "NodePort" | "LoadBalancer")
-        || spec["externalIPs"].as_array().is_some_and(|ips| !ips.is_empty());
+        || kind == "ClusterIP" && spec["externalIPs"].as_array().is_some_and(|ips| !ips.is_empty());
     match spec["externalTrafficPolicy"].as_str() {
         Some(policy) if !external => {
             let why = "may only be set for externally-accessible services";

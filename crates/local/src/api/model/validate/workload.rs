@@ -53,7 +53,7 @@ fn selected_template(spec: &Value, kind: &str, errors: &mut Errors) {
 fn matching_template(spec: &Value, errors: &mut Errors) {
     let (own, template) = (&spec["selector"], &spec["template"]);
     let matches = LabelSelector::from_value(own).matches(template);
-    if !matches && !selector::is_empty(own) {
+    if own.is_null() || !matches && !selector::is_empty(own) {
         let why = "`selector` does not match template `labels`";
         errors.invalid("spec.template.metadata.labels", &template["metadata"]["labels"], why);
     }
@@ -217,6 +217,20 @@ pub(super) fn replication_controller(object: &Value, errors: &mut Errors) {
         errors.invalid("spec.template.metadata.labels", &spec["template"]["metadata"]["labels"], why);
     }
     pod::template(&spec["template"], "spec.template", pod::Of::Always, errors);
+}
+
+/// A job that does not select its pods itself selects them by what it was given.
+pub(super) fn generated_selector(object: &Value, errors: &mut Errors) {
+    let selector = &object["spec"]["selector"];
+    if object["spec"]["manualSelector"] == true || selector.is_null() {
+        return;
+    }
+    let (uid, name) = (&object["metadata"]["uid"], &object["metadata"]["name"]);
+    let labels = json!({ "batch.kubernetes.io/controller-uid": uid, "controller-uid": uid,
+        "batch.kubernetes.io/job-name": name, "job-name": name });
+    if !LabelSelector::from_value(selector).matches(&json!({ "metadata": { "labels": labels } })) {
+        errors.invalid("spec.selector", selector, "`selector` not auto-generated");
+    }
 }
 
 /// A job's spec.
