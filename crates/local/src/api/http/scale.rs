@@ -87,6 +87,10 @@ pub(super) async fn answer(
     let definition = &target.definition;
     if *request.method() == Method::GET {
         let entry = server.api.read(target)?;
+        let (replicas, _, _) = paths(definition);
+        if definition.custom.is_some() && at(&entry.value, &replicas).is_null() {
+            return Err(Status::internal(&format!("the spec replicas field {replicas:?} does not exist")));
+        }
         return Ok(answer_json(StatusCode::OK, &scale_of(definition, &entry.value)));
     }
     if let Some(kind) = patch {
@@ -117,7 +121,8 @@ pub(super) async fn answer(
 /// Refuses a Scale that asks for too little, or is one of another object.
 fn check(target: &Target, scale: &Value, old: &Value) -> Result<(), Status> {
     let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
-    if replicas < 0 {
+    // Those of custom resources are looked at where the object has them.
+    if replicas < 0 && target.definition.custom.is_none() {
         let why = format!("Invalid value: {replicas}: must be greater than or equal to 0");
         return Err(Status::invalid_field(&SCALE.resource, &target.name, "FieldValueInvalid", "spec.replicas", why));
     }

@@ -29,8 +29,9 @@ pub(super) async fn handle(
     warnings: &Warnings,
 ) -> Result<Answer, Status> {
     let name = route.subresource.as_str();
+    let custom = target.definition.custom.is_some();
     if target.definition.subresource(name).is_none() {
-        return Err(Status::no_such_path());
+        return Err(if custom { target.not_found() } else { Status::no_such_path() });
     }
     let verb = request.method().as_str().to_lowercase();
     let verb = match verb.as_str() {
@@ -40,7 +41,8 @@ pub(super) async fn handle(
     };
     let known = target.definition.subresource(name).is_some_and(|own| own.verbs.iter().any(|known| known == verb));
     if !known && !matches!(name, "log" | "portforward" | "exec" | "attach" | "proxy") {
-        return Err(Status::method_not_allowed());
+        let resource = &target.definition.resource;
+        return Err(if custom { Status::not_supported(resource, verb) } else { Status::method_not_allowed() });
     }
     let user = User { name: String::new(), groups: Vec::new() };
     let patch = patch_type(&request)?;

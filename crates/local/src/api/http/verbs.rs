@@ -25,18 +25,17 @@ pub(super) async fn handle(
 ) -> Result<Answer, Status> {
     let known = server.api.registry.find(&route.group, &route.version, &route.resource);
     let known = known.filter(|found| found.resource.namespaced || route.namespace.is_empty());
-    let definition = known.ok_or_else(|| {
-        // Groups of custom resources, and those that nobody serves, are no paths at all.
-        let groups = server.api.registry.groups();
-        let builtin = groups.iter().find(|group| group.name == route.group);
-        let custom = |version: &String| {
-            server.api.registry.resources(&route.group, version).iter().any(|found| found.custom.is_some())
-        };
-        match builtin {
-            Some(group) if !group.versions.iter().any(custom) => Status::no_such_path(),
-            _ => Status::new(404, "", "404 page not found"),
+    let definition = known.ok_or_else(|| unknown(server, &route.group))?;
+    if definition.resource.namespaced && route.namespace.is_empty() {
+        // Without a namespace there are only the objects of all.
+        let all = route.name.is_empty() && request.method() == Method::GET;
+        match definition.custom {
+            _ if all || route.watch => {}
+            Some(_) => return Err(Status::new(404, "", "404 page not found")),
+            None if route.name.is_empty() => return Err(Status::method_not_allowed()),
+            None => return Err(Status::no_such_path()),
         }
-    })?;
+    }
     let target = Target { definition, namespace: route.namespace.clone(), name: route.name.clone() };
     let warnings = Warnings::default();
     warnings.extend(deprecation(&target.definition));
@@ -47,6 +46,18 @@ pub(super) async fn handle(
     }
     // Refusals come with what was told before, too.
     Ok(warn(result.unwrap_or_else(|failure| status(&failure)), &all))
+}
+
+/// What is not served of a group. Groups of custom resources, and those that nobody serves, are no paths at all.
+pub(super) fn unknown(server: &Server, group: &str) -> Status {
+    let groups = server.api.registry.groups();
+    let builtin = groups.iter().find(|known| known.name == group);
+    let custom =
+        |version: &String| server.api.registry.resources(group, version).iter().any(|found| found.custom.is_some());
+    match builtin {
+        Some(known) if !known.versions.iter().any(custom) => Status::no_such_path(),
+        _ => Status::new(404, "", "404 page not found"),
+    }
 }
 
 async fn on_resource(
@@ -66,7 +77,9 @@ async fn on_resource(
     }
     let verb = super::review::verb(request.method(), route, query);
     if !target.definition.verbs.iter().any(|served| served == verb) {
-        return Err(Status::method_not_allowed());
+        let resource = &target.definition.resource;
+        let custom = target.definition.custom.is_some();
+        return Err(if custom { Status::not_supported(resource, verb) } else { Status::method_not_allowed() });
     }
     let patch = patch_type(&request)?;
     let mut options = options::of_write(&request, query, user, patch)?;

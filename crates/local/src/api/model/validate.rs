@@ -9,6 +9,7 @@ mod errors;
 mod immutable;
 mod metadata;
 pub(crate) mod names;
+mod namespace;
 mod pod;
 mod policy;
 mod selector;
@@ -23,9 +24,9 @@ pub(super) use errors::cause;
 
 use super::{schema, structural};
 use crate::api::{
-    convert,
+    at, convert,
     meta::name,
-    registry::Definition,
+    registry::{Custom, Definition},
     status::{Cause, Status},
 };
 
@@ -35,6 +36,7 @@ pub(crate) fn validate_create(definition: &Definition, object: &Value) -> Result
     metadata::check(definition, object, &mut errors);
     if let Some(custom) = &definition.custom {
         structural::check(schema(custom), object, None, &mut errors.0);
+        scaled(custom, object, &mut errors);
     }
     check_kind(definition, None, object, &mut errors);
     refuse(definition, object, errors.0)
@@ -55,6 +57,10 @@ pub(crate) fn validate_update(
         // What was wrong before and has not changed may stay.
         causes.retain(|cause| !unchanged(old, new, &cause.field));
         errors.0.extend(causes);
+        scaled(custom, new, &mut errors);
+    }
+    if definition.table == "/namespaces" {
+        namespace::check_change(new, subresource, &mut errors);
     }
     if subresource.is_none() {
         // These say what may not change before they look at the new state, others after.
@@ -89,6 +95,7 @@ fn check_kind(definition: &Definition, old: Option<&Value>, object: &Value, erro
         "/endpoints" => core::endpoints(object, errors),
         "/events" => core::event(definition, object, errors),
         "/nodes" => core::node(object, errors),
+        "/namespaces" if old.is_none() => namespace::check(object, errors),
         "apps/deployments" => workload::deployment(object, errors),
         "apps/replicasets" => workload::replica_set(object, errors),
         "apps/daemonsets" => workload::daemon_set(object, errors),
@@ -115,8 +122,24 @@ fn check_kind(definition: &Definition, old: Option<&Value>, object: &Value, erro
         "scheduling.k8s.io/priorityclasses" => policy::priority_class(object, errors),
         "storage.k8s.io/storageclasses" => volumes::storage_class(object, errors),
         "discovery.k8s.io/endpointslices" => policy::endpoint_slice(object, old, errors),
-        "apiextensions.k8s.io/customresourcedefinitions" => crd::check(object, errors),
+        "apiextensions.k8s.io/customresourcedefinitions" => {
+            crd::check(object, old.is_none(), errors);
+        }
         _ => {}
+    }
+}
+
+/// The numbers that a custom resource is scaled by.
+fn scaled(custom: &Custom, object: &Value, errors: &mut Errors) {
+    for key in ["specReplicasPath", "statusReplicasPath"] {
+        let Some(path) = custom.version["subresources"]["scale"][key].as_str() else { continue };
+        match at(object, path).as_i64() {
+            Some(number) if number < 0 => errors.invalid(path, &number.into(), "should be a non-negative integer"),
+            Some(number) if number > i64::from(i32::MAX) => {
+                errors.invalid(path, &number.into(), &format!("should be less than or equal to {}", i32::MAX));
+            }
+            _ => {}
+        }
     }
 }
 

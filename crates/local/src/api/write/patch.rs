@@ -10,7 +10,8 @@ use crate::api::{
     meta::{metadata_mut, name, uid},
     model, operations,
     registry::Definition,
-    status::Status,
+    resource::Resource,
+    status::{Cause, Status},
 };
 
 /// The four kinds of patch.
@@ -78,11 +79,34 @@ fn patched(
 ) -> Result<Value, Status> {
     let definition = &target.definition;
     let (mut new, strange) = merged(definition, kind, old, body, options)?;
+    if definition.custom.is_some() {
+        check_custom_type(definition, &new)?;
+    }
     super::check_type(definition, &mut new)
         .map_err(|error| Status::invalid_without_kind("patch", format!("Invalid value: {body}: {error}")))?;
     decode(target, &mut new, strange, options).map_err(|error| error.of_patch(body))?;
     check_identity(target, &mut new)?;
     Ok(new)
+}
+
+/// That a custom resource still says what it is.
+fn check_custom_type(definition: &Definition, object: &Value) -> Result<(), Status> {
+    let resource = &definition.resource;
+    let wanted = [("kind", resource.kind.to_string()), ("apiVersion", resource.api_version())];
+    let wrong = wanted.iter().filter(|(key, wanted)| object[*key] != wanted.as_str());
+    let causes: Vec<Cause> = wrong
+        .map(|(key, wanted)| Cause {
+            reason: "FieldValueInvalid".into(),
+            message: format!("Invalid value: {}: must be {wanted}", object[*key]),
+            field: (*key).to_owned(),
+        })
+        .collect();
+    if causes.is_empty() {
+        return Ok(());
+    }
+    let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+    let named = Resource { kind: kind.into(), ..resource.clone() };
+    Err(Status::invalid(&named, name(object), causes))
 }
 
 /// An object with a patch applied that is no apply, and what is strange about the patch.

@@ -41,7 +41,7 @@ pub(super) fn cell(column: &Value, path: &str, object: &Value) -> Value {
     match column["type"].as_str().unwrap_or_default() {
         "string" => match found {
             Value::String(text) => json!(text),
-            Value::Null => json!("<nil>"),
+            Value::Null => json!("<no value>"),
             other => json!(other.to_string()),
         },
         "integer" => match (found.as_i64(), found.as_f64()) {
