@@ -129,10 +129,10 @@ pub(crate) fn update(
     target: &Target,
     old: &Value,
     new: &mut Value,
-    _options: &WriteOptions,
+    options: &WriteOptions,
 ) -> Result<(), Status> {
     match target.definition.table.as_str() {
-        "/services" => service::update(api, old, new),
+        "/services" if options.subresource.is_none() => service::update(api, old, new),
         "/pods" if new["spec"].is_object() => {
             usual_tolerations(&mut new["spec"]);
             Ok(())

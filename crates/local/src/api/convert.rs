@@ -74,3 +74,28 @@ fn rename(object: &mut Value, fields: &[(&str, &str)]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::registry::Registry;
+
+    #[test]
+    fn objects_are_of_the_type_of_their_version() {
+        let registry = Registry::new();
+        let of =
+            |group: &str, version: &str, plural: &str| registry.find(group, version, plural).expect("it is served");
+        let event = json!({ "apiVersion": "v1", "kind": "Event", "metadata": { "name": "e" }, "message": "m",
+            "reportingComponent": "", "reportingInstance": "" });
+        let new = to_served(&of("events.k8s.io", "v1", "events"), &Arc::new(event));
+        assert_eq!(
+            (&new["note"], new.get("reportingController"), &new["deprecatedSource"]),
+            (&json!("m"), None, &json!({}))
+        );
+        let old = json!({ "apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler",
+            "spec": { "maxReplicas": 2, "targetCPUUtilizationPercentage": 80 } });
+        let stored = to_stored(&of("autoscaling", "v1", "horizontalpodautoscalers"), old);
+        assert_eq!(stored["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 80);
+        assert_eq!(stored["status"]["currentMetrics"], Value::Null, "written when empty too");
+    }
+}

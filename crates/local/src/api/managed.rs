@@ -166,6 +166,9 @@ pub(crate) fn apply(
     keep_settable(definition, &mut mine.fields, options);
     let live = old.unwrap_or_else(|| super::model::empty(definition));
     let mut others = entries(live);
+    if others.is_empty() && old.is_some() {
+        others.push(before_first_apply(definition, live, options));
+    }
     let before = others.iter().position(|entry| entry.is_of(&mine)).map(|at| others.remove(at));
     let mut new = merge::merge(schema, live, body);
     if let Some(before) = &before {
@@ -213,6 +216,16 @@ pub(crate) fn apply(
         new["metadata"]["annotations"][LAST_APPLIED] = json!(format!("{applied}\n"));
     }
     Ok(new)
+}
+
+/// Who owns all of an object that nobody tracked until somebody applied.
+fn before_first_apply(definition: &Definition, live: &Value, options: &WriteOptions) -> Entry {
+    let mut entry = Entry::new(definition, &WriteOptions { operation: Operation::Update, ..options.clone() });
+    entry.manager = "before-first-apply".into();
+    entry.time = now();
+    entry.fields = Comparison::of(schema_of(definition), super::model::empty(definition), live).added;
+    keep_settable(definition, &mut entry.fields, options);
+    entry
 }
 
 /// Who applied on the client's side before goes on on the server's.
@@ -308,4 +321,38 @@ fn conflict(conflicts: &[(Entry, Path)]) -> Status {
         }
     };
     Status::apply_conflict(format!("Apply failed with {text}"), causes.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::registry::Registry;
+
+    fn applied(live: &Value, manager: &str) -> Result<Value, u16> {
+        let definition = Registry::new().find("", "v1", "configmaps").expect("it is served");
+        let body =
+            json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c" }, "data": { "a": "2" } });
+        let options = WriteOptions { manager: manager.into(), operation: Operation::Apply, ..WriteOptions::default() };
+        apply(&definition, Some(live), &body, &options).map_err(|status| status.code)
+    }
+
+    #[test]
+    fn what_nobody_tracked_is_owned_from_before_the_first_apply() {
+        let live =
+            json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c" }, "data": { "a": "1" } });
+        assert_eq!(applied(&live, "ann"), Err(409));
+    }
+
+    #[test]
+    fn kubectl_goes_on_where_it_applied_on_the_clients_side() {
+        let last =
+            "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"c\"},\"data\":{\"a\":\"1\"}}";
+        let live = json!({ "apiVersion": "v1", "kind": "ConfigMap", "data": { "a": "1" },
+            "metadata": { "name": "c", "annotations": { LAST_APPLIED: last } } });
+        assert_eq!(applied(&live, "ann"), Err(409), "others may not");
+        let new = applied(&live, KUBECTL).expect("the fields are as it applied them");
+        let wanted =
+            "{\"apiVersion\":\"v1\",\"data\":{\"a\":\"2\"},\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"c\"}}\n";
+        assert_eq!((&new["data"]["a"], last_applied(&new)), (&json!("2"), wanted));
+    }
 }

@@ -70,7 +70,13 @@ pub(crate) enum Merge {
 pub(crate) fn merge_of(listed: &Value, value: &Value) -> Merge {
     let shape = resolve(listed);
     let of = |name: &str| listed[name].as_str().or_else(|| shape[name].as_str());
+    // A built-in type that says nothing of its members is one value.
+    let opaque = !std::ptr::eq(listed, shape)
+        && shape["type"] == "object"
+        && shape.get("properties").is_none()
+        && shape.get("additionalProperties").is_none();
     match value {
+        Value::Object(_) if opaque => Merge::Leaf,
         Value::Object(_) if of("x-kubernetes-map-type") != Some("atomic") => Merge::Members,
         Value::Array(_) if of("x-kubernetes-list-type") == Some("map") => Merge::Keyed,
         Value::Array(_) if of("x-kubernetes-list-type") == Some("set") => Merge::Set,

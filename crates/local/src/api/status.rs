@@ -173,11 +173,6 @@ impl Status {
         Self::new(405, "MethodNotAllowed", message).with_details(about(resource, ""))
     }
 
-    /// 500: something that the server cannot make sense of.
-    pub fn internal(why: &str) -> Self {
-        Self::new(500, "InternalError", format!("Internal error occurred: {why}")).with_cause("", "", why)
-    }
-
     /// 410: the resource version is older than what is kept.
     pub fn expired(message: impl Into<String>) -> Self {
         Self::new(410, "Expired", message)
@@ -186,6 +181,11 @@ impl Status {
     /// 500 without a reason, as plain Go errors come out of the original.
     pub fn plain(message: impl Into<String>) -> Self {
         Self::new(500, "", message)
+    }
+
+    /// 500: the server cannot do what it should.
+    pub(crate) fn internal(text: &str) -> Self {
+        Self::new(500, "InternalError", format!("Internal error occurred: {text}")).with_cause("", "", text)
     }
 
     /// 507: the journal cannot be written; nothing was changed.

@@ -48,7 +48,11 @@ fn merge_members(schema: &'static Value, members: &mut Members, mut patch: Membe
     for key in ordered {
         let order = patch.shift_remove(&format!("{ORDER}{key}")).unwrap_or_default();
         let list = patch.shift_remove(&key);
-        merge_ordered(member(schema, &key), members, &key, list.as_ref(), &order)?;
+        let own = member(schema, &key);
+        if own.is_null() {
+            return Err(Status::plain(format!("unable to find api field in struct for the json field \"{key}\"")));
+        }
+        merge_ordered(own, members, &key, list.as_ref(), &order)?;
     }
     for (key, value) in patch {
         if let Some(key) = key.strip_prefix(DELETE_FROM) {
@@ -318,6 +322,7 @@ mod tests {
             ),
             (json!({ "spec": { "strategy": { "$retainKeys": ["type"], "rollingUpdate": {} } } }), Err(400)),
             (json!({ "spec": { "strategy": { "$patch": "merge" } } }), Err(500)),
+            (json!({ "spec": { "$setElementOrder/strange": [] } }), Err(500)),
         ];
         for (patch, wanted) in rows {
             let mut object = live.clone();

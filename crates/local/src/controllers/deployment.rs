@@ -147,7 +147,8 @@ fn set_revision(client: &Client, deployment: &Value, set: Arc<Value>, revision: 
     let text = revision.to_string();
     if deployment["metadata"]["annotations"][REVISION] != *text {
         let patch = json!({ "metadata": { "annotations": { REVISION: text } } });
-        client.merge_patch(&DEPLOYMENTS, namespace, name(deployment), None, &patch)?;
+        // As a part of the status: what only says where a rollout stands is no new generation.
+        client.merge_patch(&DEPLOYMENTS, namespace, name(deployment), Some("status"), &patch)?;
     }
     let wanted = annotations(deployment, revision);
     let has = &set["metadata"]["annotations"];

@@ -72,6 +72,9 @@ pub(super) fn update(api: &Api, old: &Value, object: &mut Value) -> Result<(), S
     families(&name, spec, Some(old))?;
     allocate(api, spec)?;
     drop_unused(old, spec);
+    if spec["type"] != "LoadBalancer" && object["status"].is_object() {
+        object["status"]["loadBalancer"] = json!({});
+    }
     Ok(())
 }
 

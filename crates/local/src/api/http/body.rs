@@ -10,6 +10,8 @@ use serde_json::{Map, Number, Value};
 pub(crate) struct Parsed {
     pub(crate) value: Value,
     pub(crate) duplicates: Vec<String>,
+    /// Whether there was any text.
+    pub(crate) given: bool,
 }
 
 /// Reads JSON.
@@ -18,15 +20,29 @@ pub(crate) fn json(bytes: &[u8]) -> Result<Parsed, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = Node { at: None, duplicates: &mut duplicates }.deserialize(&mut deserializer)?;
     deserializer.end()?;
-    Ok(Parsed { value, duplicates })
+    Ok(Parsed { value, duplicates, given: true })
 }
 
 /// Reads YAML.
 pub(crate) fn yaml(bytes: &[u8]) -> Result<Parsed, serde_yaml_ng::Error> {
     let mut duplicates = Vec::new();
     let node = Node { at: None, duplicates: &mut duplicates };
-    let value = node.deserialize(serde_yaml_ng::Deserializer::from_slice(bytes))?;
-    Ok(Parsed { value, duplicates })
+    // Of several documents only the first one counts.
+    let value = match serde_yaml_ng::Deserializer::from_slice(bytes).next() {
+        Some(document) => node.deserialize(document)?,
+        None => Value::Null,
+    };
+    Ok(Parsed { value, duplicates, given: true })
+}
+
+impl Parsed {
+    /// The same where null is an object that says nothing.
+    pub(crate) fn or_object(mut self) -> Self {
+        if self.given && self.value.is_null() {
+            self.value = Value::Object(Map::new());
+        }
+        self
+    }
 }
 
 struct Node<'a> {

@@ -208,7 +208,7 @@ pub(crate) async fn read_parsed(request: Request<Incoming>) -> Result<body::Pars
         }
         Some(Media::Protobuf) => {
             let value = protobuf::decode(&bytes).map_err(|error| Status::bad_request(error.to_string()))?;
-            Ok(body::Parsed { value, duplicates: Vec::new() })
+            Ok(body::Parsed { value, duplicates: Vec::new(), given: true })
         }
         None => {
             let text = "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf";

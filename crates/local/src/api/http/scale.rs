@@ -87,9 +87,10 @@ pub(super) async fn answer(
     let definition = &target.definition;
     if *request.method() == Method::GET {
         let entry = server.api.read(target)?;
-        let (replicas, _, _) = paths(definition);
+        let (replicas, ..) = paths(definition);
         if definition.custom.is_some() && at(&entry.value, &replicas).is_null() {
-            return Err(Status::internal(&format!("the spec replicas field {replicas:?} does not exist")));
+            let text = format!("the spec replicas field \"{replicas}\" does not exist");
+            return Err(Status::internal(&text));
         }
         return Ok(answer_json(StatusCode::OK, &scale_of(definition, &entry.value)));
     }
@@ -107,6 +108,9 @@ pub(super) async fn answer(
         managed::to_scale(old, &replicas, &mut scale);
         let wanted = write::changed(&of_scale, patch, &scale, &body.value, options)?;
         check(target, &wanted, old)?;
+        if definition.custom.is_some() {
+            check_custom(&replicas, patch, old, &body.value)?;
+        }
         let mut new = old.clone();
         *at_mut(&mut new, &replicas) = json!(wanted["spec"]["replicas"].as_i64().unwrap_or(0));
         if let Some(version) = wanted["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty()) {
@@ -118,20 +122,34 @@ pub(super) async fn answer(
     Ok(answer_json(StatusCode::OK, &scale_of(definition, &written.object)))
 }
 
+/// What upstream does not do to Scales of custom resources.
+fn check_custom(replicas: &str, patch: Option<PatchType>, old: &Value, body: &Value) -> Result<(), Status> {
+    if patch == Some(PatchType::Apply) {
+        let text = "failed to convert new object to proper version: request to convert CR to an invalid group/version: autoscaling/v1";
+        return Err(Status::plain(text));
+    }
+    if patch.is_some_and(|kind| kind != PatchType::Json)
+        && at(old, replicas).is_null()
+        && body["spec"]["replicas"].is_null()
+    {
+        let text = format!("the spec replicas field \"{replicas}\" cannot be empty");
+        return Err(Status::bad_request(text));
+    }
+    Ok(())
+}
+
 /// Refuses a Scale that asks for too little, or is one of another object.
 fn check(target: &Target, scale: &Value, old: &Value) -> Result<(), Status> {
     let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
-    // Those of custom resources are looked at where the object has them.
+    // Custom resources have rules of their own for them.
     if replicas < 0 && target.definition.custom.is_none() {
         let why = format!("Invalid value: {replicas}: must be greater than or equal to 0");
         return Err(Status::invalid_field(&SCALE.resource, &target.name, "FieldValueInvalid", "spec.replicas", why));
     }
     let (given, known) = (uid(scale), uid(old));
     if !given.is_empty() && given != known {
-        let mut resource = target.definition.resource.clone();
-        resource.plural = format!("{}/scale", resource.plural).into();
         let why = format!("Precondition failed: UID in precondition: {given}, UID in object meta: {known}");
-        return Err(Status::conflict(&resource, &target.name, &why));
+        return Err(Status::conflict(&target.definition.resource, &target.name, &why));
     }
     Ok(())
 }

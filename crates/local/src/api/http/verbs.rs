@@ -95,7 +95,7 @@ async fn on_resource(
         (Method::GET, false) => reading::get(server, target, query, &request),
         (Method::POST, true) => {
             let shaper = Shaper::of(server, &target.definition, query, &request)?;
-            let body = read_parsed(request).await?;
+            let body = read_parsed(request).await?.or_object();
             options.duplicates = body.duplicates;
             let written = write::create(&server.api, target, body.value, &options)?;
             respond(&written, &shaper)
@@ -117,13 +117,19 @@ pub(super) async fn change(
     options: &mut WriteOptions,
 ) -> Result<Answer, Status> {
     let shaper = Shaper::of(server, &target.definition, query, &request)?;
-    let body = read_parsed(request).await?;
+    let mut body = read_parsed(request).await?;
+    if patch.is_some() && !body.given {
+        return Err(Status::bad_request("error decoding patch: unexpected end of JSON input"));
+    }
+    if matches!(patch, None | Some(PatchType::Strategic)) {
+        body = body.or_object();
+    }
     options.duplicates = body.duplicates;
     let written = match patch {
         None => write::update(&server.api, target, &body.value, options)?,
         Some(kind) => {
             if body.value.is_null() && kind != PatchType::Json {
-                return Err(Status::bad_request("error decoding patch: unexpected end of JSON input"));
+                return Err(Status::bad_request("error decoding patch: Invalid JSON Patch"));
             }
             write::patch(&server.api, target, kind, &body.value, options)?
         }

@@ -51,3 +51,33 @@ pub(crate) fn to_parent(definition: &Definition, scale: &Value, replicas: &str, 
     }));
     store(object, all);
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::registry::Registry;
+
+    #[test]
+    fn replicas_go_to_who_scales() {
+        let definition = Registry::new().find("apps", "v1", "deployments").expect("it is served");
+        let entry = |manager: &str, fields: Value| {
+            json!({ "manager": manager, "operation": "Update", "apiVersion": "apps/v1", "fieldsType": "FieldsV1",
+                "fieldsV1": { "f:spec": fields } })
+        };
+        let mut object = json!({ "metadata": { "managedFields": [
+            entry("both", json!({ "f:paused": {}, "f:replicas": {} })), entry("other", json!({ "f:paused": {} }))] } });
+        let mut scale = json!({});
+        to_scale(&object, ".spec.replicas", &mut scale);
+        let of_scale = scale["metadata"]["managedFields"].as_array().expect("one entry");
+        assert_eq!((of_scale.len(), &of_scale[0]["apiVersion"]), (1, &json!("autoscaling/v1")));
+        scale["metadata"]["managedFields"] = json!([{ "manager": "scaler", "operation": "Update", "subresource": "scale",
+            "apiVersion": "autoscaling/v1", "fieldsV1": { "f:spec": { "f:replicas": {} } } }]);
+        to_parent(&definition, &scale, ".spec.replicas", &mut object);
+        let mut scaled = entry("scaler", json!({ "f:replicas": {} }));
+        scaled["subresource"] = json!("scale");
+        let wanted = [entry("both", json!({ "f:paused": {} })), entry("other", json!({ "f:paused": {} })), scaled];
+        assert_eq!(object["metadata"]["managedFields"], json!(wanted));
+    }
+}

@@ -14,7 +14,16 @@ pub(crate) fn fill(definition: &Definition, object: &mut Value) {
     match definition.table.as_str() {
         "/pods" => pod::pod(object),
         "/podtemplates" => pod::spec(&mut object["template"]["spec"]),
-        "/services" => service(&mut object["spec"]),
+        "/services" => {
+            service(&mut object["spec"]);
+            if object["spec"]["type"] == "LoadBalancer"
+                && let Some(balancer) = object.get_mut("status").and_then(|status| part(status, "loadBalancer"))
+            {
+                for ingress in list(balancer, "ingress").filter(|ingress| !ingress["ip"].is_null()) {
+                    set_absent(ingress, "ipMode", json!("VIP"));
+                }
+            }
+        }
         "/secrets" => secret(object),
         "/namespaces" => namespace(object),
         "/persistentvolumeclaims" => claim(object),
@@ -34,7 +43,7 @@ pub(crate) fn fill(definition: &Definition, object: &mut Value) {
                 set_absent(status, "allocatable", capacity);
             }
             if let Some(spec) = part(object, "spec") {
-                plural(spec, "podCIDR", "podCIDRs");
+                plural(spec, "podCIDR", "podCIDRs", None);
             }
         }
         "/limitranges" => limit_range(object),
@@ -113,14 +122,15 @@ fn part<'a>(object: &'a mut Value, key: &str) -> Option<&'a mut Value> {
     object.get_mut(key).filter(|part| part.is_object())
 }
 
-/// Keeps a value and the list that begins with it in step.
-fn plural(object: &mut Value, one: &str, many: &str) {
-    let (single, list) = (object[one].clone(), object[many].clone());
+/// Keeps a value and the list that begins with it, or with an object of it, in step.
+fn plural(object: &mut Value, one: &str, many: &str, member: Option<&str>) {
+    let single = object[one].clone();
+    let first = member.map_or(&object[many][0], |member| &object[many][0][member]).clone();
     let given = single.as_str().is_some_and(|text| !text.is_empty());
-    if given && list[0] != single {
-        object[many] = json!([single]);
-    } else if !given && !list[0].is_null() {
-        object[one] = list[0].clone();
+    if given && first != single {
+        object[many] = member.map_or_else(|| json!([single]), |member| json!([{ member: single }]));
+    } else if !given && !first.is_null() {
+        object[one] = first;
     }
 }
 

@@ -45,13 +45,15 @@ const PODS: [(&str, &str); 9] = [
 
 /// Takes these fields out of an object.
 pub(super) fn drop(table: &str, object: &mut Value) {
-    for (_, paths) in OF_KINDS.iter().filter(|(kind, _)| *kind == table) {
-        paths.iter().for_each(|path| remove(object, path));
+    for path in OF_KINDS.iter().filter(|(kind, _)| *kind == table).flat_map(|(_, paths)| *paths) {
+        remove(object, path);
     }
     let Some((_, spec)) = PODS.iter().find(|(kind, _)| *kind == table) else { return };
     let spec = spec.split('.').try_fold(object, |at, part| at.get_mut(part));
     if let Some(spec) = spec {
-        OF_PODS.iter().for_each(|path| remove(spec, path));
+        for path in OF_PODS {
+            remove(spec, path);
+        }
     }
 }
 

@@ -69,6 +69,9 @@ pub(crate) fn updated(definition: &Definition, old: &Value, new: &mut Value) {
             let changed = i64::from(old["spec"]["template"] != new["spec"]["template"]);
             template_generation(new, known.unwrap_or(1) + changed);
         }
+        "/pods" if new["status"]["qosClass"].is_null() && new["status"].is_object() => {
+            new["status"]["qosClass"] = old["status"]["qosClass"].clone();
+        }
         "/persistentvolumeclaims" => data_sources(&mut new["spec"]),
         "/serviceaccounts" => secret_names(new),
         _ => {}

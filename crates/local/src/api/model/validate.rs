@@ -26,9 +26,24 @@ use super::{schema, structural};
 use crate::api::{
     at, convert,
     meta::name,
-    registry::{Custom, Definition},
+    registry::Definition,
     status::{Cause, Status},
 };
+
+/// Kinds, beside those of RBAC, whose new state upstream looks at twice when it changes.
+const TWICE: [&str; 5] =
+    ["/persistentvolumeclaims", "/replicationcontrollers", "apps/replicasets", "apps/daemonsets", "batch/jobs"];
+/// Kinds, beside those of RBAC, whose new metadata upstream looks at again like at those of a new object.
+const AGAIN: [&str; 8] = [
+    "/configmaps",
+    "/secrets",
+    "/services",
+    "/serviceaccounts",
+    "/endpoints",
+    "/persistentvolumes",
+    "/persistentvolumeclaims",
+    "apps/controllerrevisions",
+];
 
 /// Rules for a new object.
 pub(crate) fn validate_create(definition: &Definition, object: &Value) -> Result<(), Status> {
@@ -36,8 +51,8 @@ pub(crate) fn validate_create(definition: &Definition, object: &Value) -> Result
     metadata::check(definition, object, &mut errors);
     if let Some(custom) = &definition.custom {
         structural::check(schema(custom), object, None, &mut errors.0);
-        scaled(custom, object, &mut errors);
     }
+    scalable(definition, object, &mut errors);
     check_kind(definition, None, object, &mut errors);
     refuse(definition, object, errors.0)
 }
@@ -50,36 +65,73 @@ pub(crate) fn validate_update(
     subresource: Option<&str>,
 ) -> Result<(), Status> {
     let mut errors = Errors::default();
-    metadata::check_change(definition, old, new, &mut errors);
+    metadata::check_change(old, new, &mut errors);
+    let (table, rbac) = (definition.table.as_str(), definition.resource.group == "rbac.authorization.k8s.io");
+    if subresource.is_none() && (rbac || TWICE.contains(&table)) {
+        metadata::check_again(definition, new, &mut errors);
+        check_kind(definition, Some(old), new, &mut errors);
+    }
+    // Events of the core group are looked at for all kinds alike only.
+    if table != "/events" || !definition.resource.group.is_empty() {
+        metadata::check_own_change(definition, old, new, &mut errors);
+    }
     if let Some(custom) = &definition.custom {
         let mut causes = Vec::new();
         structural::check(schema(custom), new, Some(old), &mut causes);
         // What was wrong before and has not changed may stay.
         causes.retain(|cause| !unchanged(old, new, &cause.field));
         errors.0.extend(causes);
-        scaled(custom, new, &mut errors);
+        scalable(definition, new, &mut errors);
     }
     if definition.table == "/namespaces" {
         namespace::check_change(new, subresource, &mut errors);
     }
     if subresource.is_none() {
         // These say what may not change before they look at the new state, others after.
-        let first = ["/services", "/configmaps", "/secrets"].contains(&definition.table.as_str());
+        let first = ["/services", "/configmaps", "/secrets"].contains(&table);
+        if rbac || AGAIN.contains(&table) {
+            metadata::check_again(definition, new, &mut errors);
+        }
         if first {
             immutable::check(definition, old, new, &mut errors);
         }
         check_kind(definition, Some(old), new, &mut errors);
-        // Upstream looks at the new state of these twice.
-        if definition.resource.group == "rbac.authorization.k8s.io" {
-            check_kind(definition, Some(old), new, &mut errors);
-        }
         if !first {
             immutable::check(definition, old, new, &mut errors);
         }
     } else if subresource == Some("status") {
-        policy::status(definition, new, &mut errors);
+        policy::status(definition, old, new, &mut errors);
     }
     refuse(definition, new, errors.0)
+}
+
+/// What a Scale of a custom resource reads must be what it takes it for.
+fn scalable(definition: &Definition, object: &Value, errors: &mut Errors) {
+    let Some(scale) = definition.custom.as_ref().map(|custom| &custom.version["subresources"]["scale"]) else { return };
+    for key in ["specReplicasPath", "statusReplicasPath"] {
+        let Some(path) = scale[key].as_str() else { continue };
+        let value = at(object, path);
+        match value.as_i64() {
+            Some(number) if number < 0 => errors.invalid(path, value, "should be a non-negative integer"),
+            Some(number) if number > i64::from(i32::MAX) => {
+                errors.invalid(path, value, "should be less than or equal to 2147483647");
+            }
+            None if !value.is_null() => {
+                errors.invalid(
+                    path,
+                    &0.into(),
+                    &format!("{path} accessor error: {value} is of another type, expected int64"),
+                );
+            }
+            _ => {}
+        }
+    }
+    if let Some(path) = scale["labelSelectorPath"].as_str() {
+        let value = at(object, path);
+        if !value.is_null() && !value.is_string() {
+            errors.invalid(path, value, &format!("{path} accessor error: {value} is of another type, expected string"));
+        }
+    }
 }
 
 fn check_kind(definition: &Definition, old: Option<&Value>, object: &Value, errors: &mut Errors) {
@@ -89,11 +141,11 @@ fn check_kind(definition: &Definition, old: Option<&Value>, object: &Value, erro
         "/services" => service::check(object, errors),
         "/configmaps" => core::config_map(object, errors),
         "/secrets" => core::secret(object, errors),
-        "/persistentvolumeclaims" if old.is_none() => volumes::claim(&object["spec"], "spec", errors),
+        "/persistentvolumeclaims" => volumes::claim(&object["spec"], "spec", errors),
         "/resourcequotas" => core::resource_quota(object, errors),
         "/limitranges" => core::limit_range(object, errors),
         "/endpoints" => core::endpoints(object, errors),
-        "/events" => core::event(definition, object, errors),
+        "/events" => core::event(definition, old, object, errors),
         "/nodes" => core::node(object, errors),
         "/namespaces" if old.is_none() => namespace::check(object, errors),
         "apps/deployments" => workload::deployment(object, errors),
@@ -104,9 +156,7 @@ fn check_kind(definition: &Definition, old: Option<&Value>, object: &Value, erro
         "/replicationcontrollers" => workload::replication_controller(object, errors),
         "batch/jobs" => {
             workload::job(&object["spec"], "spec", errors);
-            if old.is_none() {
-                workload::generated_selector(object, errors);
-            }
+            workload::generated_selector(object, errors);
         }
         "batch/cronjobs" => workload::cron_job(object, old, errors),
         // Those of the old version are looked at as the new one has them.
@@ -126,20 +176,6 @@ fn check_kind(definition: &Definition, old: Option<&Value>, object: &Value, erro
             crd::check(object, old.is_none(), errors);
         }
         _ => {}
-    }
-}
-
-/// The numbers that a custom resource is scaled by.
-fn scaled(custom: &Custom, object: &Value, errors: &mut Errors) {
-    for key in ["specReplicasPath", "statusReplicasPath"] {
-        let Some(path) = custom.version["subresources"]["scale"][key].as_str() else { continue };
-        match at(object, path).as_i64() {
-            Some(number) if number < 0 => errors.invalid(path, &number.into(), "should be a non-negative integer"),
-            Some(number) if number > i64::from(i32::MAX) => {
-                errors.invalid(path, &number.into(), &format!("should be less than or equal to {}", i32::MAX));
-            }
-            _ => {}
-        }
     }
 }
 

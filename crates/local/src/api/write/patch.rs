@@ -79,11 +79,16 @@ fn patched(
 ) -> Result<Value, Status> {
     let definition = &target.definition;
     let (mut new, strange) = merged(definition, kind, old, body, options)?;
+    if definition.custom.is_some() && is_empty(&new["apiVersion"]) {
+        return Err(Status::internal("Object 'apiVersion' is missing in 'object has no apiVersion field'"));
+    }
     if definition.custom.is_some() {
         check_custom_type(definition, &new)?;
     }
-    super::check_type(definition, &mut new)
-        .map_err(|error| Status::invalid_without_kind("patch", format!("Invalid value: {body}: {error}")))?;
+    super::check_type(definition, &mut new).map_err(|error| match error.code {
+        422 => error,
+        _ => Status::invalid_without_kind("patch", format!("Invalid value: {body}: {error}")),
+    })?;
     decode(target, &mut new, strange, options).map_err(|error| error.of_patch(body))?;
     check_identity(target, &mut new)?;
     Ok(new)

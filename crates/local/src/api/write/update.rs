@@ -188,10 +188,16 @@ fn isolate(definition: &Definition, old: &Value, new: &mut Value, subresource: O
         Some("status") => {
             let mut out = old.clone();
             let theirs = &new["metadata"];
-            let kept = ["annotations", "labels", "managedFields", "ownerReferences", "finalizers"];
-            let free: &[&str] = if definition.custom.is_some() { &["managedFields"] } else { &kept };
-            for key in free {
-                set_or_remove(metadata_mut(&mut out), key, theirs.get(*key));
+            for key in ["managedFields", "annotations", "finalizers", "labels", "ownerReferences"] {
+                let free = match definition.table.as_str() {
+                    _ if definition.custom.is_some() => key == "managedFields",
+                    "apps/deployments" => key != "labels",
+                    "/pods" => key != "ownerReferences",
+                    _ => true,
+                };
+                if free {
+                    set_or_remove(metadata_mut(&mut out), key, theirs.get(key));
+                }
             }
             if let Some(members) = out.as_object_mut() {
                 set_or_remove(members, "status", new.get("status"));

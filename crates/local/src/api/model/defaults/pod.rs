@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{list, part, set, set_absent};
+use super::{list, part, plural, set, set_absent};
 
 /// What only pods get, and not the templates of pods.
 pub(super) fn pod(object: &mut Value) {
+    if let Some(status) = part(object, "status") {
+        plural(status, "podIP", "podIPs", Some("ip"));
+    }
     let Some(spec) = part(object, "spec") else { return };
     self::spec(spec);
     set(spec, "enableServiceLinks", json!(true));

@@ -176,7 +176,7 @@ pub(super) fn endpoints(object: &Value, errors: &mut Errors) {
 }
 
 /// An event is where its object is; those of the new group must say all.
-pub(super) fn event(definition: &Definition, object: &Value, errors: &mut Errors) {
+pub(super) fn event(definition: &Definition, old: Option<&Value>, object: &Value, errors: &mut Errors) {
     let new = definition.resource.group == "events.k8s.io";
     let regarding = if new { &object["regarding"] } else { &object["involvedObject"] };
     let namespace = text(&object["metadata"], "namespace");
@@ -184,7 +184,7 @@ pub(super) fn event(definition: &Definition, object: &Value, errors: &mut Errors
     let at = if new { "regarding.namespace" } else { "involvedObject.namespace" };
     let fits = if of.is_empty() { matches!(namespace, "" | "default" | "kube-system") } else { of == namespace };
     let old_style = !new && object["eventTime"].is_null();
-    if old_style {
+    if old_style || old.is_some() {
         if !fits {
             errors.invalid("involvedObject.namespace", &json!(of), "does not match event.namespace");
         }

@@ -17,7 +17,9 @@ pub(super) fn check(definition: &Definition, old: &Value, new: &Value, errors: &
         "/nodes" => node(&old["spec"], new, errors),
         "/resourcequotas" => {
             let mut scopes = [list(&old["spec"], "scopes"), list(&new["spec"], "scopes")].map(<[Value]>::to_vec);
-            scopes.iter_mut().for_each(|scopes| scopes.sort_by_key(Value::to_string));
+            for scopes in &mut scopes {
+                scopes.sort_by_key(Value::to_string);
+            }
             if scopes[0] != scopes[1] {
                 errors.invalid("spec.scopes", &new["spec"]["scopes"], IMMUTABLE);
             }
@@ -251,26 +253,24 @@ fn job(old: &Value, new: &Value, errors: &mut Errors) {
     let (was, is) = (&old["spec"], &new["spec"]);
     // An indexed job may have its completions changed together with its parallelism.
     let elastic = is["completionMode"] == "Indexed" && is["completions"] == is["parallelism"];
-    let mut fixed = vec!["selector", "template", "completionMode", "podFailurePolicy", "backoffLimitPerIndex"];
-    if !elastic {
-        fixed.insert(0, "completions");
+    let mut fixed =
+        vec!["completions", "selector", "template", "completionMode", "podFailurePolicy", "backoffLimitPerIndex"];
+    if elastic {
+        fixed.remove(0);
     }
-    if was["suspend"] == true && old["status"]["startTime"].is_null() {
-        // Scheduling of a job that never ran may be decided late.
-        let bare = |spec: &Value| {
-            let mut template = spec["template"].clone();
-            for key in ["nodeSelector", "tolerations", "affinity", "schedulingGates"] {
-                template["spec"][key] = json!(null);
-            }
-            for key in ["labels", "annotations"] {
-                template["metadata"][key] = json!(null);
-            }
-            template
-        };
-        fixed.retain(|key| *key != "template");
-        if bare(was) != bare(is) {
-            errors.invalid("spec.template", &is["template"], IMMUTABLE);
+    // Scheduling of a job that never ran may be decided late.
+    let bare = |spec: &Value| {
+        let mut template = spec["template"].clone();
+        for key in ["nodeSelector", "tolerations", "affinity", "schedulingGates"] {
+            template["spec"][key] = json!(null);
         }
+        for key in ["labels", "annotations"] {
+            template["metadata"][key] = json!(null);
+        }
+        template
+    };
+    if was["suspend"] == true && old["status"]["startTime"].is_null() && bare(was) == bare(is) {
+        fixed.retain(|key| *key != "template");
     }
     same(old, new, "spec", &fixed, errors);
 }

@@ -13,19 +13,6 @@ use crate::api::{
 /// Longest annotations of one object, keys and values together.
 const ANNOTATIONS: usize = 256 << 10;
 
-/// Kinds whose update checks everything again that their creation checks, metadata included.
-const CHECKED_AGAIN: [&str; 9] = [
-    "/configmaps",
-    "/secrets",
-    "/services",
-    "/serviceaccounts",
-    "/resourcequotas",
-    "/limitranges",
-    "/persistentvolumes",
-    "rbac.authorization.k8s.io/roles",
-    "rbac.authorization.k8s.io/clusterroles",
-];
-
 /// A new object.
 pub(super) fn check(definition: &Definition, object: &Value, errors: &mut Errors) {
     let metadata = &object["metadata"];
@@ -119,17 +106,22 @@ fn own_finalizers(definition: &Definition, metadata: &Value, errors: &mut Errors
     }
 }
 
-/// A changed object: upstream looks at it for all kinds alike, and again for its own kind.
-pub(super) fn check_change(definition: &Definition, old: &Value, new: &Value, errors: &mut Errors) {
-    let metadata = &new["metadata"];
-    common(metadata, "metadata", errors);
-    own_finalizers(definition, metadata, errors);
+/// A changed object as upstream looks at those of all kinds.
+pub(super) fn check_change(old: &Value, new: &Value, errors: &mut Errors) {
+    common(&new["metadata"], "metadata", errors);
     changed(old, new, errors);
+}
+
+/// A changed object as most kinds look at it once more.
+pub(super) fn check_own_change(definition: &Definition, old: &Value, new: &Value, errors: &mut Errors) {
     changed(old, new, errors);
-    if CHECKED_AGAIN.contains(&definition.table.as_str()) {
-        common(metadata, "metadata", errors);
-        own_finalizers(definition, metadata, errors);
-    }
+    own_finalizers(definition, &new["metadata"], errors);
+}
+
+/// A changed object as some kinds look at it like at a new one.
+pub(super) fn check_again(definition: &Definition, new: &Value, errors: &mut Errors) {
+    common(&new["metadata"], "metadata", errors);
+    own_finalizers(definition, &new["metadata"], errors);
 }
 
 fn changed(old: &Value, new: &Value, errors: &mut Errors) {
@@ -156,7 +148,7 @@ fn changed(old: &Value, new: &Value, errors: &mut Errors) {
 fn name_rule(definition: &Definition, name: &str) -> Vec<String> {
     let table = definition.table.as_str();
     match table {
-        "/namespaces" if name.contains('.') => vec!["must not contain dots".to_owned()],
+        "/namespaces" | "apps/statefulsets" if name.contains('.') => vec!["must not contain dots".to_owned()],
         "/namespaces" => names::label(name),
         "/services" if name.contains('.') => {
             vec![names::label_1035(name).pop().unwrap_or_default()]

@@ -23,7 +23,7 @@ pub(super) enum Of {
 
 /// A pod template: its metadata and its spec.
 pub(super) fn template(template: &Value, path: &str, of: Of, errors: &mut Errors) {
-    metadata::of_template(&template["metadata"], &format!("{path}.metadata"), errors);
+    metadata::of_template(&template["metadata"], path, errors);
     spec(&template["spec"], &format!("{path}.spec"), of, errors);
 }
 

@@ -335,17 +335,38 @@ pub(super) fn endpoint_slice(object: &Value, old: Option<&Value>, errors: &mut E
 }
 
 /// A status that is written: the rules that hold for all writers.
-pub(super) fn status(definition: &Definition, object: &Value, errors: &mut Errors) {
+pub(super) fn status(definition: &Definition, old: &Value, object: &Value, errors: &mut Errors) {
     let status = &object["status"];
-    let keys: &[&str] = match definition.table.as_str() {
-        "apps/deployments" | "apps/replicasets" | "apps/statefulsets" => {
-            &["replicas", "readyReplicas", "availableReplicas"]
+    let parts: &[&str] = &["updatedReplicas", "readyReplicas", "availableReplicas"];
+    let (keys, parts): (&[&str], &[&str]) = match definition.table.as_str() {
+        "apps/deployments" => {
+            (&["replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas"], parts)
         }
-        "autoscaling/horizontalpodautoscalers" => &["currentReplicas", "desiredReplicas"],
-        "batch/jobs" => &["active", "succeeded", "failed"],
-        _ => &[],
+        "apps/replicasets" | "/replicationcontrollers" => (
+            &["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"],
+            &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"],
+        ),
+        "apps/statefulsets" => (
+            &["replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"],
+            &["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"],
+        ),
+        "autoscaling/horizontalpodautoscalers" => (&["currentReplicas", "desiredReplicas"], &[]),
+        "batch/jobs" => (&["active", "succeeded", "failed"], &[]),
+        _ => (&[], &[]),
     };
     for key in keys {
         errors.not_negative(status, key, "status");
+    }
+    let count = |key: &str| status[key].as_i64().unwrap_or(0);
+    for key in parts.iter().filter(|key| count(key) > count("replicas")) {
+        let why = "cannot be greater than status.replicas";
+        errors.invalid(&format!("status.{key}"), &json!(count(key)), why);
+    }
+    if !parts.is_empty() && count("availableReplicas") > count("readyReplicas") {
+        let why = "cannot be greater than readyReplicas";
+        errors.invalid("status.availableReplicas", &json!(count("availableReplicas")), why);
+    }
+    if definition.table == "/pods" && old["status"]["qosClass"] != status["qosClass"] {
+        errors.invalid("status.qosClass", &status["qosClass"], "field is immutable");
     }
 }

@@ -267,12 +267,18 @@ pub(super) fn job(spec: &Value, path: &str, errors: &mut Errors) {
         }
     }
     errors.one_of(spec, "podReplacementPolicy", path, &["Failed", "TerminatingOrFailed"]);
-    selector::label_selector(&spec["selector"], &format!("{path}.selector"), errors);
-    if spec["selector"].is_object() && !LabelSelector::from_value(&spec["selector"]).matches(&spec["template"]) {
+    pod::template(&spec["template"], &format!("{path}.template"), pod::Of::Job, errors);
+    // The job of a CronJob gets its selector when it is made.
+    let own = &spec["selector"];
+    if own.is_null() && path == "spec" {
+        errors.required("spec.selector", "");
+    }
+    selector::label_selector(own, &format!("{path}.selector"), errors);
+    let selects = own.is_object() && LabelSelector::from_value(own).matches(&spec["template"]);
+    if !selects && (own.is_object() || path == "spec") {
         let why = "`selector` does not match template `labels`";
         errors.invalid(&format!("{path}.template.metadata.labels"), &spec["template"]["metadata"]["labels"], why);
     }
-    pod::template(&spec["template"], &format!("{path}.template"), pod::Of::Job, errors);
 }
 
 /// A cron job.
