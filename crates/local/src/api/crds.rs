@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     Api,
-    meta::{is_deleting, metadata_mut, now, set_finalizer},
+    meta::{is_deleting, now, set_finalizer},
     registry::Definition,
     resource::resources::CRDS,
     status::Status,
@@ -41,13 +41,16 @@ pub(crate) fn default(crd: &mut Value) {
     if names["singular"].as_str().unwrap_or_default().is_empty() {
         names["singular"] = json!(kind.to_lowercase());
     }
-    if names["listKind"].as_str().unwrap_or_default().is_empty() {
+    if names["listKind"].as_str().unwrap_or_default().is_empty() && !kind.is_empty() {
         names["listKind"] = json!(format!("{kind}List"));
     }
     if crd["spec"].get("conversion").is_none() {
         crd["spec"]["conversion"] = json!({"strategy": "None"});
     }
 }
+
+/// The table of definitions.
+const DEFINITIONS: &str = "apiextensions.k8s.io/customresourcedefinitions";
 
 /// A definition that ends waits with this for its objects to be gone.
 pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
@@ -90,69 +93,160 @@ fn clean_up(api: &Api, crd: &Value) {
 /// After an object of a definition that ends is gone: the definition may follow.
 pub(crate) fn instance_gone(api: &Api, definition: &Definition) {
     let name = definition.custom.as_ref().map(|custom| custom.name.clone()).unwrap_or_default();
-    let crds = "apiextensions.k8s.io/customresourcedefinitions";
-    if let Some(entry) = api.store.get(crds, "", &name).filter(|entry| is_deleting(&entry.value)) {
+    if let Some(entry) = api.store.get(DEFINITIONS, "", &name).filter(|entry| is_deleting(&entry.value)) {
         clean_up(api, &entry.value);
     }
 }
 
 /// After a definition was written or removed: its names are accepted, its resource is served.
 pub(crate) fn changed(api: &Api, entry: Option<&Arc<Entry>>) {
-    if let Some(entry) = entry {
-        let mut crd = (*entry.value).clone();
-        let names = crd["spec"]["names"].clone();
-        let established =
-            crd["status"]["conditions"].as_array().is_some_and(|c| c.iter().any(|c| c["type"] == "Established"));
-        if (!established || crd["status"]["acceptedNames"] != names) && !is_deleting(&crd) {
-            let stored: Vec<Value> = crd["spec"]["versions"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter(|v| v["storage"] == true)
-                .map(|v| v["name"].clone())
-                .collect();
-            crd["status"] = json!({
-                "conditions": [
-                    condition("NamesAccepted", "NoConflicts", "no conflicts found"),
-                    condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
-                ],
-                "acceptedNames": names,
-                "storedVersions": stored,
-            });
-            metadata_mut(&mut crd);
-            let key = (String::new(), super::meta::name(&entry.value).to_owned());
-            let table = format!(
-                "{}/{}",
-                crd["spec"]["group"].as_str().unwrap_or_default(),
-                crd["spec"]["names"]["plural"].as_str().unwrap_or_default()
-            );
-            api.store.open_table(&table);
-            let crds = "apiextensions.k8s.io/customresourcedefinitions";
-            if let Err(error) = api.store.put(crds, key, Expect::Version(entry.version), crd) {
-                // Whoever wrote meanwhile comes through here as well.
-                tracing::debug!(%error, "definition written meanwhile");
-            }
+    match entry {
+        Some(entry) if !is_deleting(&entry.value) => accept_names(api, entry),
+        Some(_) => {}
+        // A name that is free again is for whoever waits for it.
+        None => {
+            let refused = |entry: &&Arc<Entry>| holds(&entry.value, "NamesAccepted") == Some(false);
+            let (all, _) = api.store.list(DEFINITIONS, "");
+            all.iter().filter(refused).for_each(|entry| accept_names(api, entry));
         }
     }
     api.reload_custom();
     let Some(entry) = entry.filter(|entry| is_deleting(&entry.value)) else { return };
-    let ends = |condition: &Value| condition["type"] == "Terminating";
-    let conditions = entry.value["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    if !conditions.iter().any(ends) {
+    let begun = |condition: &Value| condition["reason"] == "InstanceDeletionInProgress";
+    if !entry.value["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(begun)) {
         let mut crd = (*entry.value).clone();
-        let why = "CustomResource deletion is in progress";
-        let mut conditions = conditions;
-        conditions.push(condition("Terminating", "InstanceDeletionInProgress", why));
-        crd["status"]["conditions"] = json!(conditions);
+        set_terminating(&mut crd, "InstanceDeletionInProgress", "CustomResource deletion is in progress");
         let key = (String::new(), super::meta::name(&crd).to_owned());
-        let crds = "apiextensions.k8s.io/customresourcedefinitions";
-        if let Err(error) = api.store.put(crds, key, Expect::Version(entry.version), crd) {
+        if let Err(error) = api.store.put(DEFINITIONS, key, Expect::Version(entry.version), crd) {
             tracing::debug!(%error, "definition written meanwhile");
         }
     }
     if super::meta::finalizers(&entry.value).any(|held| held == CLEANUP) {
         clean_up(api, &entry.value);
     }
+}
+
+/// Says of a definition that is being deleted that its objects will be.
+pub(crate) fn mark_pending(crd: &mut Value) {
+    let why = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+    set_terminating(crd, "InstanceDeletionPending", why);
+}
+
+fn set_terminating(crd: &mut Value, reason: &str, message: &str) {
+    let conditions = crd["status"]["conditions"].as_array().into_iter().flatten();
+    let mut conditions: Vec<Value> = conditions.filter(|known| known["type"] != "Terminating").cloned().collect();
+    conditions.push(condition("Terminating", reason, message));
+    crd["status"]["conditions"] = json!(conditions);
+}
+
+/// Gives a definition those of its names that no other one of its group has, and has it served when it has all.
+fn accept_names(api: &Api, entry: &Arc<Entry>) {
+    let mut crd = (*entry.value).clone();
+    let (names, conflict) = accepted(api, &crd);
+    let mut conditions = crd["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let mut set = |new: Value| match conditions.iter_mut().find(|known| known["type"] == new["type"]) {
+        Some(known) if known["status"] == new["status"] && known["reason"] == new["reason"] => {}
+        Some(known) => *known = new,
+        None => conditions.push(new),
+    };
+    let established = holds(&crd, "Established") == Some(true);
+    match conflict {
+        None => {
+            set(condition("NamesAccepted", "NoConflicts", "no conflicts found"));
+            if !established {
+                set(condition("Established", "InitialNamesAccepted", "the initial names have been accepted"));
+            }
+        }
+        Some((reason, message)) => {
+            set(refused(condition("NamesAccepted", &reason, &message)));
+            if !established {
+                set(refused(condition("Established", "NotAccepted", "not all names are accepted")));
+            }
+        }
+    }
+    crd["status"]["conditions"] = json!(conditions);
+    crd["status"]["acceptedNames"] = names;
+    if crd["status"] == entry.value["status"] {
+        return;
+    }
+    if !established {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        api.store.open_table(&format!("{}/{}", text(&crd["spec"]["group"]), text(&crd["spec"]["names"]["plural"])));
+    }
+    let key = (String::new(), super::meta::name(&entry.value).to_owned());
+    if let Err(error) = api.store.put(DEFINITIONS, key, Expect::Version(entry.version), crd) {
+        // Whoever wrote meanwhile comes through here as well.
+        tracing::debug!(%error, "definition written meanwhile");
+    }
+}
+
+/// The names that a definition gets, and the last of the reasons why it does not get all.
+fn accepted(api: &Api, crd: &Value) -> (Value, Option<(String, String)>) {
+    let (wanted, mut names) = (&crd["spec"]["names"], crd["status"]["acceptedNames"].clone());
+    if !names.is_object() {
+        names = json!({ "plural": "", "kind": "" });
+    }
+    let (all, _) = api.store.list(DEFINITIONS, "");
+    let own = super::meta::name(crd);
+    let others = || all.iter().map(|entry| &*entry.value).filter(|other| super::meta::name(other) != own);
+    let used = |name: &Value, keys: &[&str]| {
+        let others = others().filter(|other| other["spec"]["group"] == crd["spec"]["group"]);
+        others.map(|other| &other["status"]["acceptedNames"]).any(|taken| {
+            keys.iter().any(|key| match &taken[*key] {
+                Value::Array(several) => several.contains(name),
+                one => one == name,
+            })
+        })
+    };
+    let mut conflict = None;
+    for (key, reason) in [
+        ("plural", "PluralConflict"),
+        ("singular", "SingularConflict"),
+        ("shortNames", "ShortNamesConflict"),
+        ("kind", "KindConflict"),
+        ("listKind", "ListKindConflict"),
+    ] {
+        let keys: &[&str] = if key.to_lowercase().ends_with("kind") {
+            &["kind", "listKind"]
+        } else {
+            &["plural", "singular", "shortNames"]
+        };
+        let name = &wanted[key];
+        let taken: Vec<String> = match name {
+            Value::Array(several) => several.iter().filter(|name| used(name, keys)).map(in_use).collect(),
+            one => Some(one).filter(|one| **one != names[key] && used(one, keys)).map(in_use).into_iter().collect(),
+        };
+        match taken.as_slice() {
+            [] if name.is_null() => {
+                names.as_object_mut().map(|names| names.shift_remove(key));
+            }
+            [] => names[key] = name.clone(),
+            [one] => conflict = Some((reason.to_owned(), one.clone())),
+            several => conflict = Some((reason.to_owned(), format!("[{}]", several.join(", ")))),
+        }
+    }
+    match wanted.get("categories") {
+        Some(categories) => names["categories"] = categories.clone(),
+        None => {
+            names.as_object_mut().map(|names| names.shift_remove("categories"));
+        }
+    }
+    (names, conflict)
+}
+
+fn in_use(name: &Value) -> String {
+    format!("{name} is already in use")
+}
+
+/// What a definition's condition says; none when it has none of the kind.
+fn holds(crd: &Value, kind: &str) -> Option<bool> {
+    let conditions = crd["status"]["conditions"].as_array()?;
+    conditions.iter().find(|known| known["type"] == kind).map(|known| known["status"] == "True")
+}
+
+fn refused(mut condition: Value) -> Value {
+    condition["status"] = json!("False");
+    condition
 }
 
 fn condition(kind: &str, reason: &str, message: &str) -> Value {

@@ -12,7 +12,7 @@ mod warnings;
 use serde_json::{Value, json};
 
 pub(crate) use prepare::{created, updated};
-pub(crate) use validate::{validate_create, validate_update};
+pub(crate) use validate::{names, validate_create, validate_update};
 pub(crate) use warnings::of as warnings;
 
 use super::{

@@ -167,6 +167,12 @@ impl Status {
         Self::new(405, "MethodNotAllowed", message).with_details(Details::default())
     }
 
+    /// 405: a custom resource does not take this verb.
+    pub fn not_supported(resource: &Resource, verb: &str) -> Self {
+        let message = format!("{verb} is not supported on resources of kind {:?}", resource.qualified());
+        Self::new(405, "MethodNotAllowed", message).with_details(about(resource, ""))
+    }
+
     /// 410: the resource version is older than what is kept.
     pub fn expired(message: impl Into<String>) -> Self {
         Self::new(410, "Expired", message)

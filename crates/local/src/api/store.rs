@@ -52,6 +52,11 @@ impl Entry {
         Self { value: Arc::new(value), version, json, head }
     }
 
+    /// The same object under another version.
+    pub(crate) fn at_version(&self, version: u64) -> Self {
+        Self::new((*self.value).clone(), version)
+    }
+
     /// The members after `kind` and `apiVersion`, without the opening brace: `"metadata":{..}..}`.
     pub(crate) fn untyped_tail(&self) -> &[u8] {
         &self.json[self.head.min(self.json.len())..]

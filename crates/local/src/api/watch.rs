@@ -59,6 +59,11 @@ impl Scope {
         match (before, after) {
             (false, true) => Some((EventKind::Added, entry)),
             (true, true) => Some((EventKind::Modified, entry)),
+            // What leaves the selection is told as it was in it.
+            (true, false) if change.kind != ChangeKind::Deleted => {
+                let previous = change.previous.as_ref().map_or(&entry, |previous| previous);
+                Some((EventKind::Deleted, Arc::new(previous.at_version(entry.version))))
+            }
             (true, false) => Some((EventKind::Deleted, entry)),
             (false, false) => None,
         }
@@ -126,5 +131,30 @@ impl Watch {
         };
         self.ready.extend(events.into_iter().map(|(kind, e)| WatchEvent { kind, object: e.value.clone() }));
         self.ready.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::store::Expect;
+
+    #[tokio::test]
+    async fn what_leaves_a_selection_is_told_as_it_was() {
+        let store = Arc::new(Store::in_memory());
+        let key = || ("demo".to_owned(), "a".to_owned());
+        let labelled = |x: &str| json!({ "kind": "Thing", "apiVersion": "v1", "metadata": { "labels": { "x": x } } });
+        let first = store.put("things", key(), Expect::Absent, labelled("1")).unwrap();
+        let labels = LabelSelector::parse("x=1").unwrap();
+        let scope = Scope { table: "things".into(), labels, ..Scope::default() };
+        let mut feed = Feed::open(Arc::clone(&store), scope, first.version).unwrap();
+        let second = store.put("things", key(), Expect::Version(first.version), labelled("2")).unwrap();
+        let events = feed.next().await.unwrap();
+        let (kind, entry) = &events[0];
+        assert_eq!((*kind, &entry.value["metadata"]["labels"]["x"]), (EventKind::Deleted, &json!("1")));
+        assert_eq!(entry.value["metadata"]["resourceVersion"], json!(second.version.to_string()));
     }
 }

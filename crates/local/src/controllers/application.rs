@@ -185,7 +185,7 @@ fn sync(client: &Client, changed: &[&Wanted], stale: &[(Resource, Arc<Value>)]) 
         client.apply(&wanted.resource, space, object, &wanted.manifest)?;
     }
     for (resource, object) in stale {
-        client.delete(resource, namespace(object), name(object), &DeleteOptions::default())?;
+        client.delete(resource, namespace(object), name(object), &DeleteOptions::background())?;
     }
     Ok(())
 }
@@ -199,7 +199,7 @@ fn finalize(client: &Client, application: &Value) -> Result<(), Status> {
     let left = stale(client, application, &[]);
     for (resource, object) in &left {
         if !is_deleting(object) {
-            client.delete(resource, namespace(object), name(object), &DeleteOptions::default())?;
+            client.delete(resource, namespace(object), name(object), &DeleteOptions::background())?;
         }
     }
     if !left.is_empty() {

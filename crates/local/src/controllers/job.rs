@@ -141,9 +141,9 @@ impl Jobs {
     fn conclude(&self, job: &Value, status: &mut Value, tally: &Tally, end: &End) {
         let mut conditions = status["conditions"].as_array().cloned().unwrap_or_default();
         let (last, first) = end.kind;
-        set_condition(&mut conditions, first, "True", end.reason, end.message);
+        set(&mut conditions, first, "True", end.reason, end.message);
         if tally.active.is_empty() && tally.terminating == 0 && uncounted(status).is_empty() {
-            set_condition(&mut conditions, last, "True", end.reason, end.message);
+            set(&mut conditions, last, "True", end.reason, end.message);
             if last == "Complete" {
                 status["completionTime"] = json!(now());
             }
@@ -158,7 +158,7 @@ impl Jobs {
         status["startTime"] = json!(now());
         if condition_is_true(job, "Suspended") {
             let mut conditions = status["conditions"].as_array().cloned().unwrap_or_default();
-            set_condition(&mut conditions, "Suspended", "False", "JobResumed", "Job resumed");
+            set(&mut conditions, "Suspended", "False", "JobResumed", "Job resumed");
             status["conditions"] = json!(conditions);
             self.client.record_event(job, "Normal", "Resumed", "Job resumed", COMPONENT);
         }
@@ -171,7 +171,7 @@ impl Jobs {
         if !condition_is_true(job, "Suspended") {
             self.client.record_event(job, "Normal", "Suspended", "Job suspended", COMPONENT);
         }
-        set_condition(&mut conditions, "Suspended", "True", "JobSuspended", "Job suspended");
+        set(&mut conditions, "Suspended", "True", "JobSuspended", "Job suspended");
         status["conditions"] = json!(conditions);
         Ok(())
     }
@@ -283,6 +283,14 @@ impl Jobs {
             ..DeleteOptions::default()
         };
         self.client.delete(&JOBS, namespace(job), name(job), &options).map(|_| None)
+    }
+}
+
+/// Sets a condition, which a Job's also says when it was looked at.
+fn set(conditions: &mut Vec<Value>, kind: &str, status: &str, reason: &str, message: &str) {
+    set_condition(conditions, kind, status, reason, message);
+    for condition in conditions.iter_mut().filter(|condition| condition["lastProbeTime"].is_null()) {
+        condition["lastProbeTime"] = condition["lastTransitionTime"].clone();
     }
 }
 

@@ -48,7 +48,7 @@ fn empty(client: &Client, wanted: &str, space: &Value) -> Result<Option<Duration
     for resource in client.resources().iter().filter(|resource| resource.namespaced && **resource != EVENTS) {
         let objects = client.list(resource, wanted).0;
         for object in objects.iter().filter(|object| !is_deleting(object)) {
-            unless_gone(client.delete(resource, wanted, name(object), &DeleteOptions::default()))?;
+            unless_gone(client.delete(resource, wanted, name(object), &DeleteOptions::background()))?;
         }
         left.extend(client.list(resource, wanted).0.into_iter().map(|object| (resource.clone(), object)));
     }
@@ -64,7 +64,7 @@ fn empty(client: &Client, wanted: &str, space: &Value) -> Result<Option<Duration
         return Ok(Some(RETRY));
     }
     for event in client.list(&EVENTS, wanted).0 {
-        unless_gone(client.delete(&EVENTS, wanted, name(&event), &DeleteOptions::default()))?;
+        unless_gone(client.delete(&EVENTS, wanted, name(&event), &DeleteOptions::background()))?;
     }
     let mut next = space.clone();
     let kept: Vec<&Value> = items(space, "/spec/finalizers").filter(|held| **held != "kubernetes").collect();

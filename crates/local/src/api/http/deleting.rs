@@ -7,18 +7,23 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Server, Status, options, read,
-    reading::{list_metadata, scope},
-    respond::json as answer_json,
+    Answer, Server, Status,
+    options::{self, ListOptions},
+    read,
+    reading::select,
+    respond::{json as answer_json, warn},
     route::Query,
+    shaping::Shaper,
 };
 use crate::api::{
-    admission, convert,
+    admission, typed,
     write::{self, DeleteOptions, Deleted, Propagation, Target},
 };
 
-async fn delete_options(query: &Query, request: Request<Incoming>) -> Result<DeleteOptions, Status> {
+/// Options of a deletion: of the body, or of the query when there is none.
+async fn delete_options(query: &Query, request: Request<Incoming>) -> Result<Given, Status> {
     let body = match read(request).await {
+        Ok(Value::Null) => return of_query(query),
         Ok(body) => body,
         Err(status) if status.code == 400 => {
             return Err(Status::plain(format!("couldn't get version/kind; json parse error: {}", status.message)));
@@ -29,28 +34,57 @@ async fn delete_options(query: &Query, request: Request<Incoming>) -> Result<Del
         let version = body["apiVersion"].as_str().unwrap_or_default();
         return Err(Status::plain(format!("no kind \"{kind}\" is registered for version \"{version}\" in scheme")));
     }
-    delete_options_of(query, &body)
+    of_body(body)
 }
 
-/// Options of a deletion out of its body and its query.
-pub(super) fn delete_options_of(query: &Query, body: &Value) -> Result<DeleteOptions, Status> {
-    let text = |key: &str| body[key].as_str().or_else(|| query.get(key)).map(ToOwned::to_owned);
-    let asked = text("propagationPolicy");
-    options::check_delete(query, !body["orphanDependents"].is_null(), asked.as_deref())?;
-    let propagation = match asked.as_deref() {
-        Some("Orphan") => Some(Propagation::Orphan),
-        Some("Background") => Some(Propagation::Background),
-        Some("Foreground") => Some(Propagation::Foreground),
+/// Options of a deletion, and what was said of dependents in the old way.
+pub(super) struct Given {
+    pub(super) options: DeleteOptions,
+    orphan: Option<bool>,
+}
+
+fn of_query(query: &Query) -> Result<Given, Status> {
+    let flag = |name: &str| query.all(name).next().map(|_| query.flag(name));
+    given(
+        flag("orphanDependents"),
+        query.get("propagationPolicy"),
+        &query.all("dryRun").collect::<Vec<_>>(),
+        DeleteOptions {
+            grace_period_seconds: options::whole(query, "gracePeriodSeconds")?,
+            ..DeleteOptions::default()
+        },
+    )
+}
+
+/// Options of a deletion out of an object that has them.
+pub(super) fn of_body(mut body: Value) -> Result<Given, Status> {
+    if let Some(shape) = typed::of_kind("v1", "DeleteOptions").filter(|_| !body.is_null()) {
+        let mut unknown = typed::Unknown::default();
+        typed::canonical(shape, &mut body, &mut unknown).map_err(|mismatch| Status::plain(mismatch.to_string()))?;
+    }
+    let precondition = |key: &str| body["preconditions"][key].as_str().map(ToOwned::to_owned);
+    given(
+        body["orphanDependents"].as_bool(),
+        body["propagationPolicy"].as_str(),
+        &body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>(),
+        DeleteOptions {
+            grace_period_seconds: body["gracePeriodSeconds"].as_i64(),
+            uid: precondition("uid"),
+            resource_version: precondition("resourceVersion"),
+            ..DeleteOptions::default()
+        },
+    )
+}
+
+fn given(orphan: Option<bool>, policy: Option<&str>, dry_run: &[&str], rest: DeleteOptions) -> Result<Given, Status> {
+    options::check_delete(orphan.is_some(), policy, dry_run)?;
+    let propagation = match (policy, orphan) {
+        (Some("Orphan"), _) | (_, Some(true)) => Some(Propagation::Orphan),
+        (Some("Background"), _) | (_, Some(false)) => Some(Propagation::Background),
+        (Some("Foreground"), _) => Some(Propagation::Foreground),
         _ => None,
     };
-    let grace = body["gracePeriodSeconds"].as_i64();
-    Ok(DeleteOptions {
-        grace_period_seconds: grace.or_else(|| query.get("gracePeriodSeconds").and_then(|text| text.parse().ok())),
-        uid: body["preconditions"]["uid"].as_str().map(ToOwned::to_owned),
-        resource_version: body["preconditions"]["resourceVersion"].as_str().map(ToOwned::to_owned),
-        propagation: propagation.or((body["orphanDependents"] == true).then_some(Propagation::Orphan)),
-        dry_run: query.get("dryRun").is_some() || body["dryRun"].as_array().is_some_and(|list| !list.is_empty()),
-    })
+    Ok(Given { options: DeleteOptions { propagation, dry_run: !dry_run.is_empty(), ..rest }, orphan })
 }
 
 /// Kinds whose deletion upstream answers with the object; for others it is a Status.
@@ -64,6 +98,14 @@ const ANSWERED: [&str; 7] = [
     "podtemplates",
 ];
 
+/// What is said of Jobs whose pods stay because nobody asked for anything else.
+const PODS_STAY: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
+
+fn warnings(target: &Target, options: &DeleteOptions) -> Vec<String> {
+    let stay = target.definition.table == "batch/jobs" && options.propagation.is_none();
+    stay.then(|| PODS_STAY.to_owned()).into_iter().collect()
+}
+
 /// Deletes one object.
 pub(super) async fn one(
     server: &Server,
@@ -71,16 +113,20 @@ pub(super) async fn one(
     query: &Query,
     request: Request<Incoming>,
 ) -> Result<Answer, Status> {
-    let options = delete_options(query, request).await?;
+    let shaper = Shaper::of(server, &target.definition, query, &request)?;
+    let Given { options, orphan } = delete_options(query, request).await?;
     let resource = &target.definition.resource;
     if target.definition.table == "/namespaces" && admission::IMMORTAL.contains(&target.name.as_str()) {
         return Err(Status::forbidden(resource, &target.name, "this namespace may not be deleted"));
     }
-    match write::delete(&server.api, target, &options)? {
-        Deleted::Marked(object) => Ok(answer_json(StatusCode::OK, &convert::to_served(&target.definition, &object))),
+    let answer = match write::delete(&server.api, target, &options)? {
+        Deleted::Marked(object) => {
+            let code = if orphan == Some(false) { StatusCode::ACCEPTED } else { StatusCode::OK };
+            shaper.object(code, &object)?
+        }
         // Upstream answers with the object itself for these, and with a Status for all else.
         Deleted::Gone(object) if resource.group.is_empty() && ANSWERED.contains(&&*resource.plural) => {
-            Ok(answer_json(StatusCode::OK, &convert::to_served(&target.definition, &object)))
+            shaper.object(StatusCode::OK, &object)?
         }
         Deleted::Gone(object) => {
             let mut details = json!({ "name": target.name });
@@ -90,9 +136,10 @@ pub(super) async fn one(
             details["kind"] = json!(resource.plural);
             details["uid"] = object["metadata"]["uid"].clone();
             let status = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details });
-            Ok(answer_json(StatusCode::OK, &status))
+            answer_json(StatusCode::OK, &status)
         }
-    }
+    };
+    Ok(warn(answer, &warnings(target, &options)))
 }
 
 /// Deletes all that a query selects.
@@ -102,11 +149,10 @@ pub(super) async fn many(
     query: &Query,
     request: Request<Incoming>,
 ) -> Result<Answer, Status> {
-    let scope = scope(target, query)?;
-    let options = delete_options(query, request).await?;
-    let (entries, version) = server.api.store.list(&scope.table, &scope.namespace);
-    let mut items = Vec::new();
-    for entry in entries.iter().filter(|entry| scope.matches(&entry.value)) {
+    let shaper = Shaper::of(server, &target.definition, query, &request)?;
+    let (found, metadata) = select(server, target, query, ListOptions::read(query, false)?, &shaper)?;
+    let Given { options, .. } = delete_options(query, request).await?;
+    for entry in &found {
         let metadata = &entry.value["metadata"];
         let one = Target {
             definition: Arc::clone(&target.definition),
@@ -114,26 +160,9 @@ pub(super) async fn many(
             name: metadata["name"].as_str().unwrap_or_default().to_owned(),
         };
         match write::delete(&server.api, &one, &options) {
-            Ok(_) => items.push(entry.value.clone()),
-            Err(status) if status.is_not_found() => {}
-            Err(status) => return Err(status),
+            Err(status) if !status.is_not_found() => return Err(status),
+            _ => {}
         }
     }
-    let bare = |object: Arc<Value>| {
-        let served = convert::to_served(&target.definition, &object);
-        let mut object = Arc::unwrap_or_clone(served);
-        if let Some(members) = object.as_object_mut().filter(|_| target.definition.custom.is_none()) {
-            members.shift_remove("kind");
-            members.shift_remove("apiVersion");
-        }
-        object
-    };
-    let items: Vec<Value> = items.into_iter().map(bare).collect();
-    let list = json!({
-        "kind": target.definition.list_kind,
-        "apiVersion": target.definition.resource.api_version(),
-        "metadata": list_metadata(&target.definition, version),
-        "items": items,
-    });
-    Ok(answer_json(StatusCode::OK, &list))
+    Ok(warn(shaper.list(&found, metadata)?, &warnings(target, &options)))
 }

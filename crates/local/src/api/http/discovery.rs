@@ -1,12 +1,13 @@
 //! Discovery and version.
 
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::{
     Answer, Server, Status, accept, metrics,
     respond::{json as answer_json, plain},
+    verbs::unknown,
 };
 use crate::api::registry::Definition;
 
@@ -52,9 +53,15 @@ pub(super) fn answer(server: &Server, path: &str, request: &Request<Incoming>) -
         [""] => {
             json!({ "paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"] })
         }
-        ["readyz" | "livez" | "healthz", "ping"] => return Ok(Some(plain(StatusCode::OK, "ok"))),
+        ["readyz" | "livez" | "healthz", "ping" | "etcd" | "log"] => return Ok(Some(plain(StatusCode::OK, "ok"))),
         _ => return Ok(None),
     };
+    if request.method() != Method::GET && parts != ["apis"] {
+        return Err(Status::method_not_allowed());
+    }
+    if parts.len() > 1 && !accepted.contains("protobuf") {
+        accept::parse(&accepted, accept::By::Custom)?;
+    }
     Ok(Some(answer_json(StatusCode::OK, &value)))
 }
 
@@ -123,7 +130,7 @@ fn resource_list(server: &Server, group: &str, version: &str) -> Result<Value, S
         }
     }
     if list.is_empty() {
-        return Err(Status::new(404, "", "404 page not found"));
+        return Err(unknown(server, group));
     }
     let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     if server.api.registry.resources(group, version).iter().all(|definition| definition.custom.is_none()) {

@@ -13,6 +13,7 @@ mod respond;
 mod review;
 mod route;
 mod scale;
+mod shaping;
 mod subresources;
 mod table;
 mod verbs;
@@ -106,12 +107,9 @@ async fn answer(server: &Server, user: Option<User>, request: Request<Incoming>)
         Ok(user) => user,
         Err(failure) => return status(&failure),
     };
-    let yaml = accept::parse(&accept::header(&request)).is_ok_and(|form| form.yaml);
-    match dispatch(server, &user, &path, request).await {
-        Ok(answer) if yaml => respond::as_yaml(answer).await,
-        Ok(answer) => answer,
-        Err(failure) => status(&failure),
-    }
+    let yaml = accept::parse(&accept::header(&request), accept::By::Custom).is_ok_and(|form| form.yaml);
+    let answer = dispatch(server, &user, &path, request).await.unwrap_or_else(|failure| status(&failure));
+    if yaml { respond::as_yaml(answer).await } else { answer }
 }
 
 fn authenticate(server: &Server, user: Option<User>, request: &Request<Incoming>) -> Result<User, Status> {

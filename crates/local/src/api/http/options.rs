@@ -7,8 +7,9 @@ use hyper::body::Incoming;
 
 use super::{Status, User, route::Query};
 use crate::api::{
-    Cause,
-    write::{FieldValidation, PatchType, WriteOptions},
+    Cause, FieldSelector, LabelSelector,
+    watch::Scope,
+    write::{FieldValidation, PatchType, Target, WriteOptions},
 };
 
 fn cause(reason: &str, field: &str, message: impl Into<String>) -> Cause {
@@ -45,7 +46,7 @@ pub(super) fn of_write(
         Some(_) => {}
     }
     causes.extend(manager(query.get("fieldManager").unwrap_or_default()));
-    causes.extend(dry_run(query));
+    causes.extend(not_all(&query.all("dryRun").collect::<Vec<_>>()));
     let field_validation = match query.get("fieldValidation") {
         None | Some("Warn") => FieldValidation::Warn,
         Some("Ignore") => FieldValidation::Ignore,
@@ -79,14 +80,15 @@ fn manager(name: &str) -> Option<Cause> {
     Some(cause("FieldValueInvalid", "fieldManager", text))
 }
 
-fn dry_run(query: &Query) -> Option<Cause> {
-    let wrong = query.all("dryRun").find(|value| *value != "All")?;
-    let text = format!("Unsupported value: []string{{\"{wrong}\"}}: supported values: \"All\"");
+fn not_all(dry_run: &[&str]) -> Option<Cause> {
+    dry_run.iter().find(|value| **value != "All")?;
+    let given = dry_run.iter().map(|value| format!("{value:?}")).collect::<Vec<_>>().join(", ");
+    let text = format!("Unsupported value: []string{{{given}}}: supported values: \"All\"");
     Some(cause("FieldValueNotSupported", "dryRun", text))
 }
 
 /// Refuses options of a delete that are not understood.
-pub(super) fn check_delete(query: &Query, orphan: bool, propagation: Option<&str>) -> Result<(), Status> {
+pub(super) fn check_delete(orphan: bool, propagation: Option<&str>, dry_run: &[&str]) -> Result<(), Status> {
     let mut causes: Vec<Cause> = Vec::new();
     if let Some(policy) = propagation {
         if orphan {
@@ -100,12 +102,64 @@ pub(super) fn check_delete(query: &Query, orphan: bool, propagation: Option<&str
             causes.push(cause("FieldValueNotSupported", "propagationPolicy", text));
         }
     }
-    causes.extend(dry_run(query));
+    causes.extend(not_all(dry_run));
     refuse("DeleteOptions", causes)
 }
 
+/// A whole number of a query, as Go reads it.
+pub(super) fn whole(query: &Query, name: &str) -> Result<Option<i64>, Status> {
+    let Some(text) = query.all(name).next() else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| {
+        let digits = text.trim_start_matches(['-', '+']);
+        let number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let why = if number { "value out of range" } else { "invalid syntax" };
+        Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: {why}"))
+    })
+}
+
+/// `metav1.ListOptions`, as far as they are understood without the resource.
+#[derive(Debug)]
+pub(super) struct ListOptions {
+    /// None is all.
+    pub(super) limit: usize,
+    /// After which a watch ends.
+    pub(super) seconds: Option<u64>,
+    labels: LabelSelector,
+    fields: FieldSelector,
+}
+
+impl ListOptions {
+    /// Reads a query and refuses what does not go together.
+    pub(super) fn read(query: &Query, watch: bool) -> Result<Self, Status> {
+        let seconds = whole(query, "timeoutSeconds")?;
+        let limit = whole(query, "limit")?.unwrap_or(0);
+        let labels = LabelSelector::parse(query.get("labelSelector").unwrap_or_default())?;
+        let fields = FieldSelector::parse(query.get("fieldSelector").unwrap_or_default())?;
+        check_list(query, watch)?;
+        Ok(Self {
+            limit: usize::try_from(limit).unwrap_or(0),
+            seconds: seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0),
+            labels,
+            fields,
+        })
+    }
+
+    /// What they select of a resource's objects, or of the one that has the target's name.
+    pub(super) fn scope(self, target: &Target) -> Result<Scope, Status> {
+        let definition = &target.definition;
+        let mut fields = self.fields.resolve(definition)?;
+        if !target.name.is_empty() {
+            if !fields.is_empty() && fields.name() != Some(&target.name) {
+                return Err(Status::bad_request("fieldSelector metadata.name doesn't match requested name"));
+            }
+            fields = FieldSelector::of_name(&target.name);
+        }
+        Ok(Scope { table: definition.table.clone(), namespace: target.namespace.clone(), labels: self.labels, fields })
+    }
+}
+
 /// Refuses options of a list or watch that do not go together.
-pub(super) fn check_list(query: &Query, watch: bool) -> Result<(), Status> {
+fn check_list(query: &Query, watch: bool) -> Result<(), Status> {
     let mut causes = Vec::new();
     let version = query.get("resourceVersion");
     let forbidden = |field: &str, why: String| cause("FieldValueForbidden", field, format!("Forbidden: {why}"));

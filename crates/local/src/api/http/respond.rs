@@ -44,7 +44,10 @@ pub(crate) async fn as_yaml(answer: Answer) -> Answer {
     let Ok(collected) = body.collect().await else { return Response::from_parts(parts, full(Bytes::new())) };
     let bytes = collected.to_bytes();
     let value: Option<Value> = serde_json::from_slice(&bytes).ok();
-    match value.and_then(|value| serde_yaml_ng::to_string(&value).ok()) {
+    match value.and_then(|mut value| {
+        value.sort_all_objects();
+        serde_yaml_ng::to_string(&value).ok()
+    }) {
         Some(text) => {
             parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
             Response::from_parts(parts, full(text))

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Answer, Server, Status, read_parsed, respond::json as answer_json};
 use crate::api::{
-    Resource, at, managed,
+    LabelSelector, Resource, at, managed,
     meta::uid,
     model,
     registry::Definition,
@@ -29,12 +29,13 @@ fn paths(definition: &Definition) -> (String, String, Option<String>) {
 fn scale_of(definition: &Definition, object: &Value) -> Value {
     let (spec, status, selector) = paths(definition);
     let metadata = &object["metadata"];
+    let text = |selector: &Value| LabelSelector::from_value(selector).to_string();
     let selector = match selector {
         Some(path) => at(object, &path).as_str().map(ToOwned::to_owned),
         None if definition.table == "/replicationcontrollers" => {
-            Some(selector_text(&json!({ "matchLabels": object["spec"]["selector"] })))
+            Some(text(&json!({ "matchLabels": object["spec"]["selector"] })))
         }
-        None => Some(selector_text(&object["spec"]["selector"])),
+        None => Some(text(&object["spec"]["selector"])),
     };
     let kept = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"];
     let metadata: Map<String, Value> = kept.into_iter().map(|key| (key.to_owned(), metadata[key].clone())).collect();
@@ -50,26 +51,6 @@ fn scale_of(definition: &Definition, object: &Value) -> Value {
         scale["status"]["selector"] = json!(selector);
     }
     scale
-}
-
-/// A label selector as text: `a=b,c in (d,e)`.
-fn selector_text(selector: &Value) -> String {
-    let labels = selector["matchLabels"].as_object().into_iter().flatten();
-    let mut parts: Vec<String> =
-        labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
-    for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
-        let key = expression["key"].as_str().unwrap_or_default();
-        let values: Vec<&str> =
-            expression["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        parts.push(match expression["operator"].as_str() {
-            Some("In") => format!("{key} in ({})", values.join(",")),
-            Some("NotIn") => format!("{key} notin ({})", values.join(",")),
-            Some("DoesNotExist") => format!("!{key}"),
-            _ => key.to_owned(),
-        });
-    }
-    parts.sort();
-    parts.join(",")
 }
 
 /// A Scale as a kind of its own: what is written to it is read by its type.

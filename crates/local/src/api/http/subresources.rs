@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Server, Status, User, accept, deleting, options, read, reading,
+    Answer, Server, Status, User, deleting, options, read, reading,
     respond::{json as answer_json, json_bytes, stream as stream_answer},
     route::{Query, Route},
     scale,
@@ -29,8 +29,9 @@ pub(super) async fn handle(
     warnings: &Warnings,
 ) -> Result<Answer, Status> {
     let name = route.subresource.as_str();
+    let custom = target.definition.custom.is_some();
     if target.definition.subresource(name).is_none() {
-        return Err(Status::no_such_path());
+        return Err(if custom { target.not_found() } else { Status::no_such_path() });
     }
     let verb = request.method().as_str().to_lowercase();
     let verb = match verb.as_str() {
@@ -40,7 +41,8 @@ pub(super) async fn handle(
     };
     let known = target.definition.subresource(name).is_some_and(|own| own.verbs.iter().any(|known| known == verb));
     if !known && !matches!(name, "log" | "portforward" | "exec" | "attach" | "proxy") {
-        return Err(Status::method_not_allowed());
+        let resource = &target.definition.resource;
+        return Err(if custom { Status::not_supported(resource, verb) } else { Status::method_not_allowed() });
     }
     let user = User { name: String::new(), groups: Vec::new() };
     let patch = patch_type(&request)?;
@@ -83,7 +85,7 @@ pub(super) async fn handle(
             if !given.is_empty() && given != target.name {
                 return Err(Status::bad_request("name in URL does not match name in Eviction object"));
             }
-            server.api.evict(target, &deleting::delete_options_of(query, &body["deleteOptions"])?)?;
+            server.api.evict(target, &deleting::of_body(body["deleteOptions"].clone())?.options)?;
             Ok(answer_json(StatusCode::CREATED, &success(201)))
         }
         ("token", Method::POST) => token_request(server, target, &read(request).await?),
@@ -91,8 +93,8 @@ pub(super) async fn handle(
             let text = format!("{name} is not served by the embedded cluster");
             Err(Status::new(501, "NotImplemented", text))
         }
-        (_, Method::GET) => reading::get(server, target, query, &accept::header(&request)),
-        (_, Method::PUT | Method::PATCH) => change(server, target, request, patch, &mut options, "").await,
+        (_, Method::GET) => reading::get(server, target, query, &request),
+        (_, Method::PUT | Method::PATCH) => change(server, target, query, request, patch, &mut options).await,
         _ => Err(Status::method_not_allowed()),
     }
 }

@@ -4,16 +4,13 @@ use http::{Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 
 use super::{
-    Answer, Server, Status, User,
-    accept::{self, Shape},
-    deleting, options, read_parsed,
-    reading::{self, metadata_of},
-    respond::{json as answer_json, status, warn},
+    Answer, Server, Status, User, deleting, options, read_parsed, reading,
+    respond::{status, warn},
     route::{Query, Route},
+    shaping::Shaper,
     subresources,
 };
 use crate::api::{
-    convert,
     registry::Definition,
     write::{self, PatchType, Target, Warnings, WriteOptions, Written},
 };
@@ -28,18 +25,17 @@ pub(super) async fn handle(
 ) -> Result<Answer, Status> {
     let known = server.api.registry.find(&route.group, &route.version, &route.resource);
     let known = known.filter(|found| found.resource.namespaced || route.namespace.is_empty());
-    let definition = known.ok_or_else(|| {
-        // Groups of custom resources, and those that nobody serves, are no paths at all.
-        let groups = server.api.registry.groups();
-        let builtin = groups.iter().find(|group| group.name == route.group);
-        let custom = |version: &String| {
-            server.api.registry.resources(&route.group, version).iter().any(|found| found.custom.is_some())
-        };
-        match builtin {
-            Some(group) if !group.versions.iter().any(custom) => Status::no_such_path(),
-            _ => Status::new(404, "", "404 page not found"),
+    let definition = known.ok_or_else(|| unknown(server, &route.group))?;
+    if definition.resource.namespaced && route.namespace.is_empty() {
+        // Without a namespace there are only the objects of all.
+        let all = route.name.is_empty() && request.method() == Method::GET;
+        match definition.custom {
+            _ if all || route.watch => {}
+            Some(_) => return Err(Status::new(404, "", "404 page not found")),
+            None if route.name.is_empty() => return Err(Status::method_not_allowed()),
+            None => return Err(Status::no_such_path()),
         }
-    })?;
+    }
     let target = Target { definition, namespace: route.namespace.clone(), name: route.name.clone() };
     let warnings = Warnings::default();
     warnings.extend(deprecation(&target.definition));
@@ -50,6 +46,18 @@ pub(super) async fn handle(
     }
     // Refusals come with what was told before, too.
     Ok(warn(result.unwrap_or_else(|failure| status(&failure)), &all))
+}
+
+/// What is not served of a group. Groups of custom resources, and those that nobody serves, are no paths at all.
+pub(super) fn unknown(server: &Server, group: &str) -> Status {
+    let groups = server.api.registry.groups();
+    let builtin = groups.iter().find(|known| known.name == group);
+    let custom =
+        |version: &String| server.api.registry.resources(group, version).iter().any(|found| found.custom.is_some());
+    match builtin {
+        Some(known) if !known.versions.iter().any(custom) => Status::no_such_path(),
+        _ => Status::new(404, "", "404 page not found"),
+    }
 }
 
 async fn on_resource(
@@ -69,7 +77,9 @@ async fn on_resource(
     }
     let verb = super::review::verb(request.method(), route, query);
     if !target.definition.verbs.iter().any(|served| served == verb) {
-        return Err(Status::method_not_allowed());
+        let resource = &target.definition.resource;
+        let custom = target.definition.custom.is_some();
+        return Err(if custom { Status::not_supported(resource, verb) } else { Status::method_not_allowed() });
     }
     let patch = patch_type(&request)?;
     let mut options = options::of_write(&request, query, user, patch)?;
@@ -78,19 +88,19 @@ async fn on_resource(
         options.subresource = Some("binding".to_owned());
         return subresources::bind_named(server, target, request, &options).await;
     }
-    let asked = accept::header(&request);
     match (request.method().clone(), route.name.is_empty()) {
-        (Method::GET, true) if query.flag("watch") || route.watch => reading::watch(server, target, query, &asked),
-        (Method::GET, true) => reading::list(server, target, query, &asked),
-        (Method::GET, false) if route.watch => reading::watch(server, target, query, &asked),
-        (Method::GET, false) => reading::get(server, target, query, &asked),
+        (Method::GET, true) if query.flag("watch") || route.watch => reading::watch(server, target, query, &request),
+        (Method::GET, true) => reading::list(server, target, query, &request),
+        (Method::GET, false) if route.watch => reading::watch(server, target, query, &request),
+        (Method::GET, false) => reading::get(server, target, query, &request),
         (Method::POST, true) => {
+            let shaper = Shaper::of(server, &target.definition, query, &request)?;
             let body = read_parsed(request).await?.or_object();
             options.duplicates = body.duplicates;
             let written = write::create(&server.api, target, body.value, &options)?;
-            respond(server, target, &written, &asked)
+            respond(&written, &shaper)
         }
-        (Method::PUT | Method::PATCH, false) => change(server, target, request, patch, &mut options, &asked).await,
+        (Method::PUT | Method::PATCH, false) => change(server, target, query, request, patch, &mut options).await,
         (Method::DELETE, false) => deleting::one(server, target, query, request).await,
         (Method::DELETE, true) => deleting::many(server, target, query, request).await,
         _ => Err(Status::method_not_allowed()),
@@ -101,11 +111,12 @@ async fn on_resource(
 pub(super) async fn change(
     server: &Server,
     target: &Target,
+    query: &Query,
     request: Request<Incoming>,
     patch: Option<PatchType>,
     options: &mut WriteOptions,
-    asked: &str,
 ) -> Result<Answer, Status> {
+    let shaper = Shaper::of(server, &target.definition, query, &request)?;
     let mut body = read_parsed(request).await?;
     if patch.is_some() && !body.given {
         return Err(Status::bad_request("error decoding patch: unexpected end of JSON input"));
@@ -123,7 +134,7 @@ pub(super) async fn change(
             write::patch(&server.api, target, kind, &body.value, options)?
         }
     };
-    respond(server, target, &written, asked)
+    respond(&written, &shaper)
 }
 
 /// Which patch a request is, by its media type; none when it is no patch.
@@ -145,17 +156,9 @@ pub(super) fn patch_type(request: &Request<Incoming>) -> Result<Option<PatchType
 }
 
 /// A written object in the form that the client asked for.
-fn respond(server: &Server, target: &Target, written: &Written, asked: &str) -> Result<Answer, Status> {
+fn respond(written: &Written, shaper: &Shaper) -> Result<Answer, Status> {
     let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
-    let object = convert::to_served(&target.definition, &written.object);
-    let form = accept::parse(asked)?;
-    form.check(false)?;
-    let answer = match form.shape {
-        Shape::Table { old } => answer_json(code, &server.columns.table(&target.definition, &[object], "", old)),
-        Shape::Metadata { .. } => answer_json(code, &metadata_of(&object)),
-        Shape::Whole => answer_json(code, &object),
-    };
-    Ok(answer)
+    shaper.object(code, &written.object)
 }
 
 /// What a client of an old version is told.

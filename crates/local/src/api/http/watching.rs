@@ -7,14 +7,13 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, Server, Status,
-    accept::Shape,
-    reading::{metadata_of, served_bytes, too_old, version_of},
+    reading::{too_old, version_of},
     respond::stream,
     route::Query,
-    table::Columns,
+    shaping::Shaper,
 };
 use crate::api::{
-    EventKind, convert,
+    EventKind,
     registry::Definition,
     store::Entry,
     watch::{Feed, Scope},
@@ -32,7 +31,8 @@ pub(super) fn answer(
     target: &Target,
     query: &Query,
     scope: Scope,
-    shape: Shape,
+    seconds: Option<u64>,
+    shaper: Shaper,
 ) -> Result<Answer, Status> {
     let store = server.api.store.clone();
     let (initial, from) = if let Some(version) = version_of(query)? {
@@ -42,10 +42,9 @@ pub(super) fn answer(
         (entries.into_iter().filter(|entry| scope.matches(&entry.value)).collect(), version)
     };
     let feed = Feed::open(store.clone(), scope, from);
-    let seconds = query.get("timeoutSeconds").and_then(|text| text.parse().ok()).unwrap_or(LONGEST);
+    let seconds = seconds.unwrap_or(LONGEST);
     let bookmarks = query.flag("allowWatchBookmarks");
-    let mut lines =
-        Lines { definition: Arc::clone(&target.definition), shape, columns: server.columns.clone(), described: false };
+    let mut lines = Lines { definition: Arc::clone(&target.definition), shaper, described: false };
     let chunks = async_stream::stream! {
         let mut buffer = BytesMut::new();
         let mut feed = match feed {
@@ -114,8 +113,7 @@ impl<S: futures::Stream> futures::Stream for SyncStream<S> {
 
 struct Lines {
     definition: Arc<Definition>,
-    shape: Shape,
-    columns: Columns,
+    shaper: Shaper,
     described: bool,
 }
 
@@ -126,19 +124,8 @@ impl Lines {
             EventKind::Modified => "MODIFIED",
             EventKind::Deleted => "DELETED",
         };
-        let served = || convert::to_served(&self.definition, &entry.value);
-        match self.shape {
-            Shape::Whole => line(buffer, word, &served_bytes(&self.definition, entry)),
-            Shape::Metadata { .. } => line(buffer, word, metadata_of(&served()).to_string().as_bytes()),
-            Shape::Table { old } => {
-                let mut table = self.columns.table(&self.definition, &[served()], "", old);
-                // The columns come with the first event only.
-                if std::mem::replace(&mut self.described, true) {
-                    table["columnDefinitions"] = Value::Null;
-                }
-                line(buffer, word, table.to_string().as_bytes());
-            }
-        }
+        let first = !std::mem::replace(&mut self.described, true);
+        line(buffer, word, &self.shaper.event(entry, first));
     }
 
     fn bookmark(&self, buffer: &mut BytesMut, version: u64) {

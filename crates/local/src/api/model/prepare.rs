@@ -41,12 +41,21 @@ pub(crate) fn created(definition: &Definition, object: &mut Value) {
         "batch/jobs" => job_selector(object),
         "apps/daemonsets" => template_generation(object, 1),
         "apiextensions.k8s.io/customresourcedefinitions" => {
-            let versions = object["spec"]["versions"].as_array().into_iter().flatten();
-            let stored: Vec<Value> =
-                versions.filter(|version| version["storage"] == true).map(|version| version["name"].clone()).collect();
-            object["status"]["storedVersions"] = json!(stored);
+            object["status"]["storedVersions"] = json!([]);
+            store_version(object);
         }
         _ => {}
+    }
+}
+
+/// The version that a definition stores its objects as is one of those that it has stored.
+fn store_version(crd: &mut Value) {
+    let mut versions = crd["spec"]["versions"].as_array().into_iter().flatten();
+    let Some(name) = versions.find(|version| version["storage"] == true).map(|version| version["name"].clone()) else {
+        return;
+    };
+    if let Some(stored) = crd["status"]["storedVersions"].as_array_mut().filter(|stored| !stored.contains(&name)) {
+        stored.push(name);
     }
 }
 
@@ -54,6 +63,7 @@ pub(crate) fn created(definition: &Definition, object: &mut Value) {
 pub(crate) fn updated(definition: &Definition, old: &Value, new: &mut Value) {
     disabled::drop(&definition.table, new);
     match definition.table.as_str() {
+        "apiextensions.k8s.io/customresourcedefinitions" if old["spec"] != new["spec"] => store_version(new),
         "apps/daemonsets" => {
             let known = old["metadata"]["annotations"][TEMPLATE_GENERATION].as_str().and_then(|text| text.parse().ok());
             let changed = i64::from(old["spec"]["template"] != new["spec"]["template"]);

@@ -32,6 +32,11 @@ pub(super) fn prune(schema: &Value, object: &mut Value, unknown: &mut Vec<String
     prune_at(schema, object, "", true, unknown);
 }
 
+/// The same for a default, which is no whole object.
+pub(super) fn prune_default(schema: &Value, value: &mut Value, unknown: &mut Vec<String>) {
+    prune_at(schema, value, "", is_embedded(schema), unknown);
+}
+
 fn prune_at(schema: &Value, value: &mut Value, path: &str, root: bool, unknown: &mut Vec<String>) {
     match value {
         Value::Object(members) => {

@@ -8,7 +8,8 @@ mod crd;
 mod errors;
 mod immutable;
 mod metadata;
-pub(super) mod names;
+pub(crate) mod names;
+mod namespace;
 mod pod;
 mod policy;
 mod selector;
@@ -85,6 +86,9 @@ pub(crate) fn validate_update(
         errors.0.extend(causes);
         scalable(definition, new, &mut errors);
     }
+    if definition.table == "/namespaces" {
+        namespace::check_change(new, subresource, &mut errors);
+    }
     if subresource.is_none() {
         // These say what may not change before they look at the new state, others after.
         let first = ["/services", "/configmaps", "/secrets"].contains(&table);
@@ -146,6 +150,7 @@ fn check_kind(definition: &Definition, old: Option<&Value>, object: &Value, erro
         "/endpoints" => core::endpoints(object, errors),
         "/events" => core::event(definition, old, object, errors),
         "/nodes" => core::node(object, errors),
+        "/namespaces" if old.is_none() => namespace::check(object, errors),
         "apps/deployments" => workload::deployment(object, errors),
         "apps/replicasets" => workload::replica_set(object, errors),
         "apps/daemonsets" => workload::daemon_set(object, errors),
@@ -172,7 +177,9 @@ fn check_kind(definition: &Definition, old: Option<&Value>, object: &Value, erro
         "scheduling.k8s.io/priorityclasses" => policy::priority_class(object, errors),
         "storage.k8s.io/storageclasses" => volumes::storage_class(object, errors),
         "discovery.k8s.io/endpointslices" => policy::endpoint_slice(object, old, errors),
-        "apiextensions.k8s.io/customresourcedefinitions" => crd::check(object, errors),
+        "apiextensions.k8s.io/customresourcedefinitions" => {
+            crd::check(object, old.is_none(), errors);
+        }
         _ => {}
     }
 }

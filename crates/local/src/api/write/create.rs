@@ -1,5 +1,7 @@
 //! Create: names, system fields, admission, and the first version.
 
+use std::sync::Arc;
+
 use rand::RngExt;
 use serde_json::{Value, json};
 
@@ -8,6 +10,7 @@ use crate::api::{
     Api, admission, convert, managed,
     meta::{metadata_mut, name, now},
     model,
+    registry::{Custom, Definition},
     resource::resources::NODES,
     status::Status,
     store::{CommitError, Expect},
@@ -25,6 +28,7 @@ pub(crate) fn create(api: &Api, target: &Target, body: Value, options: &WriteOpt
     let definition = &target.definition;
     let resource = &definition.resource;
     let mut object = body;
+    tell_of_other_version(api, target, &object, options)?;
     check_type(definition, &mut object)?;
     decode(target, &mut object, duplicates(options), options).map_err(|error| error.of_body(definition))?;
     check_namespace(target, &mut object)?;
@@ -96,6 +100,26 @@ pub(crate) fn generated(base: &str) -> String {
     let mut name: String = base.chars().take(LONGEST_BASE).collect();
     name.extend((0..5).map(|_| char::from(LETTERS[random.random_range(0..LETTERS.len())])));
     name
+}
+
+/// A custom resource is read as its own version has it, even where that is not the one of the path.
+fn tell_of_other_version(api: &Api, target: &Target, object: &Value, options: &WriteOptions) -> Result<(), Status> {
+    let definition = &target.definition;
+    let resource = &definition.resource;
+    let Some((group, version)) = object["apiVersion"].as_str().and_then(|version| version.split_once('/')) else {
+        return Ok(());
+    };
+    let Some(custom) = definition.custom.as_ref().filter(|_| group == resource.group && version != resource.version)
+    else {
+        return Ok(());
+    };
+    let known = api.registry.find(group, version, &resource.plural);
+    let other = known.unwrap_or_else(|| {
+        let custom = Some(Custom { version: json!({}), ..custom.clone() });
+        Arc::new(Definition { custom, ..(**definition).clone() })
+    });
+    let target = Target { definition: other, ..target.clone() };
+    decode(&target, &mut object.clone(), duplicates(options), options).map_err(|error| error.of_body(definition))
 }
 
 fn system_fields(definition: &crate::api::registry::Definition, object: &mut Value) {

@@ -10,7 +10,8 @@ use crate::api::{
     meta::{metadata_mut, name, uid},
     model, operations,
     registry::Definition,
-    status::Status,
+    resource::Resource,
+    status::{Cause, Status},
 };
 
 /// The four kinds of patch.
@@ -81,6 +82,9 @@ fn patched(
     if definition.custom.is_some() && is_empty(&new["apiVersion"]) {
         return Err(Status::internal("Object 'apiVersion' is missing in 'object has no apiVersion field'"));
     }
+    if definition.custom.is_some() {
+        check_custom_type(definition, &new)?;
+    }
     super::check_type(definition, &mut new).map_err(|error| match error.code {
         422 => error,
         _ => Status::invalid_without_kind("patch", format!("Invalid value: {body}: {error}")),
@@ -88,6 +92,26 @@ fn patched(
     decode(target, &mut new, strange, options).map_err(|error| error.of_patch(body))?;
     check_identity(target, &mut new)?;
     Ok(new)
+}
+
+/// That a custom resource still says what it is.
+fn check_custom_type(definition: &Definition, object: &Value) -> Result<(), Status> {
+    let resource = &definition.resource;
+    let wanted = [("kind", resource.kind.to_string()), ("apiVersion", resource.api_version())];
+    let wrong = wanted.iter().filter(|(key, wanted)| object[*key] != wanted.as_str());
+    let causes: Vec<Cause> = wrong
+        .map(|(key, wanted)| Cause {
+            reason: "FieldValueInvalid".into(),
+            message: format!("Invalid value: {}: must be {wanted}", object[*key]),
+            field: (*key).to_owned(),
+        })
+        .collect();
+    if causes.is_empty() {
+        return Ok(());
+    }
+    let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+    let named = Resource { kind: kind.into(), ..resource.clone() };
+    Err(Status::invalid(&named, name(object), causes))
 }
 
 /// An object with a patch applied that is no apply, and what is strange about the patch.

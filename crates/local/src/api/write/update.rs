@@ -204,6 +204,12 @@ fn isolate(definition: &Definition, old: &Value, new: &mut Value, subresource: O
             }
             *new = out;
         }
+        // Who lets a namespace go says nothing of its state.
+        Some("finalize") => {
+            if let Some(members) = new.as_object_mut() {
+                set_or_remove(members, "status", old.get("status"));
+            }
+        }
         None if status => {
             if let Some(members) = new.as_object_mut() {
                 set_or_remove(members, "status", old.get("status"));

@@ -2,6 +2,8 @@
 //!
 //! <https://github.com/kubernetes/apiextensions-apiserver/blob/v0.33.0/pkg/apis/apiextensions/validation/validation.go>
 
+mod schema;
+
 use serde_json::{Value, json};
 
 use super::{super::structural, errors::Errors, names};
@@ -15,11 +17,11 @@ fn list<'a>(object: &'a Value, key: &str) -> &'a [Value] {
 }
 
 /// A definition.
-pub(super) fn check(object: &Value, errors: &mut Errors) {
+pub(super) fn check(object: &Value, new: bool, errors: &mut Errors) {
     let spec = &object["spec"];
     let group = text(spec, "group");
     let wanted = format!("{}.{group}", text(&spec["names"], "plural"));
-    if text(&object["metadata"], "name") != wanted {
+    if new && text(&object["metadata"], "name") != wanted {
         let why = "must be spec.names.plural+\".\"+spec.group";
         errors.invalid("metadata.name", &object["metadata"]["name"], why);
     }
@@ -40,7 +42,6 @@ pub(super) fn check(object: &Value, errors: &mut Errors) {
     }
     unknown_fields(spec, errors);
     versions(spec, errors);
-    own_names(&spec["names"], errors);
     stored_versions(object, errors);
     approval(object, group, errors);
 }
@@ -87,43 +88,135 @@ fn unknown_fields(spec: &Value, errors: &mut Errors) {
 
 fn versions(spec: &Value, errors: &mut Errors) {
     let all = list(spec, "versions");
-    let mut known: Vec<&str> = Vec::new();
+    for (index, version) in all.iter().enumerate() {
+        if !version["schema"]["openAPIV3Schema"].is_object() {
+            errors.required(&format!("spec.versions[{index}].schema.openAPIV3Schema"), "schemas are required");
+        }
+    }
+    // What is the same in all is moved to the top, and there the errors are.
+    let alike = |part: &str| all.iter().all(|version| version[part] == all[0][part]);
     for (index, version) in all.iter().enumerate() {
         let at = format!("spec.versions[{index}]");
         let name = text(version, "name");
-        if known.contains(&name) {
-            errors.duplicate(&format!("{at}.name"), &json!(name));
-        }
-        known.push(name);
         errors.texts(&format!("{at}.name"), name, names::label_1035(name));
+        deprecation(version, &at, errors);
+        parts(version, &at, ".schema", &|part| !alike(part), errors);
+    }
+    let mut known: Vec<&str> = all.iter().map(|version| text(version, "name")).collect();
+    known.sort_unstable();
+    if known.windows(2).any(|pair| pair[0] == pair[1]) {
+        errors.invalid("spec.versions", &spec["versions"], "must contain unique version names");
     }
     let stored = all.iter().filter(|version| version["storage"] == true).count();
     if stored != 1 {
         errors.invalid("spec.versions", &spec["versions"], "must have exactly one version marked as storage version");
     }
-    // One version alone is moved to the top, and there the errors are.
-    let alike = |part: &str| all.iter().all(|version| version[part] == all[0][part]);
-    for (index, version) in all.iter().enumerate() {
-        let own = format!("spec.versions[{index}]");
-        let schema = &version["schema"]["openAPIV3Schema"];
-        if !schema.is_object() {
-            errors.required(&format!("{own}.schema.openAPIV3Schema"), "schemas are required");
+    if let Some(first) = all.first() {
+        let name = text(first, "name");
+        errors.texts("spec.version", name, names::label_1035(name));
+    }
+    own_names(&spec["names"], errors);
+    if let Some(first) = all.first() {
+        parts(first, "spec", ".validation", &alike, errors);
+    }
+    conversion(&spec["conversion"], errors);
+}
+
+/// What a version says besides its name, of which some stands elsewhere.
+fn parts(version: &Value, at: &str, validation: &str, here: &dyn Fn(&str) -> bool, errors: &mut Errors) {
+    let of_version = &version["schema"]["openAPIV3Schema"];
+    if here("schema") && of_version.is_object() {
+        schema::check(of_version, &format!("{at}{validation}.openAPIV3Schema"), errors);
+    }
+    if here("subresources") {
+        subresources(&version["subresources"], at, errors);
+    }
+    if here("additionalPrinterColumns") {
+        columns(list(version, "additionalPrinterColumns"), at, errors);
+    }
+    if here("selectableFields") {
+        selectable(version, at, errors);
+    }
+}
+
+fn deprecation(version: &Value, at: &str, errors: &mut Errors) {
+    let Some(warning) = version["deprecationWarning"].as_str() else { return };
+    let field = format!("{at}.deprecationWarning");
+    if version["deprecated"] != true {
+        errors.invalid(&field, &json!(warning), "can only be set for deprecated versions");
+    }
+    if warning.len() > 256 {
+        errors.invalid(&field, &json!(warning), "must be <= 256 characters long");
+    }
+    if warning.is_empty() {
+        errors.invalid(&field, &json!(warning), "must not be an empty string");
+    }
+    for (index, _) in warning.char_indices().filter(|(_, c)| c.is_control()) {
+        let why =
+            format!("must only contain printable UTF-8 characters; non-printable character found at index {index}");
+        errors.invalid(&field, &json!(warning), &why);
+    }
+}
+
+fn conversion(conversion: &Value, errors: &mut Errors) {
+    let strategy = text(conversion, "strategy");
+    match strategy {
+        "None" | "Webhook" => {}
+        "" => errors.required("spec.conversion.strategy", ""),
+        other => errors.unsupported("spec.conversion.strategy", &json!(other), &["None", "Webhook"]),
+    }
+    let webhook = &conversion["webhook"];
+    let (client, reviews) = (&webhook["clientConfig"], list(webhook, "conversionReviewVersions"));
+    let (at, of_reviews) = ("spec.conversion.webhookClientConfig", "spec.conversion.conversionReviewVersions");
+    if strategy != "Webhook" {
+        let why = "should not be set when strategy is not set to Webhook";
+        if client.is_object() {
+            errors.forbidden(at, why);
+        }
+        if !reviews.is_empty() {
+            errors.forbidden(of_reviews, why);
+        }
+        return;
+    }
+    if !client.is_object() {
+        errors.required(at, "required when strategy is set to Webhook");
+    } else if client["url"].is_null() == client["service"].is_null() {
+        errors.required(at, "exactly one of url or service is required");
+    }
+    if reviews.is_empty() {
+        errors.required(of_reviews, "");
+    }
+}
+
+/// Fields that objects may be selected by.
+fn selectable(version: &Value, at: &str, errors: &mut Errors) {
+    let mut known = Vec::new();
+    for (index, field) in list(version, "selectableFields").iter().enumerate() {
+        let at = format!("{at}.selectableFields[{index}].jsonPath");
+        let path = text(field, "jsonPath");
+        if path.is_empty() {
+            errors.required(&at, "");
             continue;
         }
-        let once = |part: &str| !alike(part) || index == 0;
-        if once("schema") {
-            let at = if alike("schema") { "spec.validation" } else { own.as_str() };
-            let at =
-                if alike("schema") { format!("{at}.openAPIV3Schema") } else { format!("{at}.schema.openAPIV3Schema") };
-            structure(schema, &at, Level::Root, errors);
+        let mut parts = path.split('.');
+        let leads = parts.next() == Some("");
+        let schema = &version["schema"]["openAPIV3Schema"];
+        let found = parts.try_fold(schema, |schema, part| {
+            let any = schema.get("additionalProperties").filter(|any| any.is_object());
+            schema["properties"].get(part).or(any)
+        });
+        let Some(found) = found.filter(|_| leads) else {
+            errors.invalid(&at, &json!(path), "is an invalid path: does not refer to a valid field");
+            continue;
+        };
+        if !matches!(text(found, "type"), "string" | "boolean" | "integer") {
+            let why = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.";
+            errors.invalid(&at, &json!(path), why);
         }
-        if once("subresources") {
-            subresources(&version["subresources"], if alike("subresources") { "spec" } else { &own }, errors);
+        if known.contains(&path) {
+            errors.duplicate(&at, &json!(path));
         }
-        if once("additionalPrinterColumns") {
-            let at = if alike("additionalPrinterColumns") { "spec" } else { &own };
-            columns(list(version, "additionalPrinterColumns"), at, errors);
-        }
+        known.push(path);
     }
 }
 
@@ -142,7 +235,7 @@ fn subresources(subresources: &Value, at: &str, errors: &mut Errors) {
             if required {
                 errors.required(&field, "");
             }
-        } else if !path.starts_with('.') || path.contains('[') {
+        } else if !path.starts_with('.') {
             errors.invalid(&field, &json!(path), "must be a simple json path starting with .");
         } else {
             let elsewhere = key == "labelSelectorPath" && path.starts_with(".spec.");
@@ -166,6 +259,11 @@ fn columns(columns: &[Value], at: &str, errors: &mut Errors) {
         } else if !matches!(kind, "boolean" | "date" | "integer" | "number" | "string") {
             errors.invalid(&format!("{at}.type"), &json!(kind), "must be one of boolean,date,integer,number,string");
         }
+        let format = text(column, "format");
+        let known = ["byte", "date", "date-time", "double", "float", "int32", "int64", "password"];
+        if !format.is_empty() && !known.contains(&format) {
+            errors.invalid(&format!("{at}.format"), &json!(format), &format!("must be one of {}", known.join(",")));
+        }
         match text(column, "jsonPath") {
             "" => errors.required(&format!("{at}.JSONPath"), ""),
             path if !path.starts_with('.') => {
@@ -177,13 +275,15 @@ fn columns(columns: &[Value], at: &str, errors: &mut Errors) {
 }
 
 fn own_names(names_of: &Value, errors: &mut Errors) {
+    for key in ["plural", "singular", "kind", "listKind"] {
+        if text(names_of, key).is_empty() {
+            errors.required(&format!("spec.names.{key}"), "");
+        }
+    }
     for (key, lower) in [("plural", false), ("singular", false), ("kind", true), ("listKind", true)] {
         let name = text(names_of, key);
         let field = format!("spec.names.{key}");
         if name.is_empty() {
-            if key != "singular" {
-                errors.required(&field, "");
-            }
             continue;
         }
         let checked = if lower { name.to_lowercase() } else { name.to_owned() };
@@ -208,136 +308,24 @@ fn own_names(names_of: &Value, errors: &mut Errors) {
 
 fn stored_versions(object: &Value, errors: &mut Errors) {
     let stored = list(&object["status"], "storedVersions");
-    let storage = list(&object["spec"], "versions").iter().filter(|version| version["storage"] == true);
-    let storage: Vec<&Value> = storage.map(|version| &version["name"]).collect();
+    let versions = list(&object["spec"], "versions");
     let field = "status.storedVersions";
     if stored.is_empty() {
         errors.invalid(field, &json!([]), "must have at least one stored version");
-    } else if let [one] = storage.as_slice() {
-        if !stored.contains(one) {
-            errors.invalid(field, &json!(stored), "must have the storage version");
+        return;
+    }
+    for version in versions.iter().filter(|version| version["storage"] == true && !stored.contains(&version["name"])) {
+        let why = format!("must have the storage version {}", text(version, "name"));
+        errors.invalid(field, &json!(stored), &why);
+    }
+    for (index, name) in stored.iter().enumerate() {
+        if !versions.iter().any(|version| version["name"] == *name) {
+            let shown = name.as_str().unwrap_or_default();
+            let why = format!(
+                "missing from spec.versions; {shown} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in {shown} and removes {shown} from status.storedVersions"
+            );
+            errors.invalid(&format!("{field}[{index}]"), name, &why);
         }
-    } else {
-        errors.invalid(field, &json!(stored), "must have the storage version");
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Level {
-    Root,
-    Field,
-    /// Inside of `allOf` and the like, where types are not wanted.
-    Junctor,
-}
-
-/// That a schema is structural, that its defaults fit, and that its rules compile.
-fn structure(schema: &Value, path: &str, level: Level, errors: &mut Errors) {
-    let either = schema["x-kubernetes-int-or-string"] == true;
-    let open = schema["x-kubernetes-preserve-unknown-fields"] == true;
-    let kind = text(schema, "type");
-    if kind.is_empty() && level != Level::Junctor && !either && !open {
-        let what = if level == Level::Root { "at the root" } else { "for specified object fields" };
-        errors.required(&format!("{path}.type"), &format!("must not be empty {what}"));
-    }
-    if level == Level::Root && !matches!(kind, "" | "object") {
-        errors.invalid(&format!("{path}.type"), &json!(kind), "must be object at the root");
-    }
-    if !matches!(kind, "" | "object" | "array" | "string" | "number" | "integer" | "boolean") {
-        let known = ["array", "boolean", "integer", "number", "object", "string"];
-        errors.unsupported(&format!("{path}.type"), &json!(kind), &known);
-    }
-    if schema["uniqueItems"] == true {
-        errors.forbidden(
-            &format!("{path}.uniqueItems"),
-            "uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
-        );
-    }
-    if schema["properties"].is_object() && schema["additionalProperties"].is_object() {
-        errors.forbidden(
-            &format!("{path}.additionalProperties"),
-            "additionalProperties and properties are mutual exclusive",
-        );
-    }
-    if let Some(pattern) = schema["pattern"].as_str()
-        && let Err(error) = regex::Regex::new(pattern)
-    {
-        errors.invalid(
-            &format!("{path}.pattern"),
-            &json!(pattern),
-            &format!("must be a valid regular expression: {error}"),
-        );
-    }
-    list_type(schema, path, errors);
-    if let Some(default) = schema.get("default") {
-        let mut causes = Vec::new();
-        structural::check_value(schema, "", default, &mut causes);
-        errors.0.extend(causes.into_iter().map(|mut cause| {
-            let inner = if cause.field.is_empty() { String::new() } else { format!(".{}", cause.field) };
-            cause.field = format!("{path}.default{inner}");
-            cause
-        }));
-    }
-    rules(schema, path, errors);
-    if kind == "array" && !schema["items"].is_object() && level != Level::Junctor {
-        errors.required(&format!("{path}.items"), "must be specified");
-    }
-    for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
-        if level == Level::Root && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") {
-            continue;
-        }
-        let level = if level == Level::Junctor { level } else { Level::Field };
-        structure(inner, &format!("{path}.properties[{name}]"), level, errors);
-    }
-    let level = if level == Level::Junctor { level } else { Level::Field };
-    for key in ["items", "additionalProperties"] {
-        if schema[key].is_object() {
-            structure(&schema[key], &format!("{path}.{key}"), level, errors);
-        }
-    }
-    if !either {
-        for key in ["allOf", "anyOf", "oneOf"] {
-            for (index, inner) in list(schema, key).iter().enumerate() {
-                structure(inner, &format!("{path}.{key}[{index}]"), Level::Junctor, errors);
-            }
-        }
-    }
-}
-
-fn list_type(schema: &Value, path: &str, errors: &mut Errors) {
-    let field = format!("{path}.x-kubernetes-list-type");
-    let keys = list(schema, "x-kubernetes-list-map-keys");
-    match schema["x-kubernetes-list-type"].as_str() {
-        None | Some("atomic" | "set") => {
-            if !keys.is_empty() {
-                let why = "must be map if x-kubernetes-list-map-keys is non-empty";
-                errors.invalid(&field, &schema["x-kubernetes-list-type"], why);
-            }
-        }
-        Some("map") => {
-            let at = format!("{path}.x-kubernetes-list-map-keys");
-            if keys.is_empty() {
-                errors.required(&at, "must not be empty if x-kubernetes-list-type is map");
-            }
-            let items = &schema["items"];
-            for (index, key) in keys.iter().enumerate() {
-                let name = key.as_str().unwrap_or_default();
-                if items["properties"].get(name).is_none() {
-                    let why = "entries must all be names of item properties";
-                    errors.invalid(&format!("{at}[{index}]"), key, why);
-                    continue;
-                }
-                let required = list(items, "required").contains(key);
-                if !required && items["properties"][name].get("default").is_none() {
-                    let why = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
-                    errors.required(&format!("{path}.items.properties[{name}].default"), why);
-                }
-            }
-        }
-        Some(other) => errors.unsupported(&field, &json!(other), &["atomic", "map", "set"]),
-    }
-    if schema["x-kubernetes-list-type"].is_string() && text(schema, "type") != "array" {
-        let why = "must be array if x-kubernetes-list-type is specified";
-        errors.invalid(&format!("{path}.type"), &schema["type"], why);
     }
 }
 

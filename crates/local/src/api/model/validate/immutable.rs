@@ -43,9 +43,17 @@ pub(super) fn check(definition: &Definition, old: &Value, new: &Value, errors: &
         "discovery.k8s.io/endpointslices" => same(old, new, "", &["addressType"], errors),
         "/events" => event(definition, old, new, errors),
         "apiextensions.k8s.io/customresourcedefinitions" => {
-            same(old, new, "spec", &["group", "scope"], errors);
-            if old["spec"]["names"]["plural"] != new["spec"]["names"]["plural"] {
-                errors.invalid("spec.names.plural", &new["spec"]["names"]["plural"], IMMUTABLE);
+            same(old, new, "spec", &["group"], errors);
+            let (before, after) = (&old["spec"]["names"], &new["spec"]["names"]);
+            if before["plural"] != after["plural"] {
+                errors.invalid("spec.names.plural", &after["plural"], IMMUTABLE);
+            }
+            let conditions = old["status"]["conditions"].as_array().into_iter().flatten();
+            if conditions.into_iter().any(|known| known["type"] == "Established" && known["status"] == "True") {
+                same(old, new, "spec", &["scope"], errors);
+                if before["kind"] != after["kind"] {
+                    errors.invalid("spec.names.kind", &after["kind"], IMMUTABLE);
+                }
             }
         }
         _ => {}

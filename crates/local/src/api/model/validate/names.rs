@@ -63,7 +63,7 @@ pub(super) fn path_segment(text: &str) -> Vec<String> {
 }
 
 /// Keys of labels and annotations: `prefix/name`.
-pub(super) fn qualified(text: &str) -> Vec<String> {
+pub(crate) fn qualified(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let parts: Vec<&str> = text.split('/').collect();
     let name = match parts.as_slice() {
@@ -98,7 +98,7 @@ fn is_plain(text: &str) -> bool {
 }
 
 /// Values of labels.
-pub(in super::super) fn label_value(text: &str) -> Vec<String> {
+pub(crate) fn label_value(text: &str) -> Vec<String> {
     let wrong = (!text.is_empty() && !is_plain(text)).then(|| LABEL_VALUE.to_owned());
     longest(text, 63).into_iter().chain(wrong).collect()
 }
