@@ -244,7 +244,7 @@ fn check_resources(object: &Json, seen: &Admission<'_>) -> Result<(), String> {
 
 fn positive(list: &Json, resource: &str) -> bool {
     let amount = list[resource].as_str().and_then(|text| text.parse::<Quantity>().ok());
-    amount.is_some_and(|amount| amount.is_positive()) || list[resource].as_f64().is_some_and(|amount| amount > 0.0)
+    amount.is_some_and(Quantity::is_positive) || list[resource].as_f64().is_some_and(|amount| amount > 0.0)
 }
 
 fn states(resources: &Json, resource: &str) -> bool {
