@@ -145,6 +145,10 @@ pub(crate) fn update(
             }
             service(api, new)
         }
+        "/pods" => {
+            usual_tolerations(&mut new["spec"]);
+            Ok(())
+        }
         _ => Ok(()),
     }
 }
@@ -286,6 +290,21 @@ fn pod(api: &Api, target: &Target, object: &mut Value) -> Result<(), Status> {
         (found.value["value"].clone(), found.value["preemptionPolicy"].clone())
     };
     let spec = &mut object["spec"];
+    let refuse = |why: String| Err(Status::forbidden(resource, &pod, &why));
+    if let Some(class) = spec["runtimeClassName"].as_str() {
+        return refuse(format!("pod rejected: RuntimeClass \"{class}\" not found"));
+    }
+    if spec["overhead"].as_object().is_some_and(|overhead| !overhead.is_empty()) {
+        return refuse("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead".into());
+    }
+    for (key, computed) in [("priority", &priority), ("preemptionPolicy", &preemption)] {
+        if !spec[key].is_null() && spec[key] != *computed {
+            return refuse(format!(
+                "the value of {key} ({}) must not be provided in pod spec; priority admission controller computed {computed} from the given PriorityClass name",
+                spec[key]
+            ));
+        }
+    }
     spec["serviceAccountName"] = json!(account);
     spec["serviceAccount"] = json!(account);
     if spec["priority"].is_null() {
@@ -294,6 +313,12 @@ fn pod(api: &Api, target: &Target, object: &mut Value) -> Result<(), Status> {
     if spec["preemptionPolicy"].is_null() {
         spec["preemptionPolicy"] = preemption;
     }
+    usual_tolerations(spec);
+    Ok(())
+}
+
+/// Pods stay some minutes on a node that is away.
+fn usual_tolerations(spec: &mut Value) {
     if !spec["tolerations"].is_array() {
         spec["tolerations"] = json!([]);
     }
@@ -307,7 +332,6 @@ fn pod(api: &Api, target: &Target, object: &mut Value) -> Result<(), Status> {
             }
         }
     }
-    Ok(())
 }
 
 /// Binds a pod to a node, once.
@@ -327,6 +351,18 @@ pub(crate) fn bind(
         }
         if let Some(bound) = old["spec"]["nodeName"].as_str().filter(|n| !n.is_empty()) {
             return refuse(format!("pod {} is already assigned to node \"{bound}\"", target.name));
+        }
+        if old["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
+            return refuse(format!("pod {} has non-empty .spec.schedulingGates", target.name));
+        }
+        let given = |key: &str| annotations.and_then(|metadata| metadata[key].as_str()).filter(|text| !text.is_empty());
+        for (key, what) in [("uid", "UID"), ("resourceVersion", "ResourceVersion")] {
+            let own = old["metadata"][key].as_str().unwrap_or_default();
+            if let Some(wanted) = given(key).filter(|wanted| *wanted != own) {
+                let why =
+                    format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {own}");
+                return Err(Status::conflict(&PODS, &target.name, &why));
+            }
         }
         let mut new = old.clone();
         new["spec"]["nodeName"] = json!(node);

@@ -4,7 +4,10 @@
 
 use serde_json::{Value, json};
 
-use crate::api::{meta::metadata_mut, registry::Definition};
+use crate::api::{
+    meta::{metadata_mut, now, set_or_remove},
+    registry::Definition,
+};
 
 /// Sets the server's part of a new object.
 pub(crate) fn created(definition: &Definition, object: &mut Value) {
@@ -13,7 +16,13 @@ pub(crate) fn created(definition: &Definition, object: &mut Value) {
             let class = quality_of_service(&object["spec"]);
             object["status"] = json!({ "phase": "Pending", "qosClass": class });
         }
-        "/persistentvolumeclaims" | "/persistentvolumes" => object["status"] = json!({ "phase": "Pending" }),
+        "/persistentvolumeclaims" => {
+            object["status"] = json!({ "phase": "Pending" });
+            data_sources(&mut object["spec"]);
+        }
+        "/persistentvolumes" => {
+            object["status"] = json!({ "phase": "Pending", "lastPhaseTransitionTime": now() });
+        }
         "batch/jobs" => job_selector(object),
         "apps/daemonsets" => template_generation(object, 1),
         "apiextensions.k8s.io/customresourcedefinitions" => {
@@ -28,10 +37,56 @@ pub(crate) fn created(definition: &Definition, object: &mut Value) {
 
 /// Sets the server's part of a changed object.
 pub(crate) fn updated(definition: &Definition, old: &Value, new: &mut Value) {
+    if definition.table == "/services" {
+        service_type(&old["spec"], &mut new["spec"]);
+    }
     if definition.table == "apps/daemonsets" {
         let known = old["metadata"]["annotations"][TEMPLATE_GENERATION].as_str().and_then(|text| text.parse().ok());
         let changed = i64::from(old["spec"]["template"] != new["spec"]["template"]);
         template_generation(new, known.unwrap_or(1) + changed);
+    }
+}
+
+/// Both members that name where a claim's data comes from say the same; the older one knows claims and snapshots only.
+fn data_sources(spec: &mut Value) {
+    let old = &spec["dataSource"];
+    let (group, kind) = (old["apiGroup"].as_str().unwrap_or_default(), old["kind"].as_str().unwrap_or_default());
+    let known = [("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot")];
+    let taken = old.is_object() && known.contains(&(group, kind));
+    if let Some(members) = spec.as_object_mut() {
+        if !taken {
+            members.shift_remove("dataSource");
+        }
+        let (old, new) = (members.get("dataSource").cloned(), members.get("dataSourceRef").cloned());
+        match (old, new) {
+            (Some(old), None) => set_or_remove(members, "dataSourceRef", Some(&old)),
+            (None, Some(new)) if new["namespace"].is_null() => set_or_remove(members, "dataSource", Some(&new)),
+            _ => {}
+        }
+    }
+}
+
+/// What goes with a Service's type goes with it.
+fn service_type(old: &Value, new: &mut Value) {
+    let outside = |spec: &Value| matches!(spec["type"].as_str(), Some("NodePort" | "LoadBalancer"));
+    let balanced = |spec: &Value| spec["type"] == "LoadBalancer";
+    let (mut gone, mut ports) = (Vec::new(), false);
+    if outside(old) && !outside(new) {
+        ports = old["ports"] == new["ports"];
+        gone.push("externalTrafficPolicy");
+    }
+    if balanced(old) && !balanced(new) {
+        gone.extend(["allocateLoadBalancerNodePorts", "loadBalancerClass", "healthCheckNodePort"]);
+    }
+    let Some(members) = new.as_object_mut() else { return };
+    gone.retain(|key| members.get(*key) == old.get(*key));
+    for key in gone {
+        members.shift_remove(key);
+    }
+    for port in members.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten().filter(|_| ports) {
+        if let Some(port) = port.as_object_mut() {
+            port.shift_remove("nodePort");
+        }
     }
 }
 
@@ -46,7 +101,7 @@ fn template_generation(object: &mut Value, generation: i64) {
 }
 
 /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>
-fn quality_of_service(spec: &Value) -> &'static str {
+pub(super) fn quality_of_service(spec: &Value) -> &'static str {
     let containers =
         ["containers", "initContainers"].into_iter().flat_map(|list| spec[list].as_array().into_iter().flatten());
     let (mut guaranteed, mut best_effort) = (true, true);

@@ -26,7 +26,7 @@ pub(crate) fn create(api: &Api, target: &Target, body: Value, options: &WriteOpt
     let resource = &definition.resource;
     let mut object = body;
     check_type(definition, &mut object)?;
-    let warnings = decode(target, &mut object, options).map_err(|error| error.of_body(definition))?;
+    let mut warnings = decode(target, &mut object, options).map_err(|error| error.of_body(definition))?;
     check_namespace(target, &mut object)?;
     if object["metadata"]["resourceVersion"].as_str().is_some_and(|v| !v.is_empty() && v != "0") {
         return Err(Status::plain("resourceVersion should not be set on objects to be created"));
@@ -54,6 +54,7 @@ pub(crate) fn create(api: &Api, target: &Target, body: Value, options: &WriteOpt
         model::created(definition, &mut object);
         model::normalise(definition, &mut object)?;
         model::validate_create(definition, &object)?;
+        warnings.extend(model::warnings(definition, None, &object));
         let target = Target { name: name.clone(), ..target.clone() };
         if options.dry_run {
             if api.store.get(&definition.table, &target.namespace, &name).is_some() {
@@ -97,7 +98,7 @@ pub(crate) fn generated(base: &str) -> String {
 
 fn system_fields(definition: &crate::api::registry::Definition, object: &mut Value) {
     let metadata = metadata_mut(object);
-    for key in ["resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
+    for key in ["resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
         metadata.shift_remove(key);
     }
     metadata.insert("uid".into(), json!(uuid::Uuid::new_v4().to_string()));

@@ -16,7 +16,8 @@ use crate::api::{
 const TRIES: usize = 32;
 
 /// Kinds that a PUT creates when they are not there.
-const CREATED_BY_PUT: [&str; 8] = [
+const CREATED_BY_PUT: [&str; 9] = [
+    "/services",
     "/events",
     "/endpoints",
     "coordination.k8s.io/leases",
@@ -68,7 +69,7 @@ pub(crate) fn update(api: &Api, target: &Target, body: &Value, options: &WriteOp
         }
         Ok((body.clone(), Vec::new()))
     })?;
-    written.warnings = warnings;
+    written.warnings.splice(0..0, warnings);
     Ok(written)
 }
 
@@ -84,7 +85,7 @@ pub(crate) fn mutate(
     for _ in 0..TRIES {
         let entry = api.read(target)?;
         let old = convert::to_served(definition, &entry.value);
-        let (mut new, warnings) = change(&old)?;
+        let (mut new, mut warnings) = change(&old)?;
         expect_version(target, &new, &entry)?;
         model::default(definition, &mut new);
         keep_system_fields(definition, &old, &mut new);
@@ -94,6 +95,9 @@ pub(crate) fn mutate(
         model::updated(definition, &old, &mut new);
         model::normalise(definition, &mut new)?;
         model::validate_update(definition, &old, &new, options.subresource.as_deref())?;
+        if options.subresource.is_none() {
+            warnings.extend(model::warnings(definition, Some(&old), &new));
+        }
         count_generation(definition, &old, &mut new);
         let ends = is_deleting(&new)
             && finalizers(&new).next().is_none()
@@ -177,13 +181,32 @@ fn isolate(definition: &Definition, old: &Value, new: &mut Value, subresource: O
         Some("status") => {
             let mut out = old.clone();
             let theirs = &new["metadata"];
-            let kept = ["annotations", "labels", "managedFields", "ownerReferences", "finalizers"];
-            let free: &[&str] = if definition.custom.is_some() { &["managedFields"] } else { &kept };
+            let kept = ["annotations", "managedFields", "ownerReferences", "finalizers", "labels"];
+            let free: &[&str] = match definition.table.as_str() {
+                _ if definition.custom.is_some() => &["managedFields"],
+                "apps/deployments" => &kept[..4],
+                _ => &kept,
+            };
             for key in free {
                 set_or_remove(metadata_mut(&mut out), key, theirs.get(*key));
             }
             if let Some(members) = out.as_object_mut() {
                 set_or_remove(members, "status", new.get("status"));
+            }
+            *new = out;
+        }
+        Some("resize") => {
+            let mut out = old.clone();
+            set_or_remove(metadata_mut(&mut out), "managedFields", new["metadata"].get("managedFields"));
+            for kind in ["containers", "initContainers"] {
+                let wanted = new["spec"][kind].as_array().into_iter().flatten();
+                let own = out["spec"].get_mut(kind).and_then(Value::as_array_mut).into_iter().flatten();
+                for (own, wanted) in own.zip(wanted) {
+                    if let Some(own) = own.as_object_mut() {
+                        set_or_remove(own, "resources", wanted.get("resources"));
+                        set_or_remove(own, "resizePolicy", wanted.get("resizePolicy"));
+                    }
+                }
             }
             *new = out;
         }

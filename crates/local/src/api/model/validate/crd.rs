@@ -4,15 +4,11 @@
 
 use serde_json::{Value, json};
 
-use super::{super::structural, errors::Errors, names};
-
-fn text<'a>(object: &'a Value, key: &str) -> &'a str {
-    object[key].as_str().unwrap_or_default()
-}
-
-fn list<'a>(object: &'a Value, key: &str) -> &'a [Value] {
-    object[key].as_array().map_or(&[], Vec::as_slice)
-}
+use super::{
+    super::structural,
+    errors::{Errors, list, text},
+    names,
+};
 
 /// A definition.
 pub(super) fn check(object: &Value, errors: &mut Errors) {
@@ -42,6 +38,7 @@ pub(super) fn check(object: &Value, errors: &mut Errors) {
     versions(spec, errors);
     own_names(&spec["names"], errors);
     stored_versions(object, errors);
+    conversion(&spec["conversion"], errors);
     approval(object, group, errors);
 }
 
@@ -91,11 +88,16 @@ fn versions(spec: &Value, errors: &mut Errors) {
     for (index, version) in all.iter().enumerate() {
         let at = format!("spec.versions[{index}]");
         let name = text(version, "name");
-        if known.contains(&name) {
-            errors.duplicate(&format!("{at}.name"), &json!(name));
-        }
         known.push(name);
         errors.texts(&format!("{at}.name"), name, names::label_1035(name));
+        deprecation(version, &at, errors);
+    }
+    // The first version is the one that the first form of definitions had.
+    if let Some(name) = known.first() {
+        errors.texts("spec.version", name, names::label_1035(name));
+    }
+    if (0..known.len()).any(|index| known[..index].contains(&known[index])) {
+        errors.invalid("spec.versions", &spec["versions"], "must contain unique version names");
     }
     let stored = all.iter().filter(|version| version["storage"] == true).count();
     if stored != 1 {
@@ -127,6 +129,44 @@ fn versions(spec: &Value, errors: &mut Errors) {
     }
 }
 
+fn deprecation(version: &Value, at: &str, errors: &mut Errors) {
+    let Some(warning) = version["deprecationWarning"].as_str() else { return };
+    let mut wrong = |why: &str| errors.invalid(&format!("{at}.deprecationWarning"), &json!(warning), why);
+    if version["deprecated"] != true {
+        wrong("can only be set for deprecated versions");
+    }
+    if warning.is_empty() || warning.trim() != warning || warning.len() > 256 || warning.chars().any(char::is_control) {
+        wrong("must be a line of at most 256 printable characters without spaces around it");
+    }
+}
+
+/// How versions become each other.
+fn conversion(conversion: &Value, errors: &mut Errors) {
+    let webhook = &conversion["webhook"];
+    match text(conversion, "strategy") {
+        "Webhook" => {
+            let client = &webhook["clientConfig"];
+            if !client.is_object() || (client["url"].is_null() && client["service"].is_null()) {
+                errors.required("spec.conversion.webhookClientConfig", "required when strategy is set to Webhook");
+            }
+            if list(webhook, "conversionReviewVersions").is_empty() {
+                errors.required("spec.conversion.conversionReviewVersions", "");
+            }
+        }
+        "" | "None" => {
+            if webhook["clientConfig"].is_object() {
+                let why = "should not be set when strategy is not set to Webhook";
+                errors.forbidden("spec.conversion.webhookClientConfig", why);
+            }
+            if !list(webhook, "conversionReviewVersions").is_empty() {
+                let why = "should not be set when strategy is not set to Webhook";
+                errors.forbidden("spec.conversion.conversionReviewVersions", why);
+            }
+        }
+        _ => errors.one_of(conversion, "strategy", "spec.conversion", &["None", "Webhook"]),
+    }
+}
+
 fn subresources(subresources: &Value, at: &str, errors: &mut Errors) {
     let scale = &subresources["scale"];
     if !scale.is_object() {
@@ -142,7 +182,7 @@ fn subresources(subresources: &Value, at: &str, errors: &mut Errors) {
             if required {
                 errors.required(&field, "");
             }
-        } else if !path.starts_with('.') || path.contains('[') {
+        } else if !path.starts_with('.') {
             errors.invalid(&field, &json!(path), "must be a simple json path starting with .");
         } else {
             let elsewhere = key == "labelSelectorPath" && path.starts_with(".spec.");
@@ -152,6 +192,8 @@ fn subresources(subresources: &Value, at: &str, errors: &mut Errors) {
         }
     }
 }
+
+const FORMATS: [&str; 9] = ["", "int32", "int64", "float", "double", "byte", "date", "date-time", "password"];
 
 fn columns(columns: &[Value], at: &str, errors: &mut Errors) {
     for (index, column) in columns.iter().enumerate() {
@@ -165,6 +207,14 @@ fn columns(columns: &[Value], at: &str, errors: &mut Errors) {
             errors.required(&format!("{at}.type"), why);
         } else if !matches!(kind, "boolean" | "date" | "integer" | "number" | "string") {
             errors.invalid(&format!("{at}.type"), &json!(kind), "must be one of boolean,date,integer,number,string");
+        }
+        let format = text(column, "format");
+        if !FORMATS.contains(&format) {
+            errors.invalid(
+                &format!("{at}.format"),
+                &json!(format),
+                "must be one of byte,date,date-time,double,float,int32,int64,password",
+            );
         }
         match text(column, "jsonPath") {
             "" => errors.required(&format!("{at}.JSONPath"), ""),
@@ -181,9 +231,7 @@ fn own_names(names_of: &Value, errors: &mut Errors) {
         let name = text(names_of, key);
         let field = format!("spec.names.{key}");
         if name.is_empty() {
-            if key != "singular" {
-                errors.required(&field, "");
-            }
+            errors.required(&field, "");
             continue;
         }
         let checked = if lower { name.to_lowercase() } else { name.to_owned() };
@@ -235,7 +283,8 @@ fn structure(schema: &Value, path: &str, level: Level, errors: &mut Errors) {
     let either = schema["x-kubernetes-int-or-string"] == true;
     let open = schema["x-kubernetes-preserve-unknown-fields"] == true;
     let kind = text(schema, "type");
-    if kind.is_empty() && level != Level::Junctor && !either && !open {
+    let reference = !text(schema, "$ref").is_empty();
+    if kind.is_empty() && level != Level::Junctor && !either && !open && !reference {
         let what = if level == Level::Root { "at the root" } else { "for specified object fields" };
         errors.required(&format!("{path}.type"), &format!("must not be empty {what}"));
     }
@@ -251,6 +300,26 @@ fn structure(schema: &Value, path: &str, level: Level, errors: &mut Errors) {
             &format!("{path}.uniqueItems"),
             "uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
         );
+    }
+    if !text(schema, "$ref").is_empty() {
+        errors.forbidden(&format!("{path}.$ref"), "$ref is not supported");
+    }
+    if level == Level::Junctor && !kind.is_empty() {
+        errors.forbidden(&format!("{path}.type"), "must be empty to be structural");
+    }
+    let map = &schema["x-kubernetes-map-type"];
+    if map.is_string() && !matches!(text(schema, "x-kubernetes-map-type"), "atomic" | "granular") {
+        errors.unsupported(&format!("{path}.x-kubernetes-map-type"), map, &["atomic", "granular"]);
+    }
+    if schema["x-kubernetes-preserve-unknown-fields"] == false {
+        let why = "must be true or undefined";
+        errors.invalid(&format!("{path}.x-kubernetes-preserve-unknown-fields"), &json!(false), why);
+    }
+    let embedded = schema["x-kubernetes-embedded-resource"] == true;
+    if embedded && !open && schema["properties"].as_object().is_none_or(serde_json::Map::is_empty) {
+        let why =
+            "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields";
+        errors.required(&format!("{path}.properties"), why);
     }
     if schema["properties"].is_object() && schema["additionalProperties"].is_object() {
         errors.forbidden(
@@ -293,6 +362,9 @@ fn structure(schema: &Value, path: &str, level: Level, errors: &mut Errors) {
         if schema[key].is_object() {
             structure(&schema[key], &format!("{path}.{key}"), level, errors);
         }
+    }
+    if schema["not"].is_object() {
+        structure(&schema["not"], &format!("{path}.not"), Level::Junctor, errors);
     }
     if !either {
         for key in ["allOf", "anyOf", "oneOf"] {
