@@ -6,11 +6,13 @@ mod defaults;
 mod prepare;
 mod structural;
 mod validate;
+mod warn;
 
 use serde_json::{Value, json};
 
 pub(crate) use prepare::{created, updated};
 pub(crate) use validate::{validate_create, validate_update};
+pub(crate) use warn::warnings;
 
 use super::{
     registry::{Custom, Definition},

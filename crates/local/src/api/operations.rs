@@ -14,8 +14,11 @@ const MOST_COPIED: usize = 3 << 20;
 
 /// Applies a patch to an object.
 pub(super) fn apply(old: &Value, body: &Value) -> Result<Value, Status> {
-    let Patch(operations) = serde_json::from_value(body.clone())
-        .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
+    let Patch(operations) = serde_json::from_value(body.clone()).map_err(|error| {
+        // What an operation lacks upstream finds when it comes to it.
+        let operations = body.as_array().is_some_and(|all| all.iter().all(Value::is_object));
+        if operations { rejected(&error) } else { Status::bad_request(format!("error decoding patch: {error}")) }
+    })?;
     if operations.len() > MOST {
         let text = format!("The allowed maximum operations in a JSON patch is {MOST}, got {}", operations.len());
         return Err(Status::new(413, "RequestEntityTooLarge", text));

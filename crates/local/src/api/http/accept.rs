@@ -40,12 +40,15 @@ pub(super) fn parse(header: &str) -> Result<Form, Status> {
         let mut parts = range.split(';').map(str::trim);
         let media = parts.next().unwrap_or_default();
         let yaml = media == "application/yaml";
-        if !yaml && !matches!(media, "application/json" | "*/*" | "application/*") {
+        if !yaml && !matches!(media, "application/json" | "*/*") {
             continue;
         }
         let parameters: Vec<(&str, &str)> = parts.filter_map(|part| part.split_once('=')).collect();
         let get = |name: &str| parameters.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
         let old = get("v") == Some("v1beta1");
+        if get("as").is_some() && (!matches!(get("v"), Some("v1" | "v1beta1")) || get("g") != Some("meta.k8s.io")) {
+            continue;
+        }
         let shape = match get("as") {
             None => Shape::Whole,
             Some("Table") => Shape::Table { old },

@@ -55,6 +55,9 @@ pub(super) fn answer(server: &Server, path: &str, request: &Request<Incoming>) -
         ["readyz" | "livez" | "healthz", "ping"] => return Ok(Some(plain(StatusCode::OK, "ok"))),
         _ => return Ok(None),
     };
+    if !matches!(*request.method(), http::Method::GET | http::Method::HEAD) {
+        return Err(Status::method_not_allowed());
+    }
     Ok(Some(answer_json(StatusCode::OK, &value)))
 }
 

@@ -80,13 +80,22 @@ fn manager(name: &str) -> Option<Cause> {
 }
 
 fn dry_run(query: &Query) -> Option<Cause> {
-    let wrong = query.all("dryRun").find(|value| *value != "All")?;
+    only_all(query.all("dryRun"))
+}
+
+fn only_all<'a>(mut values: impl Iterator<Item = &'a str>) -> Option<Cause> {
+    let wrong = values.find(|value| *value != "All")?;
     let text = format!("Unsupported value: []string{{\"{wrong}\"}}: supported values: \"All\"");
     Some(cause("FieldValueNotSupported", "dryRun", text))
 }
 
 /// Refuses options of a delete that are not understood.
-pub(super) fn check_delete(query: &Query, orphan: bool, propagation: Option<&str>) -> Result<(), Status> {
+pub(super) fn check_delete<'a>(
+    query: &'a Query,
+    dry_run: impl Iterator<Item = &'a str>,
+    orphan: bool,
+    propagation: Option<&str>,
+) -> Result<(), Status> {
     let mut causes: Vec<Cause> = Vec::new();
     if let Some(policy) = propagation {
         if orphan {
@@ -100,7 +109,7 @@ pub(super) fn check_delete(query: &Query, orphan: bool, propagation: Option<&str
             causes.push(cause("FieldValueNotSupported", "propagationPolicy", text));
         }
     }
-    causes.extend(dry_run(query));
+    causes.extend(only_all(query.all("dryRun").chain(dry_run)));
     refuse("DeleteOptions", causes)
 }
 

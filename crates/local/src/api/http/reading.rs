@@ -97,8 +97,15 @@ pub(super) fn list(server: &Server, target: &Target, query: &Query, asked: &str)
     let scope = scope(target, query)?;
     let limit: usize = match query.get("limit") {
         None => 0,
+        // Less than nothing is no limit.
+        Some(text) if text.strip_prefix('-').is_some_and(|text| text.parse::<i64>().is_ok()) => 0,
         Some(text) => text.parse().map_err(|_| Status::bad_request(format!("limit: Invalid value: \"{text}\"")))?,
     };
+    if let Some(seconds) = query.get("timeoutSeconds").filter(|text| text.parse::<i64>().is_err()) {
+        return Err(Status::bad_request(format!("strconv.ParseInt: parsing {seconds:?}: invalid syntax")));
+    }
+    let wanted = version_of(query)
+        .map_err(|error| Status::bad_request(format!("invalid resource version: {}", error.message)))?;
     let store = &server.api.store;
     let (entries, version) = match query.get("continue") {
         Some(token) => {
@@ -109,7 +116,7 @@ pub(super) fn list(server: &Server, target: &Target, query: &Query, asked: &str)
             let rest = at.into_iter().filter(|(key, _)| *key > after).map(|(_, entry)| entry);
             (rest.collect::<Vec<_>>(), version)
         }
-        None => match (query.get("resourceVersionMatch"), version_of(query)?) {
+        None => match (query.get("resourceVersionMatch"), wanted) {
             // With a limit and a version, upstream takes the version as exact.
             (matching, Some(version)) if matching == Some("Exact") || (matching.is_none() && limit > 0) => {
                 let at = store.list_at(&scope.table, &scope.namespace, version);

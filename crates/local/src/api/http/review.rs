@@ -127,13 +127,21 @@ fn permits(rule: &Value, wanted: &Attributes<'_>) -> bool {
         });
     }
     let names = list("resourceNames").next().is_none() || list("resourceNames").any(|name| name == wanted.name);
-    has("apiGroups", wanted.group) && has("resources", &wanted.resource) && names
+    // `*/scale` is that part of all resources.
+    let part = wanted
+        .resource
+        .split_once('/')
+        .is_some_and(|(_, part)| list("resources").any(|one| one == format!("*/{part}")));
+    has("apiGroups", wanted.group) && (part || has("resources", &wanted.resource)) && names
 }
 
 /// Answers the review APIs.
 pub(super) fn answer(server: &Server, user: &User, route: &Route, body: &Value) -> Result<Answer, Status> {
     if !body.is_object() {
         return Err(Status::bad_request("a review is an object"));
+    }
+    if route.resource.ends_with("accessreviews") {
+        check_access(route, body)?;
     }
     let mut review = body.clone();
     let other = User {
@@ -149,6 +157,18 @@ pub(super) fn answer(server: &Server, user: &User, route: &Route, body: &Value) 
     review["status"] = match route.resource.as_str() {
         "selfsubjectaccessreviews" => access(server, user, body),
         "subjectaccessreviews" | "localsubjectaccessreviews" => access(server, &other, body),
+        "tokenreviews" if body["spec"]["token"].as_str().unwrap_or_default().is_empty() => {
+            return Err(Status::bad_request("token is required for TokenReview in authentication"));
+        }
+        "tokenreviews" => match server.identity.user_of_token(body["spec"]["token"].as_str().unwrap_or_default()) {
+            Some(user) => {
+                json!({ "authenticated": true, "user": { "username": user.name, "groups": user.groups } })
+            }
+            None => json!({ "user": {}, "error": "invalid bearer token" }),
+        },
+        "selfsubjectrulesreviews" if body["spec"]["namespace"].as_str().unwrap_or_default().is_empty() => {
+            return Err(Status::bad_request("no namespace on request"));
+        }
         "selfsubjectrulesreviews" => {
             let all = json!([{ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"] }]);
             let urls = json!([{ "verbs": ["*"], "nonResourceURLs": ["*"] }]);
@@ -172,6 +192,52 @@ pub(super) fn answer(server: &Server, user: &User, route: &Route, body: &Value) 
         review["metadata"]["creationTimestamp"] = crate::api::meta::now();
     }
     Ok(answer_json(StatusCode::CREATED, &review))
+}
+
+/// A question about one thing, of somebody.
+fn check_access(route: &Route, body: &Value) -> Result<(), Status> {
+    let spec = &body["spec"];
+    let mut causes = Vec::new();
+    let mut wrong = |field: &str, why: &str| {
+        let message = format!("Invalid value: \"\": {why}");
+        causes.push(crate::api::Cause { reason: "FieldValueInvalid".into(), message, field: format!("spec.{field}") });
+    };
+    match (spec["resourceAttributes"].is_object(), spec["nonResourceAttributes"].is_object()) {
+        (true, true) => wrong("nonResourceAttributes", "cannot be specified in combination with resourceAttributes"),
+        (false, false) => {
+            wrong("resourceAttributes", "exactly one of nonResourceAttributes or resourceAttributes must be specified");
+        }
+        _ => {}
+    }
+    let space = spec["resourceAttributes"]["namespace"].as_str().unwrap_or_default();
+    if route.resource.starts_with("local") {
+        if spec["nonResourceAttributes"].is_object() {
+            wrong("nonResourceAttributes", "disallowed on this kind of request");
+        } else if space != route.namespace {
+            wrong("resourceAttributes.namespace", "must match metadata.namespace");
+        }
+    }
+    let nobody =
+        spec["user"].as_str().unwrap_or_default().is_empty() && spec["groups"].as_array().is_none_or(Vec::is_empty);
+    if nobody && !route.resource.starts_with("self") {
+        wrong("user", "at least one of user or group must be specified");
+    }
+    if causes.is_empty() {
+        return Ok(());
+    }
+    let kind = match route.resource.as_str() {
+        "selfsubjectaccessreviews" => "SelfSubjectAccessReview",
+        "localsubjectaccessreviews" => "LocalSubjectAccessReview",
+        _ => "SubjectAccessReview",
+    };
+    let resource = crate::api::Resource {
+        group: "authorization.k8s.io".into(),
+        version: "v1".into(),
+        plural: route.resource.clone().into(),
+        kind: kind.into(),
+        namespaced: false,
+    };
+    Err(Status::invalid(&resource, "", causes))
 }
 
 fn access(server: &Server, user: &User, body: &Value) -> Value {

@@ -25,9 +25,14 @@ fn paths(definition: &Definition) -> (String, String, Option<String>) {
 fn scale_of(definition: &Definition, object: &Value) -> Value {
     let (spec, status, selector) = paths(definition);
     let metadata = &object["metadata"];
-    let selector = match selector {
-        Some(path) => at(object, &path).as_str().map(ToOwned::to_owned),
-        None => Some(selector_text(&object["spec"]["selector"])).filter(|text| !text.is_empty()),
+    let selector = if let Some(path) = selector {
+        at(object, &path).as_str().map(ToOwned::to_owned)
+    } else {
+        let own = &object["spec"]["selector"];
+        // Replication controllers select by labels alone.
+        let plain = definition.table == "/replicationcontrollers";
+        let text = if plain { selector_text(&json!({ "matchLabels": own })) } else { selector_text(own) };
+        Some(text).filter(|text| !text.is_empty())
     };
     let mut scale = json!({
         "kind": "Scale",
@@ -87,12 +92,28 @@ pub(super) async fn answer(
     }
     // A Scale has no lists: all kinds of patches but JSON ones mean the same.
     let patch = patch.map(|kind| if kind == PatchType::Json { kind } else { PatchType::Merge });
-    let body = read(request).await?;
+    let mut body = read(request).await?;
+    if patch.is_none() {
+        super::typed_body(&mut body, &["autoscaling/v1"], "Scale")?;
+        about(target, &body)?;
+    }
     let written = write::mutate(&server.api, target, options, |old| {
         let wanted = match patch {
-            Some(kind) => model::patch(definition, kind, &scale_of(definition, old), &body)?,
+            Some(kind) => {
+                let mut wanted = model::patch(definition, kind, &scale_of(definition, old), &body)?;
+                super::typed_body(&mut wanted, &["autoscaling/v1"], "Scale").map_err(|error| {
+                    Status::invalid_without_kind("patch", format!("Invalid value: {body}: {}", error.message))
+                })?;
+                about(target, &wanted)?;
+                wanted
+            }
             None => body.clone(),
         };
+        let own = old["metadata"]["uid"].as_str().unwrap_or_default();
+        if let Some(uid) = wanted["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty() && *uid != own) {
+            let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {own}");
+            return Err(Status::conflict(&definition.resource, &target.name, &why));
+        }
         let mut new = old.clone();
         *at_mut(&mut new, &paths(definition).0) = json!(replicas_of(target, &wanted)?);
         if let Some(version) = wanted["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty()) {
@@ -101,6 +122,26 @@ pub(super) async fn answer(
         Ok((new, Vec::new()))
     })?;
     Ok(answer_json(StatusCode::OK, &scale_of(definition, &written.object)))
+}
+
+/// That a Scale is about the target.
+fn about(target: &Target, scale: &Value) -> Result<(), Status> {
+    let text = |key: &str| scale["metadata"][key].as_str().unwrap_or_default();
+    let (name, url) = (text("name"), &target.name);
+    if name.is_empty() {
+        let text = format!("the name of the object ({url} based on URL) was undeterminable: name must be provided");
+        return Err(Status::bad_request(text));
+    }
+    if name != url {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({url})"
+        )));
+    }
+    if !matches!(text("namespace"), "") && text("namespace") != target.namespace {
+        let text = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(Status::bad_request(text));
+    }
+    Ok(())
 }
 
 /// The replicas that a Scale asks for.

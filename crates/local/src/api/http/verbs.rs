@@ -9,7 +9,7 @@ use super::{
     accept::{self, Shape},
     deleting, options, read_parsed,
     reading::{self, metadata_of},
-    respond::{json as answer_json, warn},
+    respond::{json as answer_json, status, warn},
     route::{Query, Route},
     subresources,
 };
@@ -41,12 +41,36 @@ pub(super) async fn handle(
             _ => Status::new(404, "", "404 page not found"),
         }
     })?;
+    let warnings = deprecation(&definition);
     let target = Target { definition, namespace: route.namespace.clone(), name: route.name.clone() };
+    match on_target(server, user, &target, route, query, request).await {
+        // Who is refused is told too.
+        Err(failure) if !warnings.is_empty() => Ok(warn(status(&failure), &warnings)),
+        answered => answered,
+    }
+}
+
+async fn on_target(
+    server: &Server,
+    user: &User,
+    target: &Target,
+    route: &Route,
+    query: &Query,
+    request: Request<Incoming>,
+) -> Result<Answer, Status> {
     if let Some(part) = ["/", "%"].into_iter().find(|part| route.name.contains(part)) {
         return Err(Status::bad_request(format!("invalid resource name {:?}: [may not contain '{part}']", route.name)));
     }
+    if target.definition.resource.namespaced && route.namespace.is_empty() {
+        if !route.name.is_empty() {
+            return Err(Status::no_such_path());
+        }
+        if *request.method() == Method::POST && !["authorization.k8s.io"].contains(&route.group.as_str()) {
+            return Err(Status::method_not_allowed());
+        }
+    }
     if !route.subresource.is_empty() {
-        return subresources::handle(server, &target, route, query, request).await;
+        return subresources::handle(server, target, route, query, request).await;
     }
     let verb = super::review::verb(request.method(), route, query);
     if !target.definition.verbs.iter().any(|served| served == verb) {
@@ -56,23 +80,23 @@ pub(super) async fn handle(
     let mut options = options::of_write(&request, query, user, patch)?;
     if route.resource == "bindings" && route.group.is_empty() {
         options.subresource = Some("binding".to_owned());
-        return subresources::bind_named(server, &target, request, &options).await;
+        return subresources::bind_named(server, target, request, &options).await;
     }
     let asked = accept::header(&request);
     match (request.method().clone(), route.name.is_empty()) {
-        (Method::GET, true) if query.flag("watch") || route.watch => reading::watch(server, &target, query, &asked),
-        (Method::GET, true) => reading::list(server, &target, query, &asked),
-        (Method::GET, false) if route.watch => reading::watch(server, &target, query, &asked),
-        (Method::GET, false) => reading::get(server, &target, query, &asked),
+        (Method::GET, true) if query.flag("watch") || route.watch => reading::watch(server, target, query, &asked),
+        (Method::GET, true) => reading::list(server, target, query, &asked),
+        (Method::GET, false) if route.watch => reading::watch(server, target, query, &asked),
+        (Method::GET, false) => reading::get(server, target, query, &asked),
         (Method::POST, true) => {
             let body = read_parsed(request).await?;
             options.duplicates = body.duplicates;
-            let written = write::create(&server.api, &target, body.value, &options)?;
-            respond(server, &target, &written, &asked)
+            let written = write::create(&server.api, target, body.value, &options)?;
+            respond(server, target, &written, &asked)
         }
-        (Method::PUT | Method::PATCH, false) => change(server, &target, request, patch, &mut options, &asked).await,
-        (Method::DELETE, false) => deleting::one(server, &target, query, request).await,
-        (Method::DELETE, true) => deleting::many(server, &target, query, request).await,
+        (Method::PUT | Method::PATCH, false) => change(server, target, request, patch, &mut options, &asked).await,
+        (Method::DELETE, false) => deleting::one(server, target, query, request).await,
+        (Method::DELETE, true) => deleting::many(server, target, query, request).await,
         _ => Err(Status::method_not_allowed()),
     }
 }
