@@ -106,7 +106,7 @@ fn template_generation(object: &mut Value, generation: i64) {
 }
 
 /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>
-fn quality_of_service(spec: &Value) -> &'static str {
+pub(super) fn quality_of_service(spec: &Value) -> &'static str {
     let containers =
         ["containers", "initContainers"].into_iter().flat_map(|list| spec[list].as_array().into_iter().flatten());
     let (mut guaranteed, mut best_effort) = (true, true);

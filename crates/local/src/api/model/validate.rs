@@ -5,15 +5,19 @@
 
 mod core;
 mod crd;
+mod endpoints;
 mod errors;
 mod immutable;
+mod job;
 mod metadata;
 pub(crate) mod names;
 mod namespace;
 mod pod;
 mod policy;
+mod resources;
 mod selector;
 mod service;
+mod status;
 mod volumes;
 mod workload;
 
@@ -29,21 +33,6 @@ use crate::api::{
     registry::Definition,
     status::{Cause, Status},
 };
-
-/// Kinds, beside those of RBAC, whose new state upstream looks at twice when it changes.
-const TWICE: [&str; 5] =
-    ["/persistentvolumeclaims", "/replicationcontrollers", "apps/replicasets", "apps/daemonsets", "batch/jobs"];
-/// Kinds, beside those of RBAC, whose new metadata upstream looks at again like at those of a new object.
-const AGAIN: [&str; 8] = [
-    "/configmaps",
-    "/secrets",
-    "/services",
-    "/serviceaccounts",
-    "/endpoints",
-    "/persistentvolumes",
-    "/persistentvolumeclaims",
-    "apps/controllerrevisions",
-];
 
 /// Rules for a new object.
 pub(crate) fn validate_create(definition: &Definition, object: &Value) -> Result<(), Status> {
@@ -65,19 +54,7 @@ pub(crate) fn validate_update(
     subresource: Option<&str>,
 ) -> Result<(), Status> {
     let mut errors = Errors::default();
-    metadata::check_change(old, new, &mut errors);
-    let (table, rbac) = (definition.table.as_str(), definition.resource.group == "rbac.authorization.k8s.io");
-    if subresource.is_none() && (rbac || TWICE.contains(&table)) {
-        metadata::check_again(definition, new, &mut errors);
-        if table == "batch/jobs" {
-            workload::generated_selector(new, &mut errors);
-        }
-        check_kind(definition, Some(old), new, &mut errors);
-    }
-    // Events of the core group are looked at for all kinds alike only.
-    if table != "/events" || !definition.resource.group.is_empty() {
-        metadata::check_own_change(definition, old, new, &mut errors);
-    }
+    metadata::check_change(definition, old, new, &mut errors);
     if let Some(custom) = &definition.custom {
         let mut causes = Vec::new();
         structural::check(schema(custom), new, Some(old), &mut causes);
@@ -89,21 +66,28 @@ pub(crate) fn validate_update(
     if definition.table == "/namespaces" {
         namespace::check_change(new, subresource, &mut errors);
     }
-    if subresource.is_none() {
-        // These say what may not change before they look at the new state, others after.
-        let first = ["/services", "/configmaps", "/secrets"].contains(&table);
-        if rbac || AGAIN.contains(&table) {
-            metadata::check_again(definition, new, &mut errors);
-        }
-        if first {
+    match subresource {
+        None => {
+            let (before, after) = looks(&definition.table);
+            for _ in 0..before {
+                check_kind(definition, Some(old), new, &mut errors);
+            }
             immutable::check(definition, old, new, &mut errors);
+            for _ in 0..after {
+                check_kind(definition, Some(old), new, &mut errors);
+            }
         }
-        check_kind(definition, Some(old), new, &mut errors);
-        if !first {
-            immutable::check(definition, old, new, &mut errors);
+        Some("status") => status::check(definition, old, new, &mut errors),
+        Some("ephemeralcontainers") => {
+            pod::changed(new, &mut errors);
+            immutable::ephemeral(&old["spec"], &new["spec"], &mut errors);
         }
-    } else if subresource == Some("status") {
-        policy::status(definition, old, new, &mut errors);
+        Some("finalize") => core::finalized(new, &mut errors),
+        Some("resize") => {
+            pod::changed(new, &mut errors);
+            immutable::resized(old, new, &mut errors);
+        }
+        _ => {}
     }
     refuse(definition, new, errors.0)
 }
@@ -137,19 +121,44 @@ fn scalable(definition: &Definition, object: &Value, errors: &mut Errors) {
     }
 }
 
+/// How often upstream looks at a changed object as at a new one, before and after it compares it with the old one.
+fn looks(table: &str) -> (usize, usize) {
+    match table {
+        "apps/replicasets"
+        | "apps/daemonsets"
+        | "rbac.authorization.k8s.io/roles"
+        | "rbac.authorization.k8s.io/clusterroles"
+        | "rbac.authorization.k8s.io/rolebindings"
+        | "rbac.authorization.k8s.io/clusterrolebindings"
+        | "/persistentvolumeclaims" => (2, 0),
+        "/pods"
+        | "/nodes"
+        | "batch/jobs"
+        | "apps/deployments"
+        | "apps/statefulsets"
+        | "storage.k8s.io/storageclasses"
+        | "discovery.k8s.io/endpointslices"
+        | "/events" => (1, 0),
+        "scheduling.k8s.io/priorityclasses" => (0, 0),
+        _ => (0, 1),
+    }
+}
+
 fn check_kind(definition: &Definition, old: Option<&Value>, object: &Value, errors: &mut Errors) {
     match definition.table.as_str() {
-        "/pods" if old.is_none() => pod::spec(&object["spec"], "spec", pod::Of::Pod, errors),
-        "/podtemplates" => pod::template(&object["template"], "template", pod::Of::Template, errors),
-        "/services" => service::check(object, errors),
+        "/pods" if old.is_none() => pod::created(object, errors),
+        "/pods" => pod::changed(object, errors),
+        "/podtemplates" => pod::template(&object["template"], "template", errors),
+        "/services" => service::check(old, object, errors),
         "/configmaps" => core::config_map(object, errors),
         "/secrets" => core::secret(object, errors),
         "/persistentvolumeclaims" => volumes::claim(&object["spec"], "spec", errors),
-        "/resourcequotas" => core::resource_quota(object, errors),
-        "/limitranges" => core::limit_range(object, errors),
-        "/endpoints" => core::endpoints(object, errors),
+        "/persistentvolumes" => volumes::volume(object, errors),
+        "/resourcequotas" => resources::quota(object, errors),
+        "/limitranges" => resources::limit_range(object, errors),
+        "/endpoints" => endpoints::endpoints(object, errors),
         "/events" => core::event(definition, old, object, errors),
-        "/nodes" => core::node(object, errors),
+        "/nodes" => core::node(object, old.is_none(), errors),
         "/namespaces" if old.is_none() => namespace::check(object, errors),
         "apps/deployments" => workload::deployment(object, errors),
         "apps/replicasets" => workload::replica_set(object, errors),
@@ -157,13 +166,8 @@ fn check_kind(definition: &Definition, old: Option<&Value>, object: &Value, erro
         "apps/statefulsets" => workload::stateful_set(object, errors),
         "apps/controllerrevisions" => workload::controller_revision(object, errors),
         "/replicationcontrollers" => workload::replication_controller(object, errors),
-        "batch/jobs" => {
-            if old.is_none() {
-                workload::generated_selector(object, errors);
-            }
-            workload::job(&object["spec"], "spec", errors);
-        }
-        "batch/cronjobs" => workload::cron_job(object, old, errors),
+        "batch/jobs" => job::job(object, old.is_some(), errors),
+        "batch/cronjobs" => job::cron_job(object, old, errors),
         // Those of the old version are looked at as the new one has them.
         "autoscaling/horizontalpodautoscalers" => {
             policy::autoscaler(&convert::to_stored(definition, object.clone()), errors);
@@ -171,12 +175,12 @@ fn check_kind(definition: &Definition, old: Option<&Value>, object: &Value, erro
         "policy/poddisruptionbudgets" => policy::disruption_budget(object, errors),
         "coordination.k8s.io/leases" => policy::lease(object, errors),
         "rbac.authorization.k8s.io/roles" => policy::role(object, true, errors),
-        "rbac.authorization.k8s.io/clusterroles" => policy::role(object, false, errors),
+        "rbac.authorization.k8s.io/clusterroles" => policy::cluster_role(object, errors),
         "rbac.authorization.k8s.io/rolebindings" => policy::role_binding(object, true, errors),
         "rbac.authorization.k8s.io/clusterrolebindings" => policy::role_binding(object, false, errors),
         "scheduling.k8s.io/priorityclasses" => policy::priority_class(object, errors),
         "storage.k8s.io/storageclasses" => volumes::storage_class(object, errors),
-        "discovery.k8s.io/endpointslices" => policy::endpoint_slice(object, old, errors),
+        "discovery.k8s.io/endpointslices" => endpoints::slice(object, errors),
         "apiextensions.k8s.io/customresourcedefinitions" => {
             crd::check(object, old.is_none(), errors);
         }
@@ -209,4 +213,99 @@ fn unchanged(old: &Value, new: &Value, field: &str) -> bool {
         })
     };
     matches!((at(old), at(new)), (Some(old), Some(new)) if old == new)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn fields(errors: Errors) -> String {
+        let fields: Vec<String> = errors.0.into_iter().map(|cause| cause.field).collect();
+        fields.join(" ")
+    }
+
+    #[test]
+    fn pods_are_refused_by_their_parts() {
+        let container = |more: Value| {
+            let mut container = json!({ "name": "c", "image": "i" });
+            for (key, value) in more.as_object().into_iter().flatten() {
+                container[key.as_str()] = value.clone();
+            }
+            json!({ "restartPolicy": "Always", "dnsPolicy": "Default", "containers": [container] })
+        };
+        let rows = [
+            (container(json!({})), ""),
+            (container(json!({ "image": " i" })), "spec.containers[0].image"),
+            (container(json!({ "envFrom": [{}] })), "spec.containers[0].envFrom"),
+            (
+                container(json!({ "volumeMounts": [{ "name": "v", "mountPath": "/v" }] })),
+                "spec.containers[0].volumeMounts[0].name",
+            ),
+            (
+                container(
+                    json!({ "resources": { "limits": { "cpu": "1" }, "requests": { "cpu": "2", "gold": "1" } } }),
+                ),
+                "spec.containers[0].resources.requests spec.containers[0].resources.requests[gold] spec.containers[0].resources.requests[gold]",
+            ),
+            (
+                container(json!({ "securityContext": { "seccompProfile": { "type": "Localhost" } } })),
+                "spec.containers[0].securityContext.seccompProfile.localhostProfile",
+            ),
+        ];
+        for (spec, wanted) in rows {
+            let mut errors = Errors::default();
+            pod::created(&json!({ "spec": spec }), &mut errors);
+            assert_eq!(fields(errors), wanted, "{spec}");
+        }
+    }
+
+    #[test]
+    fn services_quotas_and_slices() {
+        type Rule = fn(&Value, &mut Errors);
+        let service: Rule = |object, errors| service::check(None, object, errors);
+        let rows: [(Rule, Value, &str); 7] = [
+            (service, json!({ "spec": { "type": "ClusterIP", "ports": [{ "port": 80, "targetPort": 80 }] } }), ""),
+            (
+                service,
+                json!({ "spec": { "type": "NodePort", "ports": [{ "port": 80, "nodePort": 80 }] } }),
+                "spec.ports[0].nodePort",
+            ),
+            (service, json!({ "spec": { "ipFamilies": ["IPv4", "IPv4"] } }), "spec.ipFamilies[1]"),
+            (resources::quota, json!({ "spec": { "hard": { "pods": "1", "cpu": "2" } } }), ""),
+            (
+                resources::quota,
+                json!({ "spec": { "scopes": ["BestEffort", "X"], "hard": { "cpu": "-1" } } }),
+                "spec.hard[cpu] spec.scopes spec.scopes",
+            ),
+            // A cluster's pods have addresses above the host's own.
+            (endpoints::slice, json!({ "addressType": "IPv4", "endpoints": [{ "addresses": ["127.3.0.9"] }] }), ""),
+            (
+                endpoints::slice,
+                json!({ "addressType": "IPv4", "endpoints": [{ "addresses": ["127.0.0.1", "fd00::1"] }] }),
+                "endpoints[0].addresses[0] endpoints[0].addresses",
+            ),
+        ];
+        for (rule, object, wanted) in rows {
+            let mut errors = Errors::default();
+            rule(&object, &mut errors);
+            assert_eq!(fields(errors), wanted, "{object}");
+        }
+    }
+
+    #[test]
+    fn a_resize_keeps_the_class_and_what_is_no_resource() {
+        let pod = |cpu: &str, image: &str| {
+            let amounts = json!({ "cpu": cpu, "memory": "1Gi" });
+            let resources = json!({ "requests": amounts, "limits": { "cpu": "2", "memory": "1Gi" } });
+            let spec = json!({ "containers": [{ "name": "c", "image": image, "resources": resources }] });
+            json!({ "spec": spec, "status": { "qosClass": "Burstable" } })
+        };
+        for (new, wanted) in [(pod("1500m", "i"), ""), (pod("2", "i"), "spec"), (pod("1", "j"), "spec")] {
+            let mut errors = Errors::default();
+            immutable::resized(&pod("1", "i"), &new, &mut errors);
+            assert_eq!(fields(errors), wanted, "{new}");
+        }
+    }
 }

@@ -188,6 +188,14 @@ fn check_type(definition: &Definition, object: &mut Value) -> Result<(), Status>
         let text = "couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of type struct";
         return Err(Status::bad_request(text));
     };
+    if let Some(key) =
+        ["apiVersion", "kind"].into_iter().find(|key| members.get(*key).is_some_and(|v| !v.is_string() && !v.is_null()))
+    {
+        let text = format!(
+            "couldn't get version/kind; json parse error: json: cannot unmarshal into Go struct field .{key} of type string"
+        );
+        return Err(Status::bad_request(text));
+    }
     let version = members.get("apiVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
     let kind = members.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
     let fits = (version.is_empty() || version == want) && (kind.is_empty() || kind == resource.kind);

@@ -1,17 +1,16 @@
-//! `ConfigMap`, `Secret`, `ResourceQuota`, `LimitRange`, Endpoints, Event, Node.
+//! `ConfigMap`, `Secret`, Event, Node.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::{errors::Errors, names, pod};
-use crate::api::{registry::Definition, typed};
+use super::{
+    errors::{Errors, list, text},
+    names, resources,
+};
+use crate::api::registry::Definition;
 
 /// The most bytes of one object's data.
 const DATA: usize = 1 << 20;
-
-fn text<'a>(object: &'a Value, key: &str) -> &'a str {
-    object[key].as_str().unwrap_or_default()
-}
 
 fn decoded(value: &Value) -> Vec<u8> {
     STANDARD.decode(value.as_str().unwrap_or_default()).unwrap_or_default()
@@ -63,7 +62,9 @@ pub(super) fn secret(object: &Value, errors: &mut Errors) {
     }
     match text(object, "type") {
         "kubernetes.io/tls" => need(&["tls.crt", "tls.key"]),
-        "kubernetes.io/ssh-auth" => need(&["ssh-privatekey"]),
+        "kubernetes.io/ssh-auth" if text(data, "ssh-privatekey").is_empty() => {
+            errors.required("data[ssh-privatekey]", "");
+        }
         "kubernetes.io/basic-auth" if data.get("username").is_none() && data.get("password").is_none() => {
             need(&["username", "password"]);
         }
@@ -77,146 +78,133 @@ pub(super) fn secret(object: &Value, errors: &mut Errors) {
     }
     if let Some(key) = json_key
         && let Some(value) = data.get(key)
-        && let Err(error) = serde_json::from_slice::<Value>(&decoded(value))
+        && let Err(error) = serde_json::from_slice::<serde_json::Map<String, Value>>(&decoded(value))
     {
         errors.invalid(&format!("data[{key}]"), &json!("<secret contents redacted>"), &error.to_string());
     }
 }
 
-/// Hard limits.
-pub(super) fn resource_quota(object: &Value, errors: &mut Errors) {
-    for (name, amount) in object["spec"]["hard"].as_object().into_iter().flatten() {
-        let field = format!("spec.hard[{name}]");
-        errors.texts(&field, name, names::qualified(name));
-        pod::quantity(amount, &field, errors);
-        let counted = ["pods", "services", "secrets", "configmaps", "persistentvolumeclaims", "resourcequotas"];
-        let whole = amount.as_str().is_some_and(|text| !text.ends_with(['m', 'u', 'n']));
-        if (counted.contains(&name.as_str()) || name.starts_with("count/")) && !whole {
-            errors.invalid(&field, amount, "must be an integer");
-        }
-    }
-}
-
-/// Minimum, default request, default and maximum stand in this order.
-pub(super) fn limit_range(object: &Value, errors: &mut Errors) {
-    let mut kinds: Vec<&Value> = Vec::new();
-    for (index, limit) in object["spec"]["limits"].as_array().into_iter().flatten().enumerate() {
-        let at = format!("spec.limits[{index}]");
-        if kinds.contains(&&limit["type"]) {
-            errors.duplicate(&format!("{at}.type"), &limit["type"]);
-        }
-        kinds.push(&limit["type"]);
-        if limit["type"] == "Pod" {
-            for key in ["default", "defaultRequest"] {
-                if limit[key].as_object().is_some_and(|members| !members.is_empty()) {
-                    errors.forbidden(&format!("{at}.{key}"), "may not be specified when `type` is 'Pod'");
-                }
-            }
-        }
-        let parts = ["max", "min", "default", "defaultRequest"];
-        let mut names: Vec<&String> = parts
-            .iter()
-            .flat_map(|part| limit[*part].as_object().into_iter().flatten().map(|(name, _)| name))
-            .collect();
-        names.sort();
-        names.dedup();
-        for name in names {
-            let amount = |part: &str| limit[part].get(name).and_then(typed::amount);
-            let (max, min) = (amount("max"), amount("min"));
-            let (default, request) = (amount("default"), amount("defaultRequest"));
-            let above =
-                |one: Option<f64>, other: Option<f64>| matches!((one, other), (Some(one), Some(other)) if one > other);
-            let mut wrong =
-                |part: &str, why: &str| errors.invalid(&format!("{at}.{part}[{name}]"), &limit[part][name], why);
-            if above(min, max) {
-                wrong("min", "min value is greater than max value");
-            }
-            if above(min, request) {
-                wrong("defaultRequest", "min value is greater than default request value");
-            }
-            if above(request, max) {
-                wrong("defaultRequest", "default request value is greater than max value");
-            }
-            if above(request, default) {
-                wrong("defaultRequest", "default request value is greater than default limit value");
-            }
-            if above(min, default) {
-                wrong("default", "min value is greater than default value");
-            }
-            if above(default, max) {
-                wrong("default", "default value is greater than max value");
-            }
-        }
-    }
-}
-
-/// Addresses and ports.
-pub(super) fn endpoints(object: &Value, errors: &mut Errors) {
-    for (index, subset) in object["subsets"].as_array().into_iter().flatten().enumerate() {
-        let at = format!("subsets[{index}]");
-        let list = |key: &str| subset[key].as_array().map_or(&[][..], Vec::as_slice);
-        if list("addresses").is_empty() && list("notReadyAddresses").is_empty() {
-            errors.required(&at, "must specify `addresses` or `notReadyAddresses`");
-        }
-        for key in ["addresses", "notReadyAddresses"] {
-            for (place, address) in list(key).iter().enumerate() {
-                let ip = text(address, "ip");
-                errors.texts(&format!("{at}.{key}[{place}].ip"), ip, names::endpoint_address(ip));
-            }
-        }
-        for (place, port) in list("ports").iter().enumerate() {
-            let at = format!("{at}.ports[{place}]");
-            if list("ports").len() > 1 && text(port, "name").is_empty() {
-                errors.required(&format!("{at}.name"), "");
-            }
-            pod::port_number(port["port"].as_i64().unwrap_or(0), &format!("{at}.port"), errors);
-            errors.one_of(port, "protocol", &at, &["SCTP", "TCP", "UDP"]);
-        }
-    }
-}
-
-/// An event is where its object is; those of the new group must say all.
+/// An event is where its object is; one with a time must say all. Upstream asks more of those that are written in the
+/// new group, and names members as the old group does.
 pub(super) fn event(definition: &Definition, old: Option<&Value>, object: &Value, errors: &mut Errors) {
     let new = definition.resource.group == "events.k8s.io";
     let regarding = if new { &object["regarding"] } else { &object["involvedObject"] };
     let namespace = text(&object["metadata"], "namespace");
     let of = text(regarding, "namespace");
-    let at = if new { "regarding.namespace" } else { "involvedObject.namespace" };
-    let fits = if of.is_empty() { matches!(namespace, "" | "default" | "kube-system") } else { of == namespace };
-    let old_style = !new && object["eventTime"].is_null();
-    if old_style || old.is_some() {
-        if !fits {
-            errors.invalid("involvedObject.namespace", &json!(of), "does not match event.namespace");
-        }
+    let timed = !object["eventTime"].is_null();
+    let fits = match (timed, of.is_empty()) {
+        (true, true) => matches!(namespace, "default" | "kube-system"),
+        (true, false) => true,
+        (false, true) => matches!(namespace, "" | "default"),
+        (false, false) => of == namespace,
+    };
+    if !fits {
+        errors.invalid("involvedObject.namespace", &json!(of), "does not match event.namespace");
+    }
+    if timed {
+        reported(object, new, errors);
+    }
+    if !new {
         return;
     }
-    if !fits {
-        errors.invalid(at, &json!(of), "does not match event.namespace");
-    }
-    if object["eventTime"].is_null() {
+    if old.is_none() && !timed {
         errors.required("eventTime", "");
     }
-    let controller = if new { text(object, "reportingController") } else { text(object, "reportingComponent") };
-    if controller.is_empty() {
-        errors.required("reportingController", "");
-    }
-    errors.texts("reportingController", controller, names::qualified(controller));
-    for key in ["reportingInstance", "action", "reason"] {
-        let most = if key == "reason" || key == "action" || key == "reportingInstance" { 128 } else { 1024 };
-        if text(object, key).is_empty() {
-            errors.required(key, "");
-        } else if text(object, key).len() > most {
-            errors.invalid(key, &json!(""), &format!("can have at most {most} characters"));
+    if old.is_none_or(|old| old["series"] != object["series"]) && object["series"].is_object() {
+        let series = &object["series"];
+        if series["count"].as_i64().unwrap_or(0) < 2 {
+            errors.invalid("series.count", &series["count"], "should be at least 2");
         }
+        if series["lastObservedTime"].is_null() {
+            errors.required("series.lastObservedTime", "");
+        }
+    }
+    if old.is_some() {
+        return;
     }
     if !matches!(text(object, "type"), "Normal" | "Warning") {
         errors.invalid("type", &json!(text(object, "type")), "has invalid value: ");
     }
+    let former = [
+        ("deprecatedFirstTimestamp", "firstTimestamp"),
+        ("deprecatedLastTimestamp", "lastTimestamp"),
+        ("deprecatedCount", "count"),
+        ("deprecatedSource", "source"),
+    ];
+    for (key, field) in former {
+        let value = &object[key];
+        if !value.is_null() && *value != 0 && *value != json!({}) {
+            errors.invalid(field, value, "needs to be unset");
+        }
+    }
 }
 
-/// Taints.
-pub(super) fn node(object: &Value, errors: &mut Errors) {
-    let taints: Vec<&Value> = object["spec"]["taints"].as_array().into_iter().flatten().collect();
+/// Who saw what.
+fn reported(object: &Value, new: bool, errors: &mut Errors) {
+    let (field, note) = if new { ("reportingController", "note") } else { ("reportingComponent", "message") };
+    let controller = text(object, field);
+    if controller.is_empty() {
+        errors.required(field, "");
+    }
+    errors.texts(field, controller, names::qualified(controller));
+    for key in ["reportingInstance", "action", "reason"] {
+        if text(object, key).is_empty() {
+            errors.required(key, "");
+        } else if text(object, key).len() > 128 {
+            errors.invalid(key, &json!(""), "can have at most 128 characters");
+        }
+    }
+    if text(object, note).len() > 1024 {
+        errors.invalid("message", &json!(""), "can have at most 1024 characters");
+    }
+}
+
+/// Taints, addresses and what there is.
+pub(super) fn node(object: &Value, new: bool, errors: &mut Errors) {
+    let avoid = "scheduler.alpha.kubernetes.io/preferAvoidPods";
+    let annotation = object["metadata"]["annotations"][avoid].as_str().unwrap_or_default();
+    if !annotation.is_empty() && serde_json::from_str::<Value>(annotation).is_err() {
+        errors.invalid("metadata.annotations.AvoidPods", &json!(avoid), "invalid AvoidPods");
+    }
+    let taints = list(&object["spec"], "taints");
+    taints_of(taints, errors);
+    if !new {
+        // Upstream asks for them twice when a node changes.
+        taints_of(taints, errors);
+    }
+    for key in ["capacity", "allocatable"] {
+        // What there is can be allocated, unless the node says otherwise.
+        let given = if object["status"][key].is_null() { "capacity" } else { key };
+        for (name, amount) in object["status"][given].as_object().into_iter().flatten() {
+            resources::amount(name, amount, &format!("status.{key}.{name}"), errors);
+        }
+    }
+    let blocks = if new { list(&object["spec"], "podCIDRs") } else { &[] };
+    for (index, block) in blocks.iter().enumerate() {
+        if !names::is_block(block.as_str().unwrap_or_default()) {
+            errors.invalid(&format!("spec.podCIDRs[{index}]"), block, "must be a valid CIDR value");
+        }
+    }
+    let old = blocks.iter().filter(|block| block.as_str().is_some_and(|block| block.contains('.'))).count();
+    if blocks.len() > 2 || (blocks.len() == 2 && old != 1) {
+        let why = "may specify no more than one CIDR for each IP family";
+        errors.invalid("spec.podCIDRs", &object["spec"]["podCIDRs"], why);
+    }
+}
+
+/// Finalizers of a namespace, which only its own subresource changes.
+pub(super) fn finalized(object: &Value, errors: &mut Errors) {
+    for (index, one) in list(&object["spec"], "finalizers").iter().filter_map(Value::as_str).enumerate() {
+        let at = format!("spec.finalizers[{index}]");
+        errors.texts(&at, one, names::qualified(one));
+        if !one.contains('/') && one != "kubernetes" {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.invalid(&at, &json!(one), why);
+        }
+    }
+}
+
+fn taints_of(taints: &[Value], errors: &mut Errors) {
     for (index, taint) in taints.iter().enumerate() {
         let at = format!("metadata.taints[{index}]");
         let (key, value) = (text(taint, "key"), text(taint, "value"));
@@ -227,7 +215,7 @@ pub(super) fn node(object: &Value, errors: &mut Errors) {
         } else {
             errors.one_of(taint, "effect", &at, &["NoSchedule", "PreferNoSchedule", "NoExecute"]);
         }
-        let same = |other: &&&Value| other["key"] == taint["key"] && other["effect"] == taint["effect"];
+        let same = |other: &&Value| other["key"] == taint["key"] && other["effect"] == taint["effect"];
         if taints[..index].iter().find(same).is_some() {
             errors.duplicate(&at, taint);
         }

@@ -47,6 +47,19 @@ impl Errors {
         self.0.push(cause("FieldValueTooLong", field, format!("Too long: may not be more than {most} bytes")));
     }
 
+    /// A list has more than so many items.
+    pub(super) fn too_many(&mut self, field: &str, count: usize, most: usize) {
+        if count > most {
+            let text = format!("Too many: {count}: must have at most {most} items");
+            self.0.push(cause("FieldValueTooMany", field, text));
+        }
+    }
+
+    /// A name that nothing has.
+    pub(super) fn not_found(&mut self, field: &str, name: &str) {
+        self.0.push(cause("FieldValueNotFound", field, format!("Not found: \"{name}\"")));
+    }
+
     /// A value is none of those that are known.
     pub(super) fn unsupported(&mut self, field: &str, value: &Value, known: &[&str]) {
         let known: Vec<String> = known.iter().map(|known| format!("\"{known}\"")).collect();
@@ -61,6 +74,21 @@ impl Errors {
         }
     }
 
+    /// Permissions of a file, where they are given.
+    pub(super) fn file_mode(&mut self, object: &Value, key: &str, path: &str) {
+        if object[key].as_i64().is_some_and(|mode| !(0..=0o777).contains(&mode)) {
+            let why = "must be a number between 0 and 0777 (octal), both inclusive";
+            self.invalid(&format!("{path}.{key}"), &object[key], why);
+        }
+    }
+
+    /// Texts that must be there, in this order.
+    pub(super) fn all_of(&mut self, object: &Value, keys: &[&str], path: &str) {
+        for key in keys.iter().filter(|key| is_absent(&object[**key])) {
+            self.required(&format!("{path}.{key}"), "");
+        }
+    }
+
     /// A text is one of those known, where it is given.
     pub(super) fn one_of(&mut self, object: &Value, key: &str, path: &str, known: &[&str]) {
         if let Some(text) = object[key].as_str().filter(|text| !known.contains(text)) {
@@ -68,4 +96,24 @@ impl Errors {
             self.unsupported(&field, &text.into(), known);
         }
     }
+}
+
+/// Whether a member says nothing: Go's zero of a text or a list.
+pub(super) fn is_absent(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
+    }
+}
+
+/// A text member; without it the empty text.
+pub(super) fn text<'a>(object: &'a Value, key: &str) -> &'a str {
+    object[key].as_str().unwrap_or_default()
+}
+
+/// A list member; without it the empty list.
+pub(super) fn list<'a>(object: &'a Value, key: &str) -> &'a [Value] {
+    object[key].as_array().map_or(&[], Vec::as_slice)
 }

@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::errors::Errors;
+use super::{
+    super::prepare::quality_of_service,
+    errors::{Errors, list, text},
+    pod,
+};
 use crate::api::{meta::set_or_remove, registry::Definition};
 
 const IMMUTABLE: &str = "field is immutable";
@@ -10,20 +14,21 @@ const IMMUTABLE: &str = "field is immutable";
 /// Compares two states of an object.
 pub(super) fn check(definition: &Definition, old: &Value, new: &Value, errors: &mut Errors) {
     match definition.table.as_str() {
-        "/pods" => pod(&old["spec"], &new["spec"], errors),
+        "/pods" => of_pod(&old["spec"], &new["spec"], errors),
         "/configmaps" | "/secrets" => data(definition, old, new, errors),
         "/services" => service(&old["spec"], &new["spec"], errors),
-        "/persistentvolumeclaims" => claim(&old["spec"], new, errors),
-        "/nodes" => node(&old["spec"], new, errors),
+        "/nodes" => node(&old["spec"], &new["spec"], errors),
         "/resourcequotas" => {
-            let mut scopes = [list(&old["spec"], "scopes"), list(&new["spec"], "scopes")].map(<[Value]>::to_vec);
-            for scopes in &mut scopes {
-                scopes.sort_by_key(Value::to_string);
-            }
-            if scopes[0] != scopes[1] {
+            let scopes = |quota: &Value| {
+                let mut scopes = list(&quota["spec"], "scopes").iter().filter_map(Value::as_str).collect::<Vec<_>>();
+                scopes.sort_unstable();
+                scopes.join(" ")
+            };
+            if scopes(old) != scopes(new) {
                 errors.invalid("spec.scopes", &new["spec"]["scopes"], IMMUTABLE);
             }
         }
+        "/persistentvolumeclaims" => claim(old, new, errors),
         "apps/deployments" | "apps/replicasets" | "apps/daemonsets" => same(old, new, "spec", &["selector"], errors),
         "apps/statefulsets" => stateful_set(&old["spec"], &new["spec"], errors),
         "apps/controllerrevisions" => same(old, new, "", &["data"], errors),
@@ -43,17 +48,9 @@ pub(super) fn check(definition: &Definition, old: &Value, new: &Value, errors: &
         "discovery.k8s.io/endpointslices" => same(old, new, "", &["addressType"], errors),
         "/events" => event(definition, old, new, errors),
         "apiextensions.k8s.io/customresourcedefinitions" => {
-            same(old, new, "spec", &["group"], errors);
-            let (before, after) = (&old["spec"]["names"], &new["spec"]["names"]);
-            if before["plural"] != after["plural"] {
-                errors.invalid("spec.names.plural", &after["plural"], IMMUTABLE);
-            }
-            let conditions = old["status"]["conditions"].as_array().into_iter().flatten();
-            if conditions.into_iter().any(|known| known["type"] == "Established" && known["status"] == "True") {
-                same(old, new, "spec", &["scope"], errors);
-                if before["kind"] != after["kind"] {
-                    errors.invalid("spec.names.kind", &after["kind"], IMMUTABLE);
-                }
+            same(old, new, "spec", &["group", "scope"], errors);
+            if old["spec"]["names"]["plural"] != new["spec"]["names"]["plural"] {
+                errors.invalid("spec.names.plural", &new["spec"]["names"]["plural"], IMMUTABLE);
             }
         }
         _ => {}
@@ -84,25 +81,28 @@ fn data(definition: &Definition, old: &Value, new: &Value, errors: &mut Errors) 
     }
 }
 
-fn list<'a>(object: &'a Value, key: &str) -> &'a [Value] {
-    object[key].as_array().map_or(&[], Vec::as_slice)
-}
-
-/// Of a pod's spec only images, deadlines and further tolerations may change.
-fn pod(old: &Value, new: &Value, errors: &mut Errors) {
+/// Of a pod's spec only images, deadlines, further tolerations and fewer gates may change.
+fn of_pod(old: &Value, new: &Value, errors: &mut Errors) {
     for kind in ["containers", "initContainers"] {
         if list(old, kind).len() != list(new, kind).len() {
             errors.forbidden(&format!("spec.{kind}"), "pod updates may not add or remove containers");
             return;
         }
-    }
-    for (index, container) in list(new, "containers").iter().enumerate() {
-        if container["image"].as_str().unwrap_or_default().is_empty() {
-            errors.required(&format!("spec.containers[{index}].image"), "");
+        for (index, container) in list(new, kind).iter().enumerate() {
+            let (image, at) = (text(container, "image"), format!("spec.{kind}[{index}].image"));
+            if image.is_empty() {
+                errors.required(&at, "");
+            } else if image.trim() != image {
+                errors.invalid(&at, &json!(image), "must not have leading or trailing whitespace");
+            }
         }
     }
     let (was, is) = (&old["activeDeadlineSeconds"], &new["activeDeadlineSeconds"]);
     match (was.as_i64(), is.as_i64()) {
+        (_, Some(now)) if !(0..=i64::from(i32::MAX)).contains(&now) => {
+            errors.invalid("spec.activeDeadlineSeconds", is, "must be between 0 and 2147483647, inclusive");
+            return;
+        }
         (Some(was), Some(now)) if was < now => {
             errors.invalid("spec.activeDeadlineSeconds", is, "must be less than or equal to previous value");
             return;
@@ -113,48 +113,31 @@ fn pod(old: &Value, new: &Value, errors: &mut Errors) {
         }
         _ => {}
     }
-    let kept = list(old, "tolerations").iter().all(|one| {
-        let bare = |toleration: &Value| {
-            let mut toleration = toleration.clone();
-            if let Some(members) = toleration.as_object_mut() {
-                members.shift_remove("tolerationSeconds");
-            }
-            toleration
-        };
-        list(new, "tolerations").iter().any(|other| bare(other) == bare(one))
-    });
-    if !kept {
-        let why = "existing toleration can not be modified except its tolerationSeconds";
-        errors.forbidden("spec.tolerations", why);
-    }
-    for (index, gate) in list(new, "schedulingGates").iter().enumerate() {
-        if !list(old, "schedulingGates").contains(gate) {
-            let name = gate["name"].as_str().unwrap_or_default();
-            let why = format!("only deletion is allowed, but found new scheduling gate '{name}'");
-            errors.forbidden(&format!("spec.schedulingGates[{index}].name"), &why);
-        }
+    tolerations(old, new, errors);
+    let gates = |spec: &Value| list(spec, "schedulingGates").iter().map(|gate| text(gate, "name").to_owned()).collect();
+    let (was, is): (Vec<String>, Vec<String>) = (gates(old), gates(new));
+    for (index, gate) in is.iter().enumerate().filter(|(_, gate)| !was.contains(gate)) {
+        let why = format!("only deletion is allowed, but found new scheduling gate '{gate}'");
+        errors.forbidden(&format!("spec.schedulingGates[{index}].name"), &why);
     }
     let mut wanted = new.clone();
     for kind in ["containers", "initContainers"] {
-        for (index, container) in wanted[kind].as_array_mut().into_iter().flatten().enumerate() {
+        let containers = wanted.get_mut(kind).and_then(Value::as_array_mut);
+        for (index, container) in containers.into_iter().flatten().enumerate() {
             container["image"] = old[kind][index]["image"].clone();
         }
     }
-    if let (Some(wanted), Some(old)) = (wanted.as_object_mut(), old.as_object()) {
-        for key in ["activeDeadlineSeconds", "schedulingGates", "tolerations", "initContainers"] {
-            match old.get(key) {
-                Some(value) if key != "initContainers" => {
-                    wanted.insert(key.to_owned(), value.clone());
-                }
-                None => {
-                    wanted.shift_remove(key);
-                }
-                Some(_) => {}
-            }
+    if let Some(members) = wanted.as_object_mut() {
+        for key in ["activeDeadlineSeconds", "schedulingGates", "tolerations"] {
+            set_or_remove(members, key, old.get(key));
+        }
+        let grace = "terminationGracePeriodSeconds";
+        if old[grace].as_i64().is_some_and(|seconds| seconds < 0) && new[grace] == 1 {
+            set_or_remove(members, grace, old.get(grace));
         }
     }
-    if !list(old, "schedulingGates").is_empty() {
-        gated(old, &mut wanted, errors);
+    if !was.is_empty() {
+        narrowed(old, &mut wanted, errors);
     }
     if wanted != *old {
         let why = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
@@ -162,10 +145,28 @@ fn pod(old: &Value, new: &Value, errors: &mut Errors) {
     }
 }
 
-/// A pod that waits at a gate may have its choice of nodes narrowed.
-fn gated(old: &Value, wanted: &mut Value, errors: &mut Errors) {
-    let (was, is) = (&old["nodeSelector"], &wanted["nodeSelector"]);
-    let kept = was.as_object().into_iter().flatten().all(|(key, value)| is[key] == *value);
+/// Tolerations may be added, and how long they hold may change.
+fn tolerations(old: &Value, new: &Value, errors: &mut Errors) {
+    let bare = |toleration: &Value| {
+        let mut toleration = toleration.clone();
+        if let Some(members) = toleration.as_object_mut() {
+            members.shift_remove("tolerationSeconds");
+        }
+        toleration
+    };
+    let now: Vec<Value> = list(new, "tolerations").iter().map(bare).collect();
+    if list(old, "tolerations").iter().all(|one| now.contains(&bare(one))) {
+        pod::tolerations(list(new, "tolerations"), "spec.tolerations", errors);
+    } else {
+        let why = "existing toleration can not be modified except its tolerationSeconds";
+        errors.forbidden("spec.tolerations", why);
+    }
+}
+
+/// Where a pod that waits at a gate may run can become less, not more.
+fn narrowed(old: &Value, new: &mut Value, errors: &mut Errors) {
+    let (was, is) = (&old["nodeSelector"], &new["nodeSelector"]);
+    let kept = was.as_object().into_iter().flatten().all(|(key, value)| is.get(key) == Some(value));
     if !kept {
         errors.invalid(
             "spec.nodeSelector",
@@ -173,19 +174,34 @@ fn gated(old: &Value, wanted: &mut Value, errors: &mut Errors) {
             "only additions to spec.nodeSelector are allowed (no mutations or deletions)",
         );
     }
-    let affinity = old["affinity"]["nodeAffinity"].clone();
-    if let Some(members) = wanted.as_object_mut() {
-        set_or_remove(members, "nodeSelector", old.get("nodeSelector"));
-        if affinity.is_null() {
-            let alone = members
-                .get("affinity")
-                .is_some_and(|own| own["podAffinity"].is_null() && own["podAntiAffinity"].is_null());
-            if alone && !old["affinity"].is_object() {
-                members.shift_remove("affinity");
-            } else if let Some(own) = members.get_mut("affinity").and_then(Value::as_object_mut) {
-                own.shift_remove("nodeAffinity");
-            }
+    let terms = |spec: &Value| {
+        let required = &spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+        list(required, "nodeSelectorTerms").to_vec()
+    };
+    let (before, after) = (terms(old), terms(new));
+    let at = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
+    if !before.is_empty() && before.len() != after.len() {
+        errors.invalid(at, &json!(after), "no additions/deletions to non-empty NodeSelectorTerms list are allowed");
+    }
+    for (index, (was, is)) in before.iter().zip(&after).enumerate() {
+        let grown = ["matchExpressions", "matchFields"].iter().all(|kind| {
+            let (was, is) = (list(was, kind), list(is, kind));
+            was.iter().enumerate().all(|(index, one)| is.get(index) == Some(one))
+        });
+        let empty = list(was, "matchExpressions").is_empty() && list(was, "matchFields").is_empty();
+        if !grown || (empty && is != was) {
+            errors.invalid(&format!("{at}[{index}]"), is, "only additions are allowed (no mutations or deletions)");
         }
+    }
+    let Some(members) = new.as_object_mut() else { return };
+    set_or_remove(members, "nodeSelector", old.get("nodeSelector"));
+    let others = |spec: &Value| {
+        let mut others = spec["affinity"].as_object().cloned().unwrap_or_default();
+        others.shift_remove("nodeAffinity");
+        others
+    };
+    if others(old) == others(&Value::Object(members.clone())) {
+        set_or_remove(members, "affinity", old.get("affinity"));
     }
 }
 
@@ -198,22 +214,26 @@ fn service(old: &Value, new: &Value, errors: &mut Errors) {
     if was.is_array() && was[0] != is[0] && was[0] != "" {
         errors.invalid("spec.clusterIPs[0]", is, "may not change once set");
     }
+    let balanced = |spec: &Value| spec["type"] == "LoadBalancer";
+    if balanced(old) && balanced(new) && old["loadBalancerClass"] != new["loadBalancerClass"] {
+        errors.invalid("spec.loadBalancerClass", &new["loadBalancerClass"], "may not change once set");
+    }
 }
 
-/// Of a claim's spec only the size may change, and only grow.
+/// Of a claim's spec the volume and the class may be set once; the size of a bound claim may grow.
 fn claim(old: &Value, new: &Value, errors: &mut Errors) {
-    let (bound, new) = (new["status"]["phase"] == "Bound", &new["spec"]);
+    let bound = new["status"]["phase"] == "Bound";
+    let (old, new) = (&old["spec"], &new["spec"]);
     let mut wanted = new.clone();
     if let Some(members) = wanted.as_object_mut() {
-        let mut keep = |key: &str| set_or_remove(members, key, old.get(key));
-        if old["volumeName"].as_str().unwrap_or_default().is_empty() {
-            keep("volumeName");
+        for key in ["volumeName", "storageClassName"].into_iter().filter(|key| super::errors::is_absent(&old[*key])) {
+            set_or_remove(members, key, old.get(key));
         }
         if bound {
-            keep("volumeAttributesClassName");
+            set_or_remove(members, "volumeAttributesClassName", old.get("volumeAttributesClassName"));
         }
     }
-    if bound && wanted["resources"]["requests"].is_object() {
+    if bound {
         wanted["resources"]["requests"]["storage"] = old["resources"]["requests"]["storage"].clone();
     }
     if wanted != *old {
@@ -222,9 +242,27 @@ fn claim(old: &Value, new: &Value, errors: &mut Errors) {
         errors.forbidden("spec", why);
     }
     let size = |spec: &Value| crate::api::typed::amount(&spec["resources"]["requests"]["storage"]);
-    if size(new) < size(old) {
+    if bound && size(new) < size(old) {
         let field = "spec.resources.requests.storage";
         errors.forbidden(field, "field can not be less than previous value");
+    }
+    if new["volumeMode"] != old["volumeMode"] {
+        errors.invalid("volumeMode", &new["volumeMode"], IMMUTABLE);
+    }
+}
+
+/// What was given to a node stays with it.
+fn node(old: &Value, new: &Value, errors: &mut Errors) {
+    let (was, is) = (list(old, "podCIDRs"), list(new, "podCIDRs"));
+    let changed = if was.len() == is.len() { was.iter().zip(is).filter(|(was, is)| was != is).count() } else { 1 };
+    for _ in 0..if was.is_empty() { 0 } else { changed } {
+        errors.forbidden("spec.podCIDRs", "node updates may not change podCIDR except from \"\" to valid");
+    }
+    if old["providerID"].is_string() && old["providerID"] != new["providerID"] {
+        errors.forbidden("spec.providerID", "node updates may not change providerID except from \"\" to valid");
+    }
+    if old["externalID"] != new["externalID"] {
+        errors.forbidden("spec.externalID", "may not be updated");
     }
 }
 
@@ -252,25 +290,30 @@ fn stateful_set(old: &Value, new: &Value, errors: &mut Errors) {
 fn job(old: &Value, new: &Value, errors: &mut Errors) {
     let (was, is) = (&old["spec"], &new["spec"]);
     // An indexed job may have its completions changed together with its parallelism.
-    let elastic = is["completionMode"] == "Indexed" && is["completions"] == is["parallelism"];
-    let mut fixed =
-        vec!["completions", "selector", "template", "completionMode", "podFailurePolicy", "backoffLimitPerIndex"];
-    if elastic {
-        fixed.remove(0);
+    let indexed = is["completionMode"] == "Indexed";
+    let elastic = indexed && (is["completions"].is_null() || is["completions"] == is["parallelism"]);
+    if !elastic {
+        same(old, new, "spec", &["completions"], errors);
     }
-    // Scheduling of a job that never ran may be decided late.
-    let bare = |spec: &Value| {
-        let mut template = spec["template"].clone();
-        for key in ["nodeSelector", "tolerations", "affinity", "schedulingGates"] {
-            template["spec"][key] = json!(null);
-        }
-        for key in ["labels", "annotations"] {
-            template["metadata"][key] = json!(null);
-        }
-        template
-    };
-    if was["suspend"] == true && old["status"]["startTime"].is_null() && bare(was) == bare(is) {
+    same(old, new, "spec", &["selector"], errors);
+    let mut fixed =
+        vec!["template", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"];
+    if was["suspend"] == true && old["status"]["startTime"].is_null() {
+        // Scheduling of a job that never ran may be decided late.
+        let bare = |spec: &Value| {
+            let mut template = spec["template"].clone();
+            for key in ["nodeSelector", "tolerations", "affinity", "schedulingGates"] {
+                template["spec"][key] = json!(null);
+            }
+            for key in ["labels", "annotations"] {
+                template["metadata"][key] = json!(null);
+            }
+            template
+        };
         fixed.retain(|key| *key != "template");
+        if bare(was) != bare(is) {
+            errors.invalid("spec.template", &is["template"], IMMUTABLE);
+        }
     }
     same(old, new, "spec", &fixed, errors);
 }
@@ -287,28 +330,12 @@ fn storage_class(old: &Value, new: &Value, errors: &mut Errors) {
     same(old, new, "", &["volumeBindingMode"], errors);
 }
 
-/// A node's addresses and its machine stay, once they are known.
-fn node(old: &Value, new: &Value, errors: &mut Errors) {
-    let spec = &new["spec"];
-    if !list(old, "podCIDRs").is_empty() && old["podCIDRs"] != spec["podCIDRs"] {
-        errors.forbidden("spec.podCIDRs", "node updates may not change podCIDR except from \"\" to valid");
-    }
-    if old["providerID"].as_str().is_some_and(|known| !known.is_empty() && spec["providerID"] != known) {
-        errors.forbidden("spec.providerID", "node updates may not change providerID except from \"\" to valid");
-    }
-    if old["externalID"] != spec["externalID"] {
-        errors.forbidden("spec.externalID", "may not be updated");
-    }
-    // Upstream looks at the taints once more.
-    super::core::node(new, errors);
-}
-
 /// Events of the new group only have their series counted up.
 fn event(definition: &Definition, old: &Value, new: &Value, errors: &mut Errors) {
     if definition.resource.group != "events.k8s.io" {
         return;
     }
-    // Upstream names the fields as the core group has them, and looks at the reason twice.
+    // Upstream names members as the old group does, and one twice.
     let fields = [
         ("regarding", "involvedObject"),
         ("reason", "reason"),
@@ -325,7 +352,75 @@ fn event(definition: &Definition, old: &Value, new: &Value, errors: &mut Errors)
         ("reportingController", "reportingController"),
         ("reportingInstance", "reportingInstance"),
     ];
-    for (key, named) in fields.into_iter().filter(|(key, _)| old[key] != new[key]) {
-        errors.invalid(named, &new[key], IMMUTABLE);
+    for (key, field) in fields.into_iter().filter(|(key, _)| old[*key] != new[*key]) {
+        errors.invalid(field, &new[key], IMMUTABLE);
     }
+}
+
+/// Containers that look into a pod are added, and stay as they are.
+pub(super) fn ephemeral(old: &Value, new: &Value, errors: &mut Errors) {
+    let at = "spec.ephemeralContainers";
+    for was in list(old, "ephemeralContainers") {
+        let name = text(was, "name");
+        match list(new, "ephemeralContainers").iter().find(|is| text(is, "name") == name) {
+            None => errors.forbidden(at, &format!("existing ephemeral containers {name:?} may not be removed\n")),
+            Some(is) if is != was => {
+                errors.forbidden(at, &format!("existing ephemeral containers {name:?} may not be changed\n"));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// CPU and memory of containers may change, but not to another class of service.
+pub(super) fn resized(old: &Value, new: &Value, errors: &mut Errors) {
+    let class = &old["status"]["qosClass"];
+    if *class != quality_of_service(&new["spec"]) {
+        errors.invalid("spec", class, "Pod QOS Class may not change as a result of resizing");
+    }
+    let (before, after) = (list(&old["spec"], "containers"), list(&new["spec"], "containers"));
+    for (index, (was, is)) in before.iter().zip(after).enumerate() {
+        let at = format!("spec.containers[{index}].resources");
+        for kind in ["requests", "limits"] {
+            let names = was["resources"][kind].as_object().into_iter().flat_map(serde_json::Map::keys);
+            if names.into_iter().any(|name| is["resources"][kind].get(name).is_none()) {
+                errors.forbidden(&format!("{at}.{kind}"), &format!("resource {kind} cannot be removed"));
+            }
+        }
+        memory_limit(was, is, &at, errors);
+    }
+    let bare = |spec: &Value| {
+        let mut spec = spec.clone();
+        for container in spec.get_mut("containers").and_then(Value::as_array_mut).into_iter().flatten() {
+            for kind in ["requests", "limits"] {
+                let amounts = container.get_mut("resources").and_then(|resources| resources.get_mut(kind));
+                if let Some(amounts) = amounts.and_then(Value::as_object_mut) {
+                    amounts.retain(|name, _| !matches!(name.as_str(), "cpu" | "memory"));
+                }
+            }
+            if let Some(resources) = container.get_mut("resources").and_then(Value::as_object_mut) {
+                resources.retain(|_, amounts| amounts.as_object().is_none_or(|amounts| !amounts.is_empty()));
+            }
+        }
+        spec
+    };
+    if bare(&old["spec"]) != bare(&new["spec"]) {
+        errors.forbidden("spec", "only cpu and memory resources are mutable");
+    }
+}
+
+/// Less memory is given only to a container that starts anew.
+fn memory_limit(was: &Value, is: &Value, at: &str, errors: &mut Errors) {
+    let restarts = |policy: &Value| policy["resourceName"] == "memory" && policy["restartPolicy"] == "RestartContainer";
+    if list(is, "resizePolicy").iter().any(restarts) {
+        return;
+    }
+    let limit = |container: &Value| crate::api::typed::amount(&container["resources"]["limits"]["memory"]);
+    let field = format!("{at}.limits[memory]");
+    let what = match (limit(was), limit(is)) {
+        (Some(was), Some(is)) if is < was => "decreased",
+        (None, Some(_)) => "added",
+        _ => return,
+    };
+    errors.forbidden(&field, &format!("memory limits cannot be {what} unless resizePolicy is RestartContainer"));
 }

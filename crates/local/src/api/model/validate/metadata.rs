@@ -13,10 +13,37 @@ use crate::api::{
 /// Longest annotations of one object, keys and values together.
 const ANNOTATIONS: usize = 256 << 10;
 
+/// How often upstream's rules of a kind look at metadata when an object changes, beside what it does for all kinds.
+fn further_looks(table: &str) -> usize {
+    match table {
+        "/configmaps"
+        | "/secrets"
+        | "/services"
+        | "/serviceaccounts"
+        | "/resourcequotas"
+        | "/limitranges"
+        | "/persistentvolumes"
+        | "/pods"
+        | "/nodes"
+        | "/persistentvolumeclaims"
+        | "apps/replicasets"
+        | "apps/daemonsets"
+        | "apps/statefulsets"
+        | "batch/jobs"
+        | "storage.k8s.io/storageclasses" => 1,
+        "rbac.authorization.k8s.io/roles"
+        | "rbac.authorization.k8s.io/clusterroles"
+        | "rbac.authorization.k8s.io/rolebindings"
+        | "rbac.authorization.k8s.io/clusterrolebindings" => 2,
+        _ => 0,
+    }
+}
+
 /// A new object.
 pub(super) fn check(definition: &Definition, object: &Value, errors: &mut Errors) {
     let metadata = &object["metadata"];
     let text = |key: &str| metadata[key].as_str().unwrap_or_default();
+    errors.not_negative(metadata, "generation", "metadata");
     let (name, base) = (text("name"), text("generateName"));
     if !base.is_empty() {
         // What is generated ends well, whatever the prefix ends with.
@@ -67,7 +94,10 @@ fn owners(owners: &Value, path: &str, errors: &mut Errors) {
     let all: Vec<&Value> = owners.as_array().into_iter().flatten().collect();
     for owner in &all {
         let text = |key: &str| owner[key].as_str().unwrap_or_default();
-        let version = text("apiVersion").rsplit('/').next().unwrap_or_default();
+        let version = match text("apiVersion").split('/').collect::<Vec<&str>>().as_slice() {
+            [version] | [_, version] => *version,
+            _ => "",
+        };
         for (key, value, why) in [
             ("apiVersion", version, "version must not be empty"),
             ("kind", text("kind"), "kind must not be empty"),
@@ -99,29 +129,24 @@ fn own_finalizers(definition: &Definition, metadata: &Value, errors: &mut Errors
     // Kinds of the project itself want more than those of others.
     for (index, one) in all.iter().enumerate().filter(|_| definition.custom.is_none()) {
         let known = ["kubernetes", "orphan", "foregroundDeletion"];
-        if names::qualified(one).is_empty() && !one.contains('/') && !known.contains(one) {
+        if !one.contains('/') && !known.contains(one) {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             errors.invalid(&format!("metadata.finalizers[{index}]"), &json!(one), why);
         }
     }
 }
 
-/// A changed object as upstream looks at those of all kinds.
-pub(super) fn check_change(old: &Value, new: &Value, errors: &mut Errors) {
-    common(&new["metadata"], "metadata", errors);
+/// A changed object: upstream looks at it for all kinds alike, and again for its own kind.
+pub(super) fn check_change(definition: &Definition, old: &Value, new: &Value, errors: &mut Errors) {
+    let metadata = &new["metadata"];
+    common(metadata, "metadata", errors);
+    own_finalizers(definition, metadata, errors);
     changed(old, new, errors);
-}
-
-/// A changed object as most kinds look at it once more.
-pub(super) fn check_own_change(definition: &Definition, old: &Value, new: &Value, errors: &mut Errors) {
     changed(old, new, errors);
-    own_finalizers(definition, &new["metadata"], errors);
-}
-
-/// A changed object as some kinds look at it like at a new one.
-pub(super) fn check_again(definition: &Definition, new: &Value, errors: &mut Errors) {
-    common(&new["metadata"], "metadata", errors);
-    own_finalizers(definition, &new["metadata"], errors);
+    for _ in 0..further_looks(&definition.table) {
+        common(metadata, "metadata", errors);
+        own_finalizers(definition, metadata, errors);
+    }
 }
 
 fn changed(old: &Value, new: &Value, errors: &mut Errors) {
@@ -148,14 +173,18 @@ fn changed(old: &Value, new: &Value, errors: &mut Errors) {
 fn name_rule(definition: &Definition, name: &str) -> Vec<String> {
     let table = definition.table.as_str();
     match table {
+        // Their names are made of others' names.
+        "/events" | "policy/poddisruptionbudgets" => Vec::new(),
         "/namespaces" | "apps/statefulsets" if name.contains('.') => vec!["must not contain dots".to_owned()],
-        "/namespaces" => names::label(name),
+        "/namespaces" | "apps/statefulsets" => names::label(name),
         "/services" if name.contains('.') => {
             vec![names::label_1035(name).pop().unwrap_or_default()]
         }
         "/services" => names::label_1035(name),
-        "batch/cronjobs" if name.len() > 52 && names::subdomain(name).is_empty() => {
-            vec!["must be no more than 52 characters".to_owned()]
+        "batch/cronjobs" if name.len() > 52 => {
+            let mut wrong = names::subdomain(name);
+            wrong.push("must be no more than 52 characters".to_owned());
+            wrong
         }
         _ if table.starts_with("rbac.authorization.k8s.io/") => names::path_segment(name),
         _ => names::subdomain(name),

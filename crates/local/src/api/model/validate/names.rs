@@ -1,5 +1,7 @@
 //! Names: what `k8s.io/apimachinery/pkg/util/validation` says of them. Each answers what is wrong.
 
+use super::errors::Errors;
+
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
@@ -16,23 +18,6 @@ fn lower(c: char) -> bool {
 
 fn is_label(text: &str) -> bool {
     text.starts_with(lower) && text.ends_with(lower) && text.chars().all(|c| lower(c) || c == '-')
-}
-
-/// An address that is none, or that leads nowhere else.
-pub(super) fn endpoint_address(text: &str) -> Vec<String> {
-    use std::net::IpAddr;
-    let Ok(address) = text.parse::<IpAddr>() else { return vec!["must be a valid IP address".to_owned()] };
-    let (link_local, multicast) = match address {
-        IpAddr::V4(four) => (four.is_link_local(), four.octets()[..3] == [224, 0, 0]),
-        IpAddr::V6(six) => (six.is_unicast_link_local(), six.segments()[0] & 0xff0f == 0xff02),
-    };
-    let rules = [
-        (address.is_unspecified(), format!("may not be unspecified ({address})")),
-        (address.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()),
-        (link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned()),
-        (multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned()),
-    ];
-    rules.into_iter().filter_map(|(broken, why)| broken.then_some(why)).collect()
 }
 
 /// RFC 1123 labels: names of namespaces, containers, volumes.
@@ -133,7 +118,7 @@ pub(super) fn port(text: &str) -> Vec<String> {
     if text.len() > 15 {
         wrong.push("must be no more than 15 characters".to_owned());
     }
-    if !text.chars().all(|c| lower(c) || c == '-') {
+    if text.is_empty() || !text.chars().all(|c| lower(c) || c == '-') {
         wrong.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".to_owned());
     }
     if !text.chars().any(|c| c.is_ascii_lowercase()) {
@@ -146,6 +131,87 @@ pub(super) fn port(text: &str) -> Vec<String> {
         wrong.push("must not begin or end with a hyphen".to_owned());
     }
     wrong
+}
+
+/// HTTP header names.
+pub(super) fn header(text: &str) -> Vec<String> {
+    if !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
+        return Vec::new();
+    }
+    vec!["a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')".to_owned()]
+}
+
+/// `domain/path`, both of them there.
+pub(super) fn domain_path(text: &str) -> Vec<String> {
+    match text.split_once('/') {
+        Some((domain, path)) if !domain.is_empty() && !path.is_empty() => {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:/".contains(c);
+            let wrong = (!path.chars().all(plain)).then(|| "Invalid path".to_owned());
+            subdomain(domain).into_iter().chain(wrong).collect()
+        }
+        _ => vec!["must be a domain-prefixed path (such as \"acme.io/foo\")".to_owned()],
+    }
+}
+
+/// An IP address; leading zeros are read as decimal, as upstream still does where it did before.
+pub(super) fn ip(text: &str) -> Option<std::net::IpAddr> {
+    text.parse().ok().or_else(|| {
+        let parts = text.split('.').map(|part| part.parse::<u8>().ok().filter(|_| !part.starts_with('+')));
+        let parts: Vec<u8> = parts.collect::<Option<_>>()?;
+        Some(std::net::IpAddr::from(<[u8; 4]>::try_from(parts).ok()?))
+    })
+}
+
+/// A block of addresses, `address/bits`.
+pub(super) fn is_block(text: &str) -> bool {
+    let Some((address, bits)) = text.split_once('/') else { return false };
+    let most = if address.contains(':') { 128 } else { 32 };
+    ip(address).is_some() && bits.parse::<u8>().is_ok_and(|bits| bits <= most)
+}
+
+/// Why an address cannot be one that is shared with other machines.
+pub(super) fn not_special(ip: std::net::IpAddr) -> Option<&'static str> {
+    let link_local = match ip {
+        std::net::IpAddr::V4(ip) => ip.is_link_local() || (ip.is_multicast() && ip.octets()[..3] == [224, 0, 0]),
+        std::net::IpAddr::V6(ip) => (ip.segments()[0] & 0xffc0) == 0xfe80 || ip.segments()[0] == 0xff02,
+    };
+    // Clusters have pods and Services in the blocks above the host's own.
+    let host = match ip {
+        std::net::IpAddr::V4(ip) => ip.octets()[..2] == [127, 0],
+        std::net::IpAddr::V6(ip) => ip.is_loopback(),
+    };
+    if ip.is_unspecified() {
+        Some("may not be unspecified (0.0.0.0 or ::)")
+    } else if host {
+        Some("may not be in the loopback range (127.0.0.0/8, ::1/128)")
+    } else if link_local {
+        Some("may not be in the link-local range (169.254.0.0/16, fe80::/10, 224.0.0.0/24, ff02::/10)")
+    } else {
+        None
+    }
+}
+
+/// A path that stays below where it starts; upstream names both faults.
+pub(super) fn descending_path(path: &str, field: &str, errors: &mut Errors) {
+    if path.starts_with('/') {
+        errors.invalid(field, &path.into(), "must be a relative path");
+    }
+    no_backsteps(path, field, errors);
+}
+
+/// A path without `..`.
+pub(super) fn no_backsteps(path: &str, field: &str, errors: &mut Errors) {
+    if path.split('/').any(|part| part == "..") {
+        errors.invalid(field, &path.into(), "must not contain '..'");
+    }
+}
+
+/// The path of a file that a volume makes.
+pub(super) fn local_path(path: &str, field: &str, errors: &mut Errors) {
+    descending_path(path, field, errors);
+    if path.starts_with("..") && path.split('/').next() != Some("..") {
+        errors.invalid(field, &path.into(), "must not start with '..'");
+    }
 }
 
 #[cfg(test)]

@@ -10,11 +10,25 @@ use crate::api::meta::is_deleting;
 /// A new namespace.
 pub(super) fn check(object: &Value, errors: &mut Errors) {
     held_by(object, |_| "spec.finalizers".to_owned(), errors);
+    levels(object, errors);
+}
+
+/// Levels of pod security.
+fn levels(object: &Value, errors: &mut Errors) {
+    for mode in ["enforce", "audit", "warn"] {
+        let label = format!("pod-security.kubernetes.io/{mode}");
+        let level = &object["metadata"]["labels"][label.as_str()];
+        if level.as_str().is_some_and(|level| !["privileged", "baseline", "restricted"].contains(&level)) {
+            let at = format!("metadata.labels[{label}]");
+            errors.invalid(&at, level, "must be one of privileged, baseline, restricted");
+        }
+    }
 }
 
 /// A change of a namespace's status, or of what holds it.
 pub(super) fn check_change(object: &Value, subresource: Option<&str>, errors: &mut Errors) {
     match subresource {
+        None => levels(object, errors),
         Some("finalize") => held_by(object, |index| format!("spec.finalizers[{index}]"), errors),
         Some("status") => {
             let (wanted, why) = if is_deleting(object) {

@@ -1,88 +1,103 @@
 //! Pods and their templates.
 
+mod container;
+mod environment;
 mod placement;
 mod probe;
+mod security;
 
 use serde_json::{Value, json};
 
-use super::{errors::Errors, metadata, names, volumes};
-use crate::api::typed;
+use super::{
+    errors::{Errors, list, text},
+    metadata, names, volumes,
+};
 
+pub(super) use environment::files;
+pub(super) use placement::{node_selector, tolerations};
 pub(super) use probe::port_number_or_name;
 
-/// What the pod is made by: some rules differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Of {
-    Pod,
-    Template,
-    /// A template whose pods run for ever.
-    Always,
-    /// A template whose pods end.
-    Job,
-}
-
 /// A pod template: its metadata and its spec.
-pub(super) fn template(template: &Value, path: &str, of: Of, errors: &mut Errors) {
+pub(super) fn template(template: &Value, path: &str, errors: &mut Errors) {
+    template_metadata(template, path, errors);
+    spec(&template["spec"], &format!("{path}.spec"), errors);
+    if !list(&template["spec"], "ephemeralContainers").is_empty() {
+        let why = "ephemeral containers not allowed in pod template";
+        errors.forbidden(&format!("{path}.spec.ephemeralContainers"), why);
+    }
+}
+
+/// Labels and annotations of a template; upstream leaves `metadata` out of their paths.
+pub(super) fn template_metadata(template: &Value, path: &str, errors: &mut Errors) {
     metadata::of_template(&template["metadata"], path, errors);
-    spec(&template["spec"], &format!("{path}.spec"), of, errors);
+    annotations(&template["metadata"], &format!("{path}.annotations"), errors);
 }
 
-fn list<'a>(object: &'a Value, key: &str) -> &'a [Value] {
-    object[key].as_array().map_or(&[], Vec::as_slice)
+/// A new pod.
+pub(super) fn created(pod: &Value, errors: &mut Errors) {
+    changed(pod, errors);
+    let own = &pod["spec"];
+    if !list(own, "ephemeralContainers").is_empty() {
+        errors.forbidden("spec.ephemeralContainers", "cannot be set on create");
+    }
+    if !text(own, "nodeName").is_empty() && !list(own, "schedulingGates").is_empty() {
+        errors.forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared");
+    }
 }
 
-fn text<'a>(object: &'a Value, key: &str) -> &'a str {
-    object[key].as_str().unwrap_or_default()
+/// A pod in any state.
+pub(super) fn changed(pod: &Value, errors: &mut Errors) {
+    annotations(&pod["metadata"], "metadata.annotations", errors);
+    spec(&pod["spec"], "spec", errors);
+    for kind in ["containers", "initContainers"] {
+        for (index, one) in list(&pod["spec"], kind).iter().enumerate() {
+            container::of_pod(one, &format!("spec.{kind}[{index}]"), errors);
+        }
+    }
+}
+
+/// Annotations that upstream reads.
+fn annotations(metadata: &Value, path: &str, errors: &mut Errors) {
+    for (key, value) in metadata["annotations"].as_object().into_iter().flatten() {
+        let given = value.as_str().unwrap_or_default();
+        let at = format!("{path}[{key}]");
+        match key.as_str() {
+            "controller.kubernetes.io/pod-deletion-cost" if given.parse::<i32>().is_err() => {
+                errors.invalid(&at, value, "must be a 32bit integer");
+            }
+            "scheduler.alpha.kubernetes.io/tolerations"
+                if serde_json::from_str::<Vec<Value>>(given).is_err() && !given.is_empty() =>
+            {
+                errors.invalid(path, value, "invalid tolerations");
+            }
+            _ => {}
+        }
+    }
 }
 
 /// A pod's spec.
-pub(super) fn spec(spec: &Value, path: &str, of: Of, errors: &mut Errors) {
+fn spec(spec: &Value, path: &str, errors: &mut Errors) {
     let known = volumes::volumes(list(spec, "volumes"), &format!("{path}.volumes"), errors);
-    let containers = list(spec, "containers");
-    let at = format!("{path}.containers");
-    if containers.is_empty() {
-        errors.required(&at, "");
-    }
-    let mut names: Vec<&str> = Vec::new();
-    for (index, one) in containers.iter().enumerate() {
-        let at = format!("{at}[{index}]");
-        container(one, &at, &known, errors);
-        let name = text(one, "name");
-        if names.contains(&name) {
-            errors.duplicate(&format!("{at}.name"), &json!(name));
-        }
-        names.push(name);
-        probe::all(one, &at, errors);
-        if !one["restartPolicy"].is_null() {
-            errors.forbidden(&format!("{at}.restartPolicy"), "may not be set for non-init containers");
-        }
-    }
-    host_ports(containers, &at, errors);
-    init_containers(spec, path, &known, &mut names, errors);
-    if of == Of::Pod && !list(spec, "ephemeralContainers").is_empty() {
-        errors.forbidden(&format!("{path}.ephemeralContainers"), "cannot be set on create");
-    }
-    restart_policy(spec, path, of, errors);
-    dns(spec, path, errors);
-    if let Some(selector) = spec["nodeSelector"].as_object() {
-        metadata::labels(&json!(selector), &format!("{path}.nodeSelector"), errors);
-    }
+    let pod = container::Pod {
+        volumes: &known,
+        host_users: spec["hostUsers"] != false,
+        restarts: spec["restartPolicy"] != "Never",
+    };
+    let grace = spec["terminationGracePeriodSeconds"].as_i64();
+    let names = containers(spec, path, pod, grace, errors);
+    init_containers(spec, path, pod, grace, names, errors);
+    container::ephemeral(spec, path, pod, errors);
+    host_network(spec, path, errors);
+    errors.one_of(spec, "restartPolicy", path, &["Always", "Never", "OnFailure"]);
+    errors.one_of(spec, "dnsPolicy", path, &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]);
+    metadata::labels(&spec["nodeSelector"], &format!("{path}.nodeSelector"), errors);
+    security::of_pod(spec, path, errors);
     placement::affinity(&spec["affinity"], &format!("{path}.affinity"), errors);
-    for (index, alias) in list(spec, "hostAliases").iter().enumerate() {
-        let at = format!("{path}.hostAliases[{index}]");
-        if text(alias, "ip").parse::<std::net::IpAddr>().is_err() {
-            errors.invalid(&format!("{at}.ip"), &alias["ip"], "must be a valid IP address");
-        }
-        for host in list(alias, "hostnames").iter().filter_map(Value::as_str) {
-            errors.texts(&format!("{at}.hostnames"), host, names::subdomain(host));
-        }
-    }
-    for key in ["serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName"] {
-        let name = text(spec, key);
-        if !name.is_empty() {
-            errors.texts(&format!("{path}.{key}"), name, names::subdomain(name));
-        }
-    }
+    dns_config(spec, &format!("{path}.dnsConfig"), errors);
+    gates(spec, path, errors);
+    placement::spread(list(spec, "topologySpreadConstraints"), &format!("{path}.topologySpreadConstraints"), errors);
+    security::host_namespaces(spec, path, errors);
+    subdomains(spec, &["serviceAccountName", "nodeName"], path, errors);
     if let Some(seconds) = spec["activeDeadlineSeconds"].as_i64().filter(|s| !(1..=i64::from(i32::MAX)).contains(s)) {
         let why = "must be between 1 and 2147483647, inclusive";
         errors.invalid(&format!("{path}.activeDeadlineSeconds"), &json!(seconds), why);
@@ -94,45 +109,65 @@ pub(super) fn spec(spec: &Value, path: &str, of: Of, errors: &mut Errors) {
         }
     }
     placement::tolerations(list(spec, "tolerations"), &format!("{path}.tolerations"), errors);
-    placement::spread(list(spec, "topologySpreadConstraints"), &format!("{path}.topologySpreadConstraints"), errors);
+    host_aliases(list(spec, "hostAliases"), &format!("{path}.hostAliases"), errors);
+    subdomains(spec, &["priorityClassName", "runtimeClassName"], path, errors);
     errors.one_of(spec, "preemptionPolicy", path, &["Never", "PreemptLowerPriority"]);
-}
-
-fn restart_policy(spec: &Value, path: &str, of: Of, errors: &mut Errors) {
-    let at = format!("{path}.restartPolicy");
-    errors.one_of(spec, "restartPolicy", path, &["Always", "Never", "OnFailure"]);
-    let policy = text(spec, "restartPolicy");
-    match of {
-        Of::Always if policy != "Always" => errors.unsupported(&at, &json!(policy), &["Always"]),
-        Of::Job if policy == "Always" || policy.is_empty() => {
-            errors.required(&at, "valid values: \"OnFailure\", \"Never\"");
-        }
-        _ => {}
-    }
-}
-
-fn dns(spec: &Value, path: &str, errors: &mut Errors) {
-    errors.one_of(spec, "dnsPolicy", path, &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]);
-    let config = &spec["dnsConfig"];
-    if spec["dnsPolicy"] == "None" {
-        if config.is_null() {
-            errors.required(&format!("{path}.dnsConfig"), "must provide `dnsConfig` when `dnsPolicy` is None");
-        } else if list(config, "nameservers").is_empty() {
-            let why = "must provide at least one DNS nameserver when `dnsPolicy` is None";
-            errors.required(&format!("{path}.dnsConfig.nameservers"), why);
-        }
-    }
-    for (index, server) in list(config, "nameservers").iter().enumerate() {
-        if server.as_str().unwrap_or_default().parse::<std::net::IpAddr>().is_err() {
-            errors.invalid(&format!("{path}.dnsConfig.nameservers[{index}]"), server, "must be a valid IP address");
+    if spec["os"].is_object() {
+        match text(&spec["os"], "name") {
+            "" => errors.required(&format!("{path}.os.name"), "cannot be empty"),
+            "linux" | "windows" => {}
+            other => errors.unsupported(&format!("{path}.os"), &json!(other), &["linux", "windows"]),
         }
     }
 }
 
-fn init_containers<'a>(spec: &'a Value, path: &str, known: &[&str], names: &mut Vec<&'a str>, errors: &mut Errors) {
+fn subdomains(spec: &Value, keys: &[&str], path: &str, errors: &mut Errors) {
+    for (key, name) in keys.iter().map(|key| (key, text(spec, key))).filter(|(_, name)| !name.is_empty()) {
+        errors.texts(&format!("{path}.{key}"), name, names::subdomain(name));
+    }
+}
+
+fn containers<'a>(
+    spec: &'a Value,
+    path: &str,
+    pod: container::Pod<'_>,
+    grace: Option<i64>,
+    errors: &mut Errors,
+) -> Vec<&'a str> {
+    let containers = list(spec, "containers");
+    let at = format!("{path}.containers");
+    if containers.is_empty() {
+        errors.required(&at, "");
+    }
+    let mut names: Vec<&str> = Vec::new();
+    for (index, one) in containers.iter().enumerate() {
+        let at = format!("{at}[{index}]");
+        container::check(one, &at, pod, errors);
+        let name = text(one, "name");
+        if names.contains(&name) {
+            errors.duplicate(&format!("{at}.name"), &json!(name));
+        }
+        names.push(name);
+        probe::all(one, &at, grace, errors);
+        if !one["restartPolicy"].is_null() {
+            errors.forbidden(&format!("{at}.restartPolicy"), "may not be set for non-init containers");
+        }
+    }
+    container::host_ports(containers, &at, errors);
+    names
+}
+
+fn init_containers<'a>(
+    spec: &'a Value,
+    path: &str,
+    pod: container::Pod<'_>,
+    grace: Option<i64>,
+    mut names: Vec<&'a str>,
+    errors: &mut Errors,
+) {
     for (index, one) in list(spec, "initContainers").iter().enumerate() {
         let at = format!("{path}.initContainers[{index}]");
-        container(one, &at, known, errors);
+        container::check(one, &at, pod, errors);
         errors.one_of(one, "restartPolicy", &at, &["Always"]);
         let name = text(one, "name");
         if names.contains(&name) {
@@ -140,9 +175,9 @@ fn init_containers<'a>(spec: &'a Value, path: &str, known: &[&str], names: &mut 
         } else if !name.is_empty() {
             names.push(name);
         }
-        host_ports(std::slice::from_ref(one), &format!("{path}.initContainers"), errors);
+        container::host_ports(std::slice::from_ref(one), &format!("{path}.initContainers"), errors);
         if one["restartPolicy"] == "Always" {
-            probe::all(one, &at, errors);
+            probe::all(one, &at, grace, errors);
             continue;
         }
         for key in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
@@ -154,53 +189,86 @@ fn init_containers<'a>(spec: &'a Value, path: &str, known: &[&str], names: &mut 
     }
 }
 
-fn container(container: &Value, path: &str, known: &[&str], errors: &mut Errors) {
-    match text(container, "name") {
-        "" => errors.required(&format!("{path}.name"), ""),
-        name => errors.texts(&format!("{path}.name"), name, names::label(name)),
+/// On the host's network a port is the host's.
+fn host_network(spec: &Value, path: &str, errors: &mut Errors) {
+    if spec["hostNetwork"] != true {
+        return;
     }
-    if text(container, "image").is_empty() {
-        errors.required(&format!("{path}.image"), "");
-    }
-    errors.one_of(container, "terminationMessagePolicy", path, &["FallbackToLogsOnError", "File"]);
-    ports(list(container, "ports"), &format!("{path}.ports"), errors);
-    environment(list(container, "env"), &format!("{path}.env"), errors);
-    volumes::mounts(list(container, "volumeMounts"), known, &format!("{path}.volumeMounts"), errors);
-    errors.one_of(container, "imagePullPolicy", path, &["Always", "IfNotPresent", "Never"]);
-    resources(&container["resources"], &format!("{path}.resources"), errors);
-    for key in ["runAsUser", "runAsGroup"] {
-        let context = &container["securityContext"];
-        if let Some(id) = context[key].as_i64().filter(|id| !(0..=i64::from(i32::MAX)).contains(id)) {
-            let at = format!("{path}.securityContext.{key}");
-            errors.invalid(&at, &json!(id), "must be between 0 and 2147483647, inclusive");
+    for kind in ["containers", "initContainers"] {
+        for (index, container) in list(spec, kind).iter().enumerate() {
+            for (at, port) in list(container, "ports").iter().enumerate() {
+                if port["hostPort"] != port["containerPort"] {
+                    let field = format!("{path}.{kind}[{index}].ports[{at}].hostPort");
+                    let why = "must match `containerPort` when `hostNetwork` is true";
+                    errors.invalid(&field, &port["hostPort"], why);
+                }
+            }
         }
     }
 }
 
-fn ports(ports: &[Value], path: &str, errors: &mut Errors) {
-    let mut names: Vec<&str> = Vec::new();
-    for (index, port) in ports.iter().enumerate() {
+fn dns_config(spec: &Value, path: &str, errors: &mut Errors) {
+    let config = &spec["dnsConfig"];
+    let (servers, searches) = (list(config, "nameservers"), list(config, "searches"));
+    if spec["dnsPolicy"] == "None" {
+        if config.is_null() {
+            errors.required(path, "must provide `dnsConfig` when `dnsPolicy` is None");
+            return;
+        }
+        if servers.is_empty() {
+            let why = "must provide at least one DNS nameserver when `dnsPolicy` is None";
+            errors.required(&format!("{path}.nameservers"), why);
+            return;
+        }
+    }
+    if servers.len() > 3 {
+        errors.invalid(&format!("{path}.nameservers"), &json!(servers), "must not have more than 3 nameservers");
+    }
+    for (index, server) in servers.iter().enumerate() {
+        if names::ip(server.as_str().unwrap_or_default()).is_none() {
+            errors.invalid(&format!("{path}.nameservers[{index}]"), server, "must be a valid IP address");
+        }
+    }
+    let at = format!("{path}.searches");
+    if searches.len() > 32 {
+        errors.invalid(&at, &json!(searches), "must not have more than 32 search paths");
+    }
+    let length: usize = searches.iter().filter_map(Value::as_str).map(|search| search.len() + 1).sum();
+    if length > 2049 {
+        errors.invalid(&at, &json!(searches), "must not have more than 2048 characters in the search list");
+    }
+    for (index, search) in searches.iter().filter_map(Value::as_str).enumerate().filter(|(_, search)| *search != ".") {
+        let bare = search.strip_suffix('.').unwrap_or(search);
+        errors.texts(&format!("{at}[{index}]"), bare, names::subdomain(&bare.replace('_', "-")));
+    }
+    for (index, _) in list(config, "options").iter().enumerate().filter(|(_, option)| text(option, "name").is_empty()) {
+        errors.required(&format!("{path}.options[{index}]"), "must not be empty");
+    }
+}
+
+fn gates(spec: &Value, path: &str, errors: &mut Errors) {
+    for (index, gate) in list(spec, "readinessGates").iter().enumerate() {
+        let kind = text(gate, "conditionType");
+        errors.texts(&format!("{path}.readinessGates[{index}].conditionType"), kind, names::qualified(kind));
+    }
+    let gates = list(spec, "schedulingGates");
+    for (index, gate) in gates.iter().enumerate() {
+        let (name, at) = (text(gate, "name"), format!("{path}.schedulingGates[{index}]"));
+        errors.texts(&at, name, names::qualified(name));
+        if gates[..index].iter().any(|other| text(other, "name") == name) {
+            errors.duplicate(&at, &json!(name));
+        }
+    }
+}
+
+fn host_aliases(aliases: &[Value], path: &str, errors: &mut Errors) {
+    for (index, alias) in aliases.iter().enumerate() {
         let at = format!("{path}[{index}]");
-        let name = text(port, "name");
-        if !name.is_empty() {
-            let wrong = names::port(name);
-            if wrong.is_empty() && names.contains(&name) {
-                errors.duplicate(&format!("{at}.name"), &json!(name));
-            } else if wrong.is_empty() {
-                names.push(name);
-            }
-            errors.texts(&format!("{at}.name"), name, wrong);
+        if names::ip(text(alias, "ip")).is_none() {
+            errors.invalid(&format!("{at}.ip"), &alias["ip"], "must be a valid IP address");
         }
-        match port["containerPort"].as_i64().unwrap_or(0) {
-            0 => errors.required(&format!("{at}.containerPort"), ""),
-            number => port_number(number, &format!("{at}.containerPort"), errors),
-        }
-        if let Some(number) = port["hostPort"].as_i64().filter(|number| *number != 0) {
-            port_number(number, &format!("{at}.hostPort"), errors);
-        }
-        match text(port, "protocol") {
-            "" => errors.required(&format!("{at}.protocol"), ""),
-            _ => errors.one_of(port, "protocol", &at, &["SCTP", "TCP", "UDP"]),
+        for (place, host) in list(alias, "hostnames").iter().filter_map(Value::as_str).enumerate() {
+            errors.texts(&format!("{at}.hostnames[{place}]"), host, names::subdomain(host));
         }
     }
 }
@@ -209,129 +277,5 @@ fn ports(ports: &[Value], path: &str, errors: &mut Errors) {
 pub(super) fn port_number(number: i64, field: &str, errors: &mut Errors) {
     if !(1..=65_535).contains(&number) {
         errors.invalid(field, &json!(number), "must be between 1 and 65535, inclusive");
-    }
-}
-
-/// Containers of one pod cannot share a port of the host.
-fn host_ports(containers: &[Value], path: &str, errors: &mut Errors) {
-    let mut taken: Vec<String> = Vec::new();
-    for (index, container) in containers.iter().enumerate() {
-        for (at, port) in list(container, "ports").iter().enumerate() {
-            let Some(number) = port["hostPort"].as_i64().filter(|number| *number != 0) else { continue };
-            let key = format!("{}/{}/{number}", text(port, "protocol"), text(port, "hostIP"));
-            if taken.contains(&key) {
-                errors.duplicate(&format!("{path}[{index}].ports[{at}].hostPort"), &json!(key));
-            }
-            taken.push(key);
-        }
-    }
-}
-
-fn environment(variables: &[Value], path: &str, errors: &mut Errors) {
-    for (index, variable) in variables.iter().enumerate() {
-        let at = format!("{path}[{index}]");
-        match text(variable, "name") {
-            "" => errors.required(&format!("{at}.name"), ""),
-            name => errors.texts(&format!("{at}.name"), name, names::environment(name)),
-        }
-        let Some(source) = variable["valueFrom"].as_object() else { continue };
-        let at = format!("{at}.valueFrom");
-        if source.len() != 1 {
-            let why = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`";
-            errors.invalid(
-                &at,
-                &json!(""),
-                if source.is_empty() { why } else { "may not have more than one field specified at a time" },
-            );
-        } else if !text(variable, "value").is_empty() {
-            errors.invalid(&at, &json!(""), "may not be specified when `value` is not empty");
-        }
-        for key in ["configMapKeyRef", "secretKeyRef"] {
-            let Some(reference) = source.get(key) else { continue };
-            if text(reference, "name").is_empty() {
-                errors.required(&format!("{at}.{key}.name"), "");
-            }
-            match text(reference, "key") {
-                "" => errors.required(&format!("{at}.{key}.key"), ""),
-                own => errors.texts(&format!("{at}.{key}.key"), own, names::config_key(own)),
-            }
-        }
-        if let Some(reference) = source.get("fieldRef") {
-            field_path(reference, &format!("{at}.fieldRef"), errors);
-        }
-    }
-}
-
-fn field_path(reference: &Value, path: &str, errors: &mut Errors) {
-    const KNOWN: [&str; 10] = [
-        "metadata.name",
-        "metadata.namespace",
-        "metadata.uid",
-        "spec.nodeName",
-        "spec.serviceAccountName",
-        "status.hostIP",
-        "status.hostIPs",
-        "status.podIP",
-        "status.podIPs",
-        "metadata.labels",
-    ];
-    let field = text(reference, "fieldPath");
-    let at = format!("{path}.fieldPath");
-    let subscript = field.starts_with("metadata.labels['") || field.starts_with("metadata.annotations['");
-    match field {
-        "" => errors.required(&at, ""),
-        _ if subscript || KNOWN[..9].contains(&field) => {}
-        _ if field.starts_with("metadata.") || field.starts_with("spec.") || field.starts_with("status.") => {
-            errors.unsupported(&at, &json!(field), &KNOWN[..9]);
-        }
-        _ => errors.invalid(&at, &json!(field), "error converting fieldPath: field label not supported"),
-    }
-}
-
-/// Requests and limits.
-pub(super) fn resources(resources: &Value, path: &str, errors: &mut Errors) {
-    let (limits, requests) = (&resources["limits"], &resources["requests"]);
-    for (name, amount) in limits.as_object().into_iter().flatten() {
-        resource(name, amount, &format!("{path}.limits[{name}]"), errors);
-    }
-    for (name, amount) in requests.as_object().into_iter().flatten() {
-        resource(name, amount, &format!("{path}.requests[{name}]"), errors);
-        let field = format!("{path}.requests");
-        let (request, limit) = (typed::amount(amount), limits.get(name));
-        let overcommits = !name.contains('/') && !name.starts_with("hugepages-");
-        match limit.map(|limit| (limit, typed::amount(limit))) {
-            Some((limit, size)) if !overcommits && size != request => {
-                let shown = limit.as_str().unwrap_or_default();
-                errors.invalid(&field, amount, &format!("must be equal to {name} limit of {shown}"));
-            }
-            Some((limit, size)) if request > size => {
-                let shown = limit.as_str().unwrap_or_default();
-                errors.invalid(&field, amount, &format!("must be less than or equal to {name} limit of {shown}"));
-            }
-            None if !overcommits => {
-                errors.required(&format!("{path}.limits"), "Limit must be set for non overcommitable resources");
-            }
-            _ => {}
-        }
-    }
-}
-
-fn resource(name: &str, amount: &Value, field: &str, errors: &mut Errors) {
-    errors.texts(field, name, names::qualified(name));
-    let native = ["cpu", "memory", "ephemeral-storage"];
-    if !name.contains('/') && !native.contains(&name) && !name.starts_with("hugepages-") {
-        errors.invalid(field, &json!(name), "must be a standard resource for containers");
-    }
-    quantity(amount, field, errors);
-    let whole = amount.as_str().is_some_and(|text| !text.ends_with(['m', 'u', 'n']));
-    if name.contains('/') && !whole {
-        errors.invalid(field, amount, "must be an integer");
-    }
-}
-
-/// An amount of at least zero.
-pub(super) fn quantity(amount: &Value, field: &str, errors: &mut Errors) {
-    if amount.as_str().is_some_and(|text| text.starts_with('-')) {
-        errors.invalid(field, amount, "must be greater than or equal to 0");
     }
 }

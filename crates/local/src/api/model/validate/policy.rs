@@ -1,17 +1,11 @@
-//! Autoscalers, disruption budgets, leases, roles and their bindings, priority classes, endpoint slices.
+//! Autoscalers, disruption budgets, leases, roles and their bindings, priority classes.
 
 use serde_json::{Value, json};
 
-use super::{errors::Errors, names, selector, workload};
-use crate::api::registry::Definition;
-
-fn text<'a>(object: &'a Value, key: &str) -> &'a str {
-    object[key].as_str().unwrap_or_default()
-}
-
-fn list<'a>(object: &'a Value, key: &str) -> &'a [Value] {
-    object[key].as_array().map_or(&[], Vec::as_slice)
-}
+use super::{
+    errors::{Errors, list, text},
+    names, selector, workload,
+};
 
 /// An autoscaler.
 pub(super) fn autoscaler(object: &Value, errors: &mut Errors) {
@@ -29,6 +23,12 @@ pub(super) fn autoscaler(object: &Value, errors: &mut Errors) {
     target_reference(&spec["scaleTargetRef"], "spec.scaleTargetRef", errors);
     for (index, one) in list(spec, "metrics").iter().enumerate() {
         metric(one, &format!("spec.metrics[{index}]"), errors);
+    }
+    // The only metric of the old version, as the new one has it.
+    let share = &spec["targetCPUUtilizationPercentage"];
+    if share.as_i64().is_some_and(|share| share < 1) {
+        let field = "spec.metrics[0].resource.target.averageUtilization";
+        errors.invalid(field, share, "must be greater than 0");
     }
     let outside = list(spec, "metrics").iter().any(|metric| matches!(text(metric, "type"), "Object" | "External"));
     if min == Some(0) && !outside {
@@ -100,8 +100,14 @@ fn source(kind: &str, source: &Value, path: &str, errors: &mut Errors) {
     let target = &source["target"];
     let at = format!("{path}.target");
     match text(target, "type") {
-        "" => errors.required(&format!("{at}.type"), "must specify a metric target type"),
-        _ => errors.one_of(target, "type", &at, &["Utilization", "Value", "AverageValue"]),
+        "Utilization" | "Value" | "AverageValue" => {}
+        kind => {
+            if kind.is_empty() {
+                errors.required(&format!("{at}.type"), "must specify a metric target type");
+            }
+            let why = "must be either Utilization, Value, or AverageValue";
+            errors.invalid(&format!("{at}.type"), &json!(kind), why);
+        }
     }
     for key in ["value", "averageValue"] {
         if target[key].as_str().is_some_and(|amount| amount.starts_with('-') || amount == "0") {
@@ -143,7 +149,12 @@ fn scaling_rules(rules: &Value, path: &str, errors: &mut Errors) {
         Some(seconds) if seconds > 3600 => errors.invalid(&at, window, "must be less than or equal to 3600"),
         _ => {}
     }
-    errors.one_of(rules, "selectPolicy", path, &["Disabled", "Max", "Min"]);
+    if rules["selectPolicy"].is_string() {
+        let known = ["Disabled", "Max", "Min"];
+        if !known.contains(&text(rules, "selectPolicy")) {
+            errors.unsupported(&format!("{path}.selectPolicy"), &rules["selectPolicy"], &known);
+        }
+    }
     if list(rules, "policies").is_empty() {
         errors.required(&format!("{path}.policies"), "must specify at least one Policy");
     }
@@ -187,9 +198,6 @@ pub(super) fn lease(object: &Value, errors: &mut Errors) {
         errors.invalid("spec.leaseDurationSeconds", &spec["leaseDurationSeconds"], "must be greater than 0");
     }
     errors.not_negative(spec, "leaseTransitions", "spec");
-    if spec["holderIdentity"] == "" {
-        errors.invalid("spec.holderIdentity", &json!(""), "must not be empty");
-    }
 }
 
 /// A role's rules; only those of the cluster may speak of paths.
@@ -217,6 +225,26 @@ pub(super) fn role(object: &Value, namespaced: bool, errors: &mut Errors) {
         }
         if list(rule, "resources").is_empty() {
             errors.required(&format!("{at}.resources"), "resource rules must supply at least one resource");
+        }
+    }
+}
+
+/// Roles whose rules a role takes.
+pub(super) fn cluster_role(object: &Value, errors: &mut Errors) {
+    role(object, false, errors);
+    let rule = &object["aggregationRule"];
+    if !rule.is_object() {
+        return;
+    }
+    let at = "aggregationRule.clusterRoleSelectors";
+    if list(rule, "clusterRoleSelectors").is_empty() {
+        errors.required(at, "at least one clusterRoleSelector required if aggregationRule is non-nil");
+    }
+    for (index, one) in list(rule, "clusterRoleSelectors").iter().enumerate() {
+        let at = format!("{at}[{index}]");
+        selector::label_selector(one, &at, errors);
+        if !selector::is_readable(one) {
+            errors.invalid(&at, one, "invalid label selector");
         }
     }
 }
@@ -282,91 +310,4 @@ pub(super) fn priority_class(object: &Value, errors: &mut Errors) {
         errors.forbidden("value", "maximum allowed value of a user defined priority is 1000000000");
     }
     errors.one_of(object, "preemptionPolicy", "", &["Never", "PreemptLowerPriority"]);
-}
-
-/// An endpoint slice.
-pub(super) fn endpoint_slice(object: &Value, old: Option<&Value>, errors: &mut Errors) {
-    let kind = text(object, "addressType");
-    if kind.is_empty() {
-        errors.required("addressType", "");
-    } else {
-        errors.one_of(object, "addressType", "", &["FQDN", "IPv4", "IPv6"]);
-    }
-    for (index, endpoint) in list(object, "endpoints").iter().enumerate() {
-        let at = format!("endpoints[{index}].addresses");
-        if list(endpoint, "addresses").is_empty() {
-            errors.required(&at, "must contain at least 1 address");
-        }
-        // What was there before may stay.
-        let known = |address: &Value| {
-            old.is_some_and(|old| list(old, "endpoints").iter().any(|one| list(one, "addresses").contains(address)))
-        };
-        for (place, address) in list(endpoint, "addresses").iter().enumerate().filter(|(_, one)| !known(one)) {
-            let given = address.as_str().unwrap_or_default();
-            let field = format!("{at}[{place}]");
-            let ip = given.parse::<std::net::IpAddr>();
-            match (kind, ip) {
-                ("FQDN", _) => errors.texts(&field, given, names::subdomain(given)),
-                (_, Err(_)) => {
-                    errors.invalid(&field, address, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
-                }
-                ("IPv4", Ok(ip)) if !ip.is_ipv4() => errors.invalid(&field, address, "must be an IPv4 address"),
-                ("IPv6", Ok(ip)) if !ip.is_ipv6() => errors.invalid(&field, address, "must be an IPv6 address"),
-                (_, Ok(ip)) if ip.to_string() != given => {
-                    errors.invalid(&field, address, &format!("must be in canonical form (\"{ip}\")"));
-                }
-                _ => errors.texts(&field, given, names::endpoint_address(given)),
-            }
-        }
-    }
-    let mut known: Vec<&str> = Vec::new();
-    for (index, port) in list(object, "ports").iter().enumerate() {
-        let at = format!("ports[{index}]");
-        let name = text(port, "name");
-        if !name.is_empty() {
-            errors.texts(&format!("{at}.name"), name, names::label(name));
-        }
-        if known.contains(&name) {
-            errors.duplicate(&format!("{at}.name"), &json!(name));
-        }
-        known.push(name);
-        errors.one_of(port, "protocol", &at, &["SCTP", "TCP", "UDP"]);
-    }
-}
-
-/// A status that is written: the rules that hold for all writers.
-pub(super) fn status(definition: &Definition, old: &Value, object: &Value, errors: &mut Errors) {
-    let status = &object["status"];
-    let parts: &[&str] = &["updatedReplicas", "readyReplicas", "availableReplicas"];
-    let (keys, parts): (&[&str], &[&str]) = match definition.table.as_str() {
-        "apps/deployments" => {
-            (&["replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas"], parts)
-        }
-        "apps/replicasets" | "/replicationcontrollers" => (
-            &["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"],
-            &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"],
-        ),
-        "apps/statefulsets" => (
-            &["replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"],
-            &["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"],
-        ),
-        "autoscaling/horizontalpodautoscalers" => (&["currentReplicas", "desiredReplicas"], &[]),
-        "batch/jobs" => (&["active", "succeeded", "failed"], &[]),
-        _ => (&[], &[]),
-    };
-    for key in keys {
-        errors.not_negative(status, key, "status");
-    }
-    let count = |key: &str| status[key].as_i64().unwrap_or(0);
-    for key in parts.iter().filter(|key| count(key) > count("replicas")) {
-        let why = "cannot be greater than status.replicas";
-        errors.invalid(&format!("status.{key}"), &json!(count(key)), why);
-    }
-    if !parts.is_empty() && count("availableReplicas") > count("readyReplicas") {
-        let why = "cannot be greater than readyReplicas";
-        errors.invalid("status.availableReplicas", &json!(count("availableReplicas")), why);
-    }
-    if definition.table == "/pods" && old["status"]["qosClass"] != status["qosClass"] {
-        errors.invalid("status.qosClass", &status["qosClass"], "field is immutable");
-    }
 }

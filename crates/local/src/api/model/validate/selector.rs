@@ -34,9 +34,9 @@ pub(super) fn label_selector(selector: &Value, path: &str, errors: &mut Errors) 
 
 /// Whether a selector can be understood at all.
 pub(super) fn is_readable(selector: &Value) -> bool {
-    let known = ["In", "NotIn", "Exists", "DoesNotExist"];
-    let expressions = selector["matchExpressions"].as_array().into_iter().flatten();
-    expressions.into_iter().all(|one| one["operator"].as_str().is_some_and(|operator| known.contains(&operator)))
+    let mut errors = Errors::default();
+    label_selector(selector, "", &mut errors);
+    errors.0.is_empty()
 }
 
 /// Whether a selector says nothing.

@@ -2,11 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::{errors::Errors, metadata, names, pod};
+use super::{
+    errors::{Errors, list, text},
+    metadata, names, pod,
+};
 
 /// A Service's ports, type and addresses.
-pub(super) fn check(object: &Value, errors: &mut Errors) {
+pub(super) fn check(old: Option<&Value>, object: &Value, errors: &mut Errors) {
     let spec = &object["spec"];
+    // Upstream draws addresses and ports before it looks at anything else.
+    if old.is_none() && (families(spec, errors) || node_ports(spec, errors)) {
+        return;
+    }
     let kind = spec["type"].as_str().unwrap_or_default();
     let headless = spec["clusterIP"] == "None";
     let ports = spec["ports"].as_array().map_or(&[][..], Vec::as_slice);
@@ -53,10 +60,12 @@ pub(super) fn check(object: &Value, errors: &mut Errors) {
             }
         }
     }
-    if kind != "LoadBalancer" {
-        if spec["loadBalancerSourceRanges"].as_array().is_some_and(|ranges| !ranges.is_empty()) {
-            errors.forbidden("spec.LoadBalancerSourceRanges", "may only be used when `type` is 'LoadBalancer'");
+    source_ranges(object, errors);
+    if kind == "LoadBalancer" {
+        if let Some(class) = spec["loadBalancerClass"].as_str() {
+            errors.texts("spec.loadBalancerClass", class, names::qualified(class));
         }
+    } else {
         for key in ["allocateLoadBalancerNodePorts", "loadBalancerClass"] {
             if !spec[key].is_null() {
                 errors.forbidden(&format!("spec.{key}"), "may only be used when `type` is 'LoadBalancer'");
@@ -64,6 +73,39 @@ pub(super) fn check(object: &Value, errors: &mut Errors) {
         }
     }
     policies(spec, kind, errors);
+}
+
+/// Who may come through a load balancer: in the spec, or in an annotation.
+fn source_ranges(object: &Value, errors: &mut Errors) {
+    let spec = &object["spec"];
+    let annotation = "service.beta.kubernetes.io/load-balancer-source-ranges";
+    let given = object["metadata"]["annotations"][annotation].as_str().map(str::trim);
+    let field = format!("metadata.annotations[{annotation}]");
+    let ranges = list(spec, "loadBalancerSourceRanges");
+    let balanced = spec["type"] == "LoadBalancer";
+    let why = "may only be used when `type` is 'LoadBalancer'";
+    if !ranges.is_empty() {
+        if !balanced {
+            errors.forbidden("spec.LoadBalancerSourceRanges", why);
+        }
+        for (index, range) in ranges.iter().enumerate() {
+            if !names::is_block(range.as_str().unwrap_or_default().trim()) {
+                let at = format!("spec.LoadBalancerSourceRanges[{index}]");
+                errors.invalid(&at, range, "must be a valid CIDR value");
+            }
+        }
+    } else if let Some(given) = given {
+        if !balanced {
+            errors.forbidden(&field, why);
+        }
+        if !given.is_empty() && !given.split(',').all(|range| names::is_block(range.trim())) {
+            errors.invalid(
+                &field,
+                &json!(given),
+                "must be a list of IP ranges. For example, 10.240.0.0/24,10.250.0.0/24",
+            );
+        }
+    }
 }
 
 fn policies(spec: &Value, kind: &str, errors: &mut Errors) {
@@ -78,15 +120,75 @@ fn policies(spec: &Value, kind: &str, errors: &mut Errors) {
         None if external => errors.required("spec.externalTrafficPolicy", ""),
         None => {}
     }
+    let checked = kind == "LoadBalancer" && spec["externalTrafficPolicy"] == "Local";
+    if !checked && spec["healthCheckNodePort"].as_i64().unwrap_or(0) != 0 {
+        let why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+        errors.invalid("spec.healthCheckNodePort", &spec["healthCheckNodePort"], why);
+    }
     errors.one_of(spec, "internalTrafficPolicy", "spec", &["Cluster", "Local"]);
+    errors.one_of(spec, "trafficDistribution", "spec", &["PreferClose"]);
+}
+
+/// This cluster has addresses of the old family only: what it could not give, it refuses before anything else.
+fn families(spec: &Value, errors: &mut Errors) -> bool {
+    let before = errors.0.len();
+    errors.one_of(spec, "ipFamilyPolicy", "spec", &["SingleStack", "PreferDualStack", "RequireDualStack"]);
+    let families = list(spec, "ipFamilies");
+    for (index, family) in families.iter().enumerate() {
+        let field = format!("spec.ipFamilies[{index}]");
+        if !matches!(family.as_str(), Some("IPv4" | "IPv6")) {
+            errors.unsupported(&field, family, &["IPv4", "IPv6"]);
+        } else if families[..index].contains(family) {
+            errors.duplicate(&field, family);
+        }
+    }
+    if errors.0.len() > before || spec["type"] == "ExternalName" {
+        return errors.0.len() > before;
+    }
+    if families.len() > 1 && text(spec, "ipFamilyPolicy") == "SingleStack" {
+        let why = "must be RequireDualStack or PreferDualStack when multiple `ipFamilies` are specified";
+        errors.invalid("spec.ipFamilyPolicy", &spec["ipFamilyPolicy"], why);
+    } else if spec["ipFamilyPolicy"] == "RequireDualStack" {
+        errors.invalid(
+            "spec.ipFamilyPolicy",
+            &spec["ipFamilyPolicy"],
+            "this cluster is not configured for dual-stack services",
+        );
+    } else if families.first().is_some_and(|family| family == "IPv6") && spec["clusterIP"] != "None" {
+        errors.invalid("spec.ipFamilies[0]", &families[0], "not configured on this cluster");
+    }
+    errors.0.len() > before
+}
+
+/// Ports of nodes come from a range, and each is taken once.
+fn node_ports(spec: &Value, errors: &mut Errors) -> bool {
+    let before = errors.0.len();
+    let ports = list(spec, "ports");
+    for (index, port) in ports.iter().enumerate().filter(|_| matches!(text(spec, "type"), "NodePort" | "LoadBalancer"))
+    {
+        let number = port["nodePort"].as_i64().filter(|number| *number != 0);
+        let at = format!("spec.ports[{index}].nodePort");
+        if number.is_some_and(|number| !(30_000..=32_767).contains(&number)) {
+            let why = "provided port is not in the valid range. The range of valid ports is 30000-32767";
+            errors.invalid(&at, &port["nodePort"], why);
+            break;
+        }
+        let same = |other: &Value| other["nodePort"] == port["nodePort"] && other["protocol"] == port["protocol"];
+        if number.is_some() && ports[..index].iter().any(same) {
+            errors.invalid(&at, &port["nodePort"], "provided port is already allocated");
+            break;
+        }
+    }
+    errors.0.len() > before
 }
 
 fn external_name(spec: &Value, errors: &mut Errors) {
     let why = "may not be set for ExternalName services";
-    for key in ["clusterIPs", "ipFamilies"] {
-        if spec[key].as_array().is_some_and(|list| !list.is_empty()) {
-            errors.forbidden(&format!("spec.{key}"), why);
-        }
+    if !list(spec, "clusterIPs").is_empty() || spec["clusterIP"] == "None" {
+        errors.forbidden("spec.clusterIPs", why);
+    }
+    if !list(spec, "ipFamilies").is_empty() {
+        errors.forbidden("spec.ipFamilies", why);
     }
     if !spec["ipFamilyPolicy"].is_null() {
         errors.forbidden("spec.ipFamilyPolicy", why);
@@ -117,7 +219,7 @@ fn port<'a>(port: &'a Value, path: &str, named: bool, known: &mut Vec<&'a str>, 
 }
 
 fn addresses(spec: &Value, errors: &mut Errors) {
-    let wrong = |address: &str| address.parse::<std::net::IpAddr>().is_err();
+    let wrong = |address: &str| names::ip(address).is_none();
     for (index, address) in spec["clusterIPs"].as_array().into_iter().flatten().enumerate() {
         let text = address.as_str().unwrap_or_default();
         if !matches!(text, "" | "None") && wrong(text) {
@@ -125,13 +227,11 @@ fn addresses(spec: &Value, errors: &mut Errors) {
         }
     }
     for (index, address) in spec["externalIPs"].as_array().into_iter().flatten().enumerate() {
-        if wrong(address.as_str().unwrap_or_default()) {
-            errors.invalid(&format!("spec.externalIPs[{index}]"), address, "must be a valid IP address");
-        }
-    }
-    for (index, family) in spec["ipFamilies"].as_array().into_iter().flatten().enumerate() {
-        if !matches!(family.as_str(), Some("IPv4" | "IPv6")) {
-            errors.unsupported(&format!("spec.ipFamilies[{index}]"), family, &["IPv4", "IPv6"]);
+        let (given, field) = (address.as_str().unwrap_or_default(), format!("spec.externalIPs[{index}]"));
+        if wrong(given) {
+            errors.invalid(&field, address, "must be a valid IP address");
+        } else if let Some(why) = names::ip(given).and_then(names::not_special) {
+            errors.invalid(&field, address, why);
         }
     }
 }

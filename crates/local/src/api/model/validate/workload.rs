@@ -1,13 +1,12 @@
-//! Deployments, `ReplicaSet`s, `DaemonSet`s, `StatefulSet`s, jobs.
+//! Deployments, `ReplicaSet`s, `DaemonSet`s, `StatefulSet`s.
 
 use serde_json::{Value, json};
 
-use super::{errors::Errors, names, pod, selector};
+use super::{
+    errors::{Errors, text},
+    names, pod, selector,
+};
 use crate::api::LabelSelector;
-
-fn text<'a>(object: &'a Value, key: &str) -> &'a str {
-    object[key].as_str().unwrap_or_default()
-}
 
 /// A deployment.
 pub(super) fn deployment(object: &Value, errors: &mut Errors) {
@@ -34,30 +33,48 @@ pub(super) fn replica_set(object: &Value, errors: &mut Errors) {
 
 /// The selector, and a template that it selects.
 fn selected_template(spec: &Value, kind: &str, errors: &mut Errors) {
+    own_selector(spec, kind, errors);
+    if selector::is_readable(&spec["selector"]) {
+        matching_template(spec, errors);
+    } else {
+        errors.invalid("spec.selector", &spec["selector"], "invalid label selector");
+    }
+}
+
+fn own_selector(spec: &Value, kind: &str, errors: &mut Errors) {
     let own = &spec["selector"];
     if own.is_null() {
         errors.required("spec.selector", "");
-    } else {
-        selector::label_selector(own, "spec.selector", errors);
-        if selector::is_empty(own) {
-            errors.invalid("spec.selector", own, &format!("empty selector is invalid for {kind}"));
-        }
-    }
-    if !selector::is_readable(own) {
-        errors.invalid("spec.selector", own, "invalid label selector");
         return;
     }
-    matching_template(spec, errors);
+    selector::label_selector(own, "spec.selector", errors);
+    if selector::is_empty(own) {
+        errors.invalid("spec.selector", own, &format!("empty selector is invalid for {kind}"));
+    }
 }
 
 fn matching_template(spec: &Value, errors: &mut Errors) {
+    let template = &spec["template"];
+    matching_labels(spec, errors);
+    pod::template(template, "spec.template", errors);
+    running_for_ever(template, errors);
+}
+
+/// A selector that is not there selects nothing, an empty one everything.
+fn matching_labels(spec: &Value, errors: &mut Errors) {
     let (own, template) = (&spec["selector"], &spec["template"]);
     let matches = LabelSelector::from_value(own).matches(template);
-    if own.is_null() || !matches && !selector::is_empty(own) {
+    if own.is_null() || (!matches && !selector::is_empty(own)) {
         let why = "`selector` does not match template `labels`";
         errors.invalid("spec.template.metadata.labels", &template["metadata"]["labels"], why);
     }
-    pod::template(template, "spec.template", pod::Of::Always, errors);
+}
+
+fn running_for_ever(template: &Value, errors: &mut Errors) {
+    let policy = &template["spec"]["restartPolicy"];
+    if policy != "Always" {
+        errors.unsupported("spec.template.spec.restartPolicy", policy, &["Always"]);
+    }
     if !template["spec"]["activeDeadlineSeconds"].is_null() {
         errors.forbidden("spec.template.spec.activeDeadlineSeconds", "activeDeadlineSeconds is not supported here");
     }
@@ -182,11 +199,23 @@ pub(super) fn stateful_set(object: &Value, errors: &mut Errors) {
     }
     errors.not_negative(spec, "replicas", "spec");
     errors.not_negative(spec, "minReadySeconds", "spec");
+    if spec["ordinals"]["start"].as_i64().is_some_and(|start| start < 0) {
+        errors.invalid("spec.ordinals.start", &spec["ordinals"]["start"], "must be greater than or equal to 0");
+    }
     let service = text(spec, "serviceName");
     if !service.is_empty() {
         errors.texts("spec.serviceName", service, names::label(service));
     }
-    selected_template(spec, "statefulset", errors);
+    own_selector(spec, "statefulset", errors);
+    let template = &spec["template"];
+    if selector::is_readable(&spec["selector"]) {
+        matching_labels(spec, errors);
+        // Upstream looks at no more of this template.
+        pod::template_metadata(template, "spec.template", errors);
+    } else {
+        errors.invalid("spec.selector", &spec["selector"], "");
+    }
+    running_for_ever(template, errors);
 }
 
 /// A controller revision.
@@ -216,177 +245,6 @@ pub(super) fn replication_controller(object: &Value, errors: &mut Errors) {
         let why = "`selector` does not match template `labels`";
         errors.invalid("spec.template.metadata.labels", &spec["template"]["metadata"]["labels"], why);
     }
-    pod::template(&spec["template"], "spec.template", pod::Of::Always, errors);
-}
-
-/// A job that does not select its pods itself selects them by what it was given.
-pub(super) fn generated_selector(object: &Value, errors: &mut Errors) {
-    let selector = &object["spec"]["selector"];
-    if object["spec"]["manualSelector"] == true || selector.is_null() {
-        return;
-    }
-    let (uid, name) = (&object["metadata"]["uid"], &object["metadata"]["name"]);
-    let labels = json!({ "batch.kubernetes.io/controller-uid": uid, "controller-uid": uid,
-        "batch.kubernetes.io/job-name": name, "job-name": name });
-    if !LabelSelector::from_value(selector).matches(&json!({ "metadata": { "labels": labels } })) {
-        errors.invalid("spec.selector", selector, "`selector` not auto-generated");
-    }
-}
-
-/// A job's spec.
-pub(super) fn job(spec: &Value, path: &str, errors: &mut Errors) {
-    for key in [
-        "parallelism",
-        "completions",
-        "activeDeadlineSeconds",
-        "backoffLimit",
-        "ttlSecondsAfterFinished",
-        "backoffLimitPerIndex",
-        "maxFailedIndexes",
-    ] {
-        errors.not_negative(spec, key, path);
-    }
-    if !spec["maxFailedIndexes"].is_null() && spec["backoffLimitPerIndex"].is_null() {
-        errors.required(&format!("{path}.backoffLimitPerIndex"), "when maxFailedIndexes is specified");
-    }
-    errors.one_of(spec, "completionMode", path, &["NonIndexed", "Indexed"]);
-    let indexed = spec["completionMode"] == "Indexed";
-    if indexed {
-        if spec["completions"].is_null() {
-            errors.required(&format!("{path}.completions"), "when completion mode is Indexed");
-        }
-        if spec["parallelism"].as_i64().is_some_and(|number| number > 100_000) {
-            let why = "must be less than or equal to 100000 when completion mode is Indexed";
-            errors.invalid(&format!("{path}.parallelism"), &spec["parallelism"], why);
-        }
-    } else {
-        for key in ["backoffLimitPerIndex", "maxFailedIndexes", "successPolicy"] {
-            if !spec[key].is_null() {
-                errors.invalid(&format!("{path}.{key}"), &spec[key], "requires indexed completion mode");
-            }
-        }
-    }
-    errors.one_of(spec, "podReplacementPolicy", path, &["Failed", "TerminatingOrFailed"]);
-    pod::template(&spec["template"], &format!("{path}.template"), pod::Of::Job, errors);
-    // The job of a CronJob gets its selector when it is made.
-    let own = &spec["selector"];
-    if own.is_null() && path == "spec" {
-        errors.required("spec.selector", "");
-    }
-    selector::label_selector(own, &format!("{path}.selector"), errors);
-    let selects = own.is_object() && LabelSelector::from_value(own).matches(&spec["template"]);
-    if !selects && (own.is_object() || path == "spec") {
-        let why = "`selector` does not match template `labels`";
-        errors.invalid(&format!("{path}.template.metadata.labels"), &spec["template"]["metadata"]["labels"], why);
-    }
-}
-
-/// A cron job.
-pub(super) fn cron_job(object: &Value, old: Option<&Value>, errors: &mut Errors) {
-    let spec = &object["spec"];
-    schedule(text(spec, "schedule"), errors);
-    errors.not_negative(spec, "startingDeadlineSeconds", "spec");
-    let zone = &spec["timeZone"];
-    if old.is_none_or(|old| old["spec"]["timeZone"] != *zone)
-        && let Some(name) = zone.as_str()
-    {
-        if name.is_empty() {
-            errors.invalid("spec.timeZone", zone, "timeZone must be nil or non-empty string");
-        } else if name.parse::<chrono_tz::Tz>().is_err() {
-            errors.invalid("spec.timeZone", zone, &format!("unknown time zone {name}"));
-        }
-    }
-    errors.one_of(spec, "concurrencyPolicy", "spec", &["Allow", "Forbid", "Replace"]);
-    let job = &spec["jobTemplate"];
-    if !job["spec"]["selector"].is_null() {
-        errors.invalid("spec.jobTemplate.spec.selector", &job["spec"]["selector"], "`selector` will be auto-generated");
-    }
-    if job["spec"]["manualSelector"] == true {
-        errors.unsupported("spec.jobTemplate.spec.manualSelector", &json!(true), &["nil", "false"]);
-    }
-    self::job(&job["spec"], "spec.jobTemplate.spec", errors);
-    errors.not_negative(spec, "successfulJobsHistoryLimit", "spec");
-    errors.not_negative(spec, "failedJobsHistoryLimit", "spec");
-}
-
-/// Five fields, or one of the names; no time zone.
-fn schedule(schedule: &str, errors: &mut Errors) {
-    let field = "spec.schedule";
-    if schedule.is_empty() {
-        errors.required(field, "");
-        return;
-    }
-    if schedule.contains("TZ") {
-        let rest = schedule.split_once(' ').map_or("", |(_, rest)| rest);
-        if let Err(why) = read_schedule(rest) {
-            errors.invalid(field, &json!(schedule), &why);
-        }
-        let why = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
-        errors.invalid(field, &json!(schedule), why);
-    } else if let Err(why) = read_schedule(schedule) {
-        errors.invalid(field, &json!(schedule), &why);
-    }
-}
-
-/// <https://pkg.go.dev/github.com/robfig/cron/v3#hdr-CRON_Expression_Format>
-fn read_schedule(schedule: &str) -> Result<(), String> {
-    const NAMES: [&str; 7] = ["yearly", "annually", "monthly", "weekly", "daily", "midnight", "hourly"];
-    const MONTHS: &str = "jan feb mar apr may jun jul aug sep oct nov dec";
-    const DAYS: &str = "sun mon tue wed thu fri sat";
-    if let Some(name) = schedule.strip_prefix('@') {
-        let every = name.strip_prefix("every ").is_some();
-        return if every || NAMES.contains(&name) { Ok(()) } else { Err(format!("unrecognized descriptor: @{name}")) };
-    }
-    let fields: Vec<&str> = schedule.split_whitespace().collect();
-    if fields.len() != 5 {
-        return Err(format!("expected exactly 5 fields, found {}: [{}]", fields.len(), fields.join(" ")));
-    }
-    let bounds = [(0, 59, ""), (0, 23, ""), (1, 31, ""), (1, 12, MONTHS), (0, 6, DAYS)];
-    for (field, (low, high, words)) in fields.iter().zip(bounds) {
-        let number = |text: &str| -> Result<i64, String> {
-            let word = text.to_lowercase();
-            if let Some(at) = words.split(' ').position(|known| !known.is_empty() && known == word) {
-                return Ok(low + i64::try_from(at).unwrap_or(0));
-            }
-            text.parse::<i64>().map_err(|_| format!("failed to parse int from {text}"))
-        };
-        for part in field.split(',') {
-            let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
-            if let Some(step) = step
-                && number(step)? <= 0
-            {
-                return Err(format!("step of range should be a positive number: {part}"));
-            }
-            if matches!(range, "*" | "?") {
-                continue;
-            }
-            let (from, to) = range.split_once('-').map_or((range, range), |pair| pair);
-            let (from, to) = (number(from)?, number(to)?);
-            if from < low {
-                return Err(format!("beginning of range ({from}) below minimum ({low}): {part}"));
-            }
-            if to > high {
-                return Err(format!("end of range ({to}) above maximum ({high}): {part}"));
-            }
-            if from > to {
-                return Err(format!("beginning of range ({from}) beyond end of range ({to}): {part}"));
-            }
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::read_schedule;
-
-    #[test]
-    fn schedules() {
-        for right in ["5 4 * * *", "*/15 0-6,12 1 jan-mar mon", "@hourly", "@every 1h"] {
-            assert_eq!(read_schedule(right), Ok(()), "{right}");
-        }
-        for wrong in ["sometimes", "60 * * * *", "* * 0 * *", "5-1 * * * *", "*/0 * * * *", "x * * * *", "@never"] {
-            assert!(read_schedule(wrong).is_err(), "{wrong}");
-        }
-    }
+    pod::template(&spec["template"], "spec.template", errors);
+    running_for_ever(&spec["template"], errors);
 }

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    super::{errors::Errors, names, selector},
-    list, text,
+use super::super::{
+    errors::{Errors, list, text},
+    names, selector,
 };
 
 /// Node and pod affinity.
@@ -13,17 +13,12 @@ pub(super) fn affinity(affinity: &Value, path: &str, errors: &mut Errors) {
     let required = &node["requiredDuringSchedulingIgnoredDuringExecution"];
     let at = format!("{path}.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms");
     if required.is_object() {
-        if list(required, "nodeSelectorTerms").is_empty() {
-            errors.required(&at, "must have at least one node selector term");
-        }
-        for (index, term) in list(required, "nodeSelectorTerms").iter().enumerate() {
-            node_term(term, &format!("{at}[{index}]"), errors);
-        }
+        node_selector(required, &at, errors);
     }
     let at = format!("{path}.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution");
     for (index, term) in list(node, "preferredDuringSchedulingIgnoredDuringExecution").iter().enumerate() {
         weight(term, &format!("{at}[{index}].weight"), errors);
-        node_term(&term["preference"], &format!("{at}[{index}].preference"), errors);
+        node_term(&term["preference"], &format!("{at}[{index}].preference"), false, errors);
     }
     for kind in ["podAffinity", "podAntiAffinity"] {
         let rules = &affinity[kind];
@@ -39,13 +34,24 @@ pub(super) fn affinity(affinity: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
+/// Terms of which one must hold.
+pub(in super::super) fn node_selector(selector: &Value, path: &str, errors: &mut Errors) {
+    if list(selector, "nodeSelectorTerms").is_empty() {
+        errors.required(path, "must have at least one node selector term");
+    }
+    for (index, term) in list(selector, "nodeSelectorTerms").iter().enumerate() {
+        node_term(term, &format!("{path}[{index}]"), true, errors);
+    }
+}
+
 fn weight(term: &Value, field: &str, errors: &mut Errors) {
     if !(1..=100).contains(&term["weight"].as_i64().unwrap_or(0)) {
         errors.invalid(field, &term["weight"], "must be in the range 1-100");
     }
 }
 
-fn node_term(term: &Value, path: &str, errors: &mut Errors) {
+/// Values of terms that are only preferred may be no labels.
+fn node_term(term: &Value, path: &str, strict: bool, errors: &mut Errors) {
     for (index, expression) in list(term, "matchExpressions").iter().enumerate() {
         let at = format!("{path}.matchExpressions[{index}]");
         let values = list(expression, "values");
@@ -72,6 +78,9 @@ fn node_term(term: &Value, path: &str, errors: &mut Errors) {
         }
         let key = text(expression, "key");
         errors.texts(&format!("{at}.key"), key, names::qualified(key));
+        for (place, value) in values.iter().filter_map(Value::as_str).enumerate().filter(|_| strict) {
+            errors.texts(&format!("{at}.values[{place}]"), value, names::label_value(value));
+        }
     }
     for (index, expression) in list(term, "matchFields").iter().enumerate() {
         let at = format!("{path}.matchFields[{index}]");
@@ -83,7 +92,11 @@ fn node_term(term: &Value, path: &str, errors: &mut Errors) {
                 "must be only one value when `operator` is 'In' or 'NotIn' for node field selector",
             );
         }
-        if text(expression, "key") != "metadata.name" {
+        if text(expression, "key") == "metadata.name" {
+            for (place, value) in list(expression, "values").iter().filter_map(Value::as_str).enumerate() {
+                errors.texts(&format!("{at}.values[{place}]"), value, names::subdomain(value));
+            }
+        } else {
             errors.invalid(&format!("{at}.key"), &expression["key"], "not a valid field selector key");
         }
     }
@@ -101,10 +114,37 @@ fn pod_term(term: &Value, path: &str, errors: &mut Errors) {
         errors.required(&at, "can not be empty");
     }
     errors.texts(&at, key, names::qualified(key));
+    for kind in ["matchLabelKeys", "mismatchLabelKeys"] {
+        label_keys(term, kind, &format!("{path}.{kind}"), false, errors);
+    }
+    for (index, key) in list(term, "matchLabelKeys").iter().enumerate() {
+        if list(term, "mismatchLabelKeys").contains(key) {
+            let why = "exists in both matchLabelKeys and mismatchLabelKeys";
+            errors.invalid(&format!("{path}.matchLabelKeys[{index}]"), key, why);
+        }
+    }
+}
+
+/// Keys whose values come from the pod itself: they need a selector, and may have to be none of its keys.
+fn label_keys(of: &Value, kind: &str, path: &str, apart: bool, errors: &mut Errors) {
+    let (keys, selector) = (list(of, kind), &of["labelSelector"]);
+    if !keys.is_empty() && selector.is_null() {
+        errors.forbidden(path, "must not be specified when labelSelector is not set");
+        return;
+    }
+    for (index, key) in keys.iter().enumerate() {
+        let (name, at) = (key.as_str().unwrap_or_default(), format!("{path}[{index}]"));
+        errors.texts(&at, name, names::qualified(name));
+        let selects = selector["matchLabels"].get(name).is_some()
+            || list(selector, "matchExpressions").iter().any(|one| one["key"] == *key);
+        if apart && selects {
+            errors.invalid(&at, key, "exists in both matchLabelKeys and labelSelector");
+        }
+    }
 }
 
 /// Tolerations of taints.
-pub(super) fn tolerations(all: &[Value], path: &str, errors: &mut Errors) {
+pub(in super::super) fn tolerations(all: &[Value], path: &str, errors: &mut Errors) {
     for (index, toleration) in all.iter().enumerate() {
         let at = format!("{path}[{index}]");
         let (key, operator) = (text(toleration, "key"), text(toleration, "operator"));
@@ -167,6 +207,7 @@ pub(super) fn spread(all: &[Value], path: &str, errors: &mut Errors) {
         for key in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
             errors.one_of(constraint, key, &at, &["Honor", "Ignore"]);
         }
+        label_keys(constraint, "matchLabelKeys", &format!("{at}.matchLabelKeys"), true, errors);
         selector::label_selector(&constraint["labelSelector"], &format!("{at}.labelSelector"), errors);
     }
 }

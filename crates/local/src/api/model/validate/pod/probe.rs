@@ -3,16 +3,19 @@
 use serde_json::Value;
 
 use super::{
-    super::{errors::Errors, names},
-    list, port_number, text,
+    super::{
+        errors::{Errors, list, text},
+        names,
+    },
+    port_number,
 };
 
 /// All probes and hooks of a container.
-pub(super) fn all(container: &Value, path: &str, errors: &mut Errors) {
+pub(super) fn all(container: &Value, path: &str, grace: Option<i64>, errors: &mut Errors) {
     for hook in ["postStart", "preStop"] {
         let handler = &container["lifecycle"][hook];
         if handler.is_object() {
-            self::handler(handler, &format!("{path}.lifecycle.{hook}"), errors);
+            self::handler(handler, &format!("{path}.lifecycle.{hook}"), grace, errors);
         }
     }
     for kind in ["livenessProbe", "readinessProbe", "startupProbe"] {
@@ -21,7 +24,7 @@ pub(super) fn all(container: &Value, path: &str, errors: &mut Errors) {
             continue;
         }
         let at = format!("{path}.{kind}");
-        handler(probe, &at, errors);
+        handler(probe, &at, grace, errors);
         for key in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"] {
             errors.not_negative(probe, key, &at);
         }
@@ -44,7 +47,7 @@ pub(super) fn all(container: &Value, path: &str, errors: &mut Errors) {
 }
 
 /// Exactly one way to ask.
-fn handler(handler: &Value, path: &str, errors: &mut Errors) {
+fn handler(handler: &Value, path: &str, grace: Option<i64>, errors: &mut Errors) {
     let mut found = 0;
     for kind in ["exec", "httpGet", "tcpSocket", "grpc", "sleep"] {
         let action = &handler[kind];
@@ -65,9 +68,20 @@ fn handler(handler: &Value, path: &str, errors: &mut Errors) {
                 }
                 port_number_or_name(&action["port"], &format!("{at}.port"), errors);
                 errors.one_of(action, "scheme", &at, &["HTTP", "HTTPS"]);
+                for header in list(action, "httpHeaders") {
+                    let name = text(header, "name");
+                    errors.texts(&format!("{at}.httpHeaders"), name, names::header(name));
+                }
             }
             "tcpSocket" => port_number_or_name(&action["port"], &format!("{at}.port"), errors),
             "grpc" => port_number(action["port"].as_i64().unwrap_or(0), &format!("{at}.port"), errors),
+            "sleep" => {
+                let seconds = action["seconds"].as_i64().unwrap_or(0);
+                if let Some(grace) = grace.filter(|grace| !(0..=*grace).contains(&seconds)) {
+                    let why = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+                    errors.invalid(&at, &seconds.into(), &why);
+                }
+            }
             _ => {}
         }
     }
