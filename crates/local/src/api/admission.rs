@@ -235,6 +235,13 @@ fn pod(api: &Api, target: &Target, object: &mut Value) -> Result<(), Status> {
     }
     priority(api, target, object)?;
     let spec = &mut object["spec"];
+    let refuse = |why: String| Err(Status::forbidden(resource, &pod, &why));
+    if let Some(class) = spec["runtimeClassName"].as_str() {
+        return refuse(format!("pod rejected: RuntimeClass \"{class}\" not found"));
+    }
+    if spec["overhead"].as_object().is_some_and(|overhead| !overhead.is_empty()) {
+        return refuse("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead".into());
+    }
     spec["serviceAccountName"] = json!(account);
     spec["serviceAccount"] = json!(account);
     usual_tolerations(spec);
@@ -318,6 +325,18 @@ pub(crate) fn bind(
         }
         if let Some(bound) = old["spec"]["nodeName"].as_str().filter(|n| !n.is_empty()) {
             return refuse(format!("pod {} is already assigned to node \"{bound}\"", target.name));
+        }
+        if old["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
+            return refuse(format!("pod {} has non-empty .spec.schedulingGates", target.name));
+        }
+        let given = |key: &str| annotations.and_then(|metadata| metadata[key].as_str()).filter(|text| !text.is_empty());
+        for (key, what) in [("uid", "UID"), ("resourceVersion", "ResourceVersion")] {
+            let own = old["metadata"][key].as_str().unwrap_or_default();
+            if let Some(wanted) = given(key).filter(|wanted| *wanted != own) {
+                let why =
+                    format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {own}");
+                return Err(Status::conflict(&PODS, &target.name, &why));
+            }
         }
         let mut new = old.clone();
         new["spec"]["nodeName"] = json!(node);

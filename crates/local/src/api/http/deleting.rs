@@ -30,6 +30,21 @@ async fn delete_options(query: &Query, request: Request<Incoming>) -> Result<Giv
         }
         Err(status) => return Err(status),
     };
+    let object = body.is_object() || body.is_null();
+    if !object || !(body["dryRun"].is_null() || body["dryRun"].is_array()) {
+        return Err(Status::plain("json: cannot unmarshal into Go struct DeleteOptions"));
+    }
+    let grace = &body["gracePeriodSeconds"];
+    if !grace.is_null() && !grace.is_i64() {
+        return Err(Status::plain(
+            "json: cannot unmarshal into Go struct field DeleteOptions.gracePeriodSeconds of type int64",
+        ));
+    }
+    if body.is_null()
+        && let Some(seconds) = query.get("gracePeriodSeconds").filter(|text| text.parse::<i64>().is_err())
+    {
+        return Err(Status::bad_request(format!("strconv.ParseInt: parsing {seconds:?}: invalid syntax")));
+    }
     if let Some(kind) = body["kind"].as_str().filter(|kind| *kind != "DeleteOptions" && !kind.is_empty()) {
         let version = body["apiVersion"].as_str().unwrap_or_default();
         return Err(Status::plain(format!("no kind \"{kind}\" is registered for version \"{version}\" in scheme")));

@@ -164,17 +164,42 @@ impl Media {
     /// By the content type; JSON when there is none.
     fn of(request: &Request<Incoming>) -> Option<Self> {
         let Some(value) = request.headers().get(header::CONTENT_TYPE) else { return Some(Self::Json) };
-        let kind = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let mut parts = value.to_str().unwrap_or_default().split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+        if parts.any(|parameter| !parameter.is_empty() && !parameter.contains('=')) {
+            return None;
+        }
         match kind.as_str() {
             "" | "application/json" => Some(Self::Json),
             "application/yaml" => Some(Self::Yaml),
             "application/vnd.kubernetes.protobuf" => Some(Self::Protobuf),
             // Patches: which of them are taken was asked before.
-            patch if patch.ends_with("+json") => Some(Self::Json),
-            patch if patch.ends_with("+yaml") => Some(Self::Yaml),
+            patch if *request.method() == Method::PATCH && patch.ends_with("+json") => Some(Self::Json),
+            patch if *request.method() == Method::PATCH && patch.ends_with("+yaml") => Some(Self::Yaml),
             _ => None,
         }
     }
+}
+
+/// Reads a body as a kind that is no resource, in one of its versions; an absent kind is taken for it.
+pub(crate) fn typed_body(body: &mut Value, versions: &[&str], kind: &str) -> Result<(), Status> {
+    if body.is_null() {
+        *body = Value::Object(serde_json::Map::new());
+    }
+    let text = |key: &str| body[key].as_str().unwrap_or_default();
+    let (version, given) = (text("apiVersion"), text("kind"));
+    let about = |why: String| {
+        let kind_of_body = if given.is_empty() { kind } else { given };
+        format!("{kind_of_body} in version \"v1\" cannot be handled as a {kind}: {why}")
+    };
+    if !(given.is_empty() || given == kind) || !(version.is_empty() || versions.contains(&version)) {
+        let why = format!("no kind \"{given}\" is registered for version \"{version}\"");
+        return Err(Status::bad_request(about(why)));
+    }
+    let Some(shape) = super::typed::of_kind(versions[0], kind) else { return Ok(()) };
+    let mut read = body.clone();
+    super::typed::canonical(shape, &mut read, &mut Vec::new())
+        .map_err(|error| Status::bad_request(about(error.to_string())))
 }
 
 /// A request's body, which is JSON, YAML or protobuf.
@@ -186,6 +211,8 @@ pub(crate) async fn read(request: Request<Incoming>) -> Result<Value, Status> {
 pub(crate) async fn read_parsed(request: Request<Incoming>) -> Result<body::Parsed, Status> {
     let patience = request.extensions().get::<Limits>().copied().unwrap_or_default().body;
     let media = Media::of(&request);
+    // An object that says nothing; a patch has to say something.
+    let whole = matches!(*request.method(), Method::POST | Method::PUT);
     let body = tokio::time::timeout(patience, Limited::new(request.into_body(), BODY_LIMIT).collect());
     let bytes = match body.await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -196,15 +223,23 @@ pub(crate) async fn read_parsed(request: Request<Incoming>) -> Result<body::Pars
         Ok(Err(_)) => return Err(Status::bad_request("unable to read the request body: unexpected EOF")),
         Err(_) => return Err(Status::new(408, "Timeout", "the request body did not arrive in time")),
     };
-    if bytes.is_empty() {
+    if bytes.is_empty() && !(whole && media == Some(Media::Yaml)) {
         return Ok(body::Parsed::default());
     }
+    let mut parsed = parse(media, &bytes)?;
+    if whole && parsed.value.is_null() {
+        parsed.value = Value::Object(serde_json::Map::new());
+    }
+    Ok(parsed)
+}
+
+fn parse(media: Option<Media>, bytes: &[u8]) -> Result<body::Parsed, Status> {
     match media {
-        Some(Media::Json) => body::json(&bytes).map_err(|error| {
+        Some(Media::Json) => body::json(bytes).map_err(|error| {
             Status::bad_request(format!("the object provided is unrecognized (must be of type json): {error}"))
         }),
         Some(Media::Yaml) => {
-            body::yaml(&bytes).map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))
+            body::yaml(bytes).map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))
         }
         Some(Media::Protobuf) => {
             let value = protobuf::decode(&bytes).map_err(|error| Status::bad_request(error.to_string()))?;

@@ -130,7 +130,12 @@ fn permits(rule: &Value, wanted: &Attributes<'_>) -> bool {
         });
     }
     let names = list("resourceNames").next().is_none() || list("resourceNames").any(|name| name == wanted.name);
-    has("apiGroups", wanted.group) && has("resources", &wanted.resource) && names
+    // `*/scale` is that part of all resources.
+    let part = wanted
+        .resource
+        .split_once('/')
+        .is_some_and(|(_, part)| list("resources").any(|one| one == format!("*/{part}")));
+    has("apiGroups", wanted.group) && (part || has("resources", &wanted.resource)) && names
 }
 
 /// Answers the review APIs.
@@ -153,6 +158,9 @@ pub(super) fn answer(server: &Server, user: &User, route: &Route, body: &Value) 
     review["status"] = match route.resource.as_str() {
         "selfsubjectaccessreviews" => access(server, user, body),
         "subjectaccessreviews" | "localsubjectaccessreviews" => access(server, &other, body),
+        "selfsubjectrulesreviews" if body["spec"]["namespace"].as_str().unwrap_or_default().is_empty() => {
+            return Err(Status::bad_request("no namespace on request"));
+        }
         "selfsubjectrulesreviews" => {
             let all = json!([{ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"] }]);
             let urls = json!([{ "verbs": ["*"], "nonResourceURLs": ["*"] }]);

@@ -52,24 +52,28 @@ pub(super) async fn handle(
     match (name, request.method().clone()) {
         ("scale", _) => scale::answer(server, target, patch, &mut options, request).await,
         ("log", Method::GET) => {
-            let options = log_options(query)?;
+            let options = log_options(target, query)?;
             let pod = server.api.read(target)?;
-            let containers = pod.value["spec"]["containers"].as_array().into_iter().flatten();
-            let named = query.get("container");
-            let known = named.is_none_or(|name| containers.into_iter().any(|one| one["name"] == name));
-            if known && pod.value["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
+            named_container(target, &pod.value, query)?;
+            if pod.value["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
                 return Ok(no_content());
             }
             let stream = server.backend.log(&pod.value, query.get("container"), options)?;
             Ok(stream_answer("text/plain", stream))
+        }
+        ("exec" | "attach", _) => {
+            let pod = Arc::clone(&server.api.read(target)?.value);
+            named_container(target, &pod, query)?;
+            hosted(target, &pod)?;
+            Err(Status::new(501, "NotImplemented", format!("{name} is not served by the embedded cluster")))
         }
         ("portforward", _) => {
             let pod = Arc::clone(&server.api.read(target)?.value);
             server.backend.port_forward(pod, request).await
         }
         ("binding", Method::POST) => {
-            let body = read(request).await?;
-            let node = body["target"]["name"].as_str().unwrap_or_default();
+            let body = review_body(request, target, &["v1"], "Binding").await?;
+            let node = node_of(&body)?;
             admission::bind(
                 &server.api,
                 target,
@@ -80,16 +84,12 @@ pub(super) async fn handle(
             Ok(answer_json(StatusCode::CREATED, &success(201)))
         }
         ("eviction", Method::POST) => {
-            let body = read(request).await?;
-            let given = body["metadata"]["name"].as_str().unwrap_or_default();
-            if !given.is_empty() && given != target.name {
-                return Err(Status::bad_request("name in URL does not match name in Eviction object"));
-            }
+            let body = review_body(request, target, &["policy/v1", "policy/v1beta1"], "Eviction").await?;
             server.api.evict(target, &deleting::of_body(body["deleteOptions"].clone())?.options)?;
             Ok(answer_json(StatusCode::CREATED, &success(201)))
         }
         ("token", Method::POST) => token_request(server, target, &read(request).await?),
-        ("exec" | "attach" | "proxy", _) => {
+        ("proxy", _) => {
             let text = format!("{name} is not served by the embedded cluster");
             Err(Status::new(501, "NotImplemented", text))
         }
@@ -97,6 +97,65 @@ pub(super) async fn handle(
         (_, Method::PUT | Method::PATCH) => change(server, target, query, request, patch, &mut options).await,
         _ => Err(Status::method_not_allowed()),
     }
+}
+
+/// The body of a subresource that is a kind of its own: its kind and members, and that it is about the target.
+async fn review_body(
+    request: Request<Incoming>,
+    target: &Target,
+    versions: &[&str],
+    kind: &str,
+) -> Result<Value, Status> {
+    let mut body = read(request).await?;
+    super::typed_body(&mut body, versions, kind)?;
+    let text = |key: &str| body["metadata"][key].as_str().unwrap_or_default();
+    if !matches!(text("namespace"), "") && text("namespace") != target.namespace {
+        let text = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(Status::bad_request(text));
+    }
+    if text("name") != target.name {
+        return Err(Status::bad_request(format!("name in URL does not match name in {kind} object")));
+    }
+    Ok(body)
+}
+
+/// The node that a Binding names.
+fn node_of(binding: &Value) -> Result<&str, Status> {
+    let kind = binding["target"]["kind"].as_str().unwrap_or_default();
+    if !matches!(kind, "" | "Node") {
+        let text = format!("target.kind: Unsupported value: \"{kind}\": supported values: \"Node\", \"<empty>\"");
+        return Err(Status::plain(text));
+    }
+    let name = binding["target"]["name"].as_str().filter(|name| !name.is_empty());
+    name.ok_or_else(|| Status::plain("target.name: Required value"))
+}
+
+/// That a request's container is one of the pod's, or that the pod has but one.
+fn named_container(target: &Target, pod: &Value, query: &Query) -> Result<(), Status> {
+    let of = |kind: &str| pod["spec"][kind].as_array().into_iter().flatten().filter_map(|one| one["name"].as_str());
+    let all: Vec<&str> = ["initContainers", "containers", "ephemeralContainers"].into_iter().flat_map(of).collect();
+    let usual = pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"].as_str();
+    match query.get("container") {
+        Some(name) if !all.contains(&name) => {
+            Err(Status::bad_request(format!("container {name} is not valid for pod {}", target.name)))
+        }
+        None if of("containers").count() > 1 && usual.is_none() => {
+            let text = format!(
+                "a container name must be specified for pod {}, choose one of: [{}]",
+                target.name,
+                all.join(" ")
+            );
+            Err(Status::bad_request(text))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn hosted(target: &Target, pod: &Value) -> Result<(), Status> {
+    if pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
+        return Err(Status::bad_request(format!("pod {} does not have a host assigned", target.name)));
+    }
+    Ok(())
 }
 
 fn no_content() -> Answer {
@@ -156,9 +215,12 @@ pub(super) async fn bind_named(
 ) -> Result<Answer, Status> {
     let body = read(request).await?;
     let name = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    if name.is_empty() {
+        return Err(Status::bad_request("Name parameter required."));
+    }
     let definition = server.api.definition(&crate::api::resources::PODS)?;
     let pod = Target { definition, namespace: target.namespace.clone(), name };
-    let node = body["target"]["name"].as_str().unwrap_or_default();
+    let node = node_of(&body)?;
     admission::bind(&server.api, &pod, node, Some(&body["metadata"]), options)?;
     Ok(answer_json(StatusCode::CREATED, &success(201)))
 }
@@ -169,15 +231,40 @@ fn success(code: u16) -> Value {
 }
 
 /// `PodLogOptions` as a query.
-fn log_options(query: &Query) -> Result<LogOptions, Status> {
+fn log_options(target: &Target, query: &Query) -> Result<LogOptions, Status> {
     let number = |key: &str| {
         let read = |text: &str| {
-            text.parse::<u32>()
-                .map_err(|_| Status::bad_request(format!("invalid {key} {text:?}: a number of at least 0 is wanted")))
+            let number = text.parse::<i64>();
+            number.map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))
         };
         query.get(key).map(read).transpose()
     };
-    let since = match (number("sinceSeconds")?, query.get("sinceTime")) {
+    let mut causes = Vec::new();
+    let mut cause = |kind: &str, field: &str, message: String| {
+        let reason = format!("FieldValue{kind}");
+        causes.push(crate::api::Cause { reason, message: format!("{kind}{message}"), field: field.into() });
+    };
+    for (key, least, why) in [
+        ("tailLines", 0, "greater than or equal to 0"),
+        ("limitBytes", 1, "greater than 0"),
+        ("sinceSeconds", 1, "greater than 0"),
+    ] {
+        if let Some(number) = number(key)?.filter(|number| *number < least) {
+            cause("Invalid", key, format!(" value: {number}: must be {why}"));
+        }
+    }
+    if query.get("sinceSeconds").is_some() && query.get("sinceTime").is_some() {
+        cause("Forbidden", "[]", ": at most one of `sinceTime` or `sinceSeconds` may be specified".into());
+    }
+    if query.get("stream").is_some() {
+        cause("Forbidden", "stream", ": may not be specified".into());
+    }
+    if !causes.is_empty() {
+        let options = crate::api::Resource { kind: "PodLogOptions".into(), ..crate::api::resources::PODS };
+        return Err(Status::invalid(&options, &target.name, causes));
+    }
+    let seconds = |key: &str| number(key).map(|number| number.and_then(|number| u32::try_from(number).ok()));
+    let since = match (seconds("sinceSeconds")?, query.get("sinceTime")) {
         (Some(seconds), _) => Some(chrono::Utc::now() - chrono::TimeDelta::seconds(seconds.into())),
         (None, Some(time)) => {
             let read = chrono::DateTime::parse_from_rfc3339(time);
@@ -189,8 +276,8 @@ fn log_options(query: &Query) -> Result<LogOptions, Status> {
         follow: query.flag("follow"),
         previous: query.flag("previous"),
         timestamps: query.flag("timestamps"),
-        tail_lines: number("tailLines")?.map(|lines| lines as usize),
+        tail_lines: number("tailLines")?.and_then(|lines| usize::try_from(lines).ok()),
         since,
-        limit_bytes: number("limitBytes")?.map(u64::from),
+        limit_bytes: number("limitBytes")?.and_then(|bytes| u64::try_from(bytes).ok()),
     })
 }

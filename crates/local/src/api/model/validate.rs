@@ -34,6 +34,24 @@ use crate::api::{
     status::{Cause, Status},
 };
 
+/// Kinds, beside those of RBAC, whose new state upstream looks at twice when it changes.
+const TWICE: [&str; 5] =
+    ["/persistentvolumeclaims", "/replicationcontrollers", "apps/replicasets", "apps/daemonsets", "batch/jobs"];
+/// Kinds, beside those of RBAC, whose new metadata upstream looks at again like at those of a new object.
+const AGAIN: [&str; 11] = [
+    "/configmaps",
+    "/secrets",
+    "/services",
+    "/serviceaccounts",
+    "/endpoints",
+    "/persistentvolumes",
+    "/persistentvolumeclaims",
+    "/pods",
+    "/nodes",
+    "apps/controllerrevisions",
+    "storage.k8s.io/storageclasses",
+];
+
 /// Rules for a new object.
 pub(crate) fn validate_create(definition: &Definition, object: &Value) -> Result<(), Status> {
     let mut errors = Errors::default();
@@ -54,7 +72,19 @@ pub(crate) fn validate_update(
     subresource: Option<&str>,
 ) -> Result<(), Status> {
     let mut errors = Errors::default();
-    metadata::check_change(definition, old, new, &mut errors);
+    metadata::check_change(old, new, &mut errors);
+    let (table, rbac) = (definition.table.as_str(), definition.resource.group == "rbac.authorization.k8s.io");
+    if subresource.is_none() && (rbac || TWICE.contains(&table)) {
+        metadata::check_again(definition, new, &mut errors);
+        if table == "batch/jobs" {
+            job::named(new, &mut errors);
+        }
+        check_kind(definition, Some(old), new, &mut errors);
+    }
+    // Events of the core group are looked at for all kinds alike only.
+    if table != "/events" || !definition.resource.group.is_empty() {
+        metadata::check_own_change(definition, old, new, &mut errors);
+    }
     if let Some(custom) = &definition.custom {
         let mut causes = Vec::new();
         structural::check(schema(custom), new, Some(old), &mut causes);
@@ -68,13 +98,19 @@ pub(crate) fn validate_update(
     }
     match subresource {
         None => {
-            let (before, after) = looks(&definition.table);
-            for _ in 0..before {
+            if rbac || AGAIN.contains(&table) {
+                metadata::check_again(definition, new, &mut errors);
+            }
+            // These say what may not change before they look at the new state, others after.
+            let first = ["/services", "/configmaps", "/secrets"].contains(&table);
+            if first {
+                immutable::check(definition, old, new, &mut errors);
+            }
+            if table != "scheduling.k8s.io/priorityclasses" {
                 check_kind(definition, Some(old), new, &mut errors);
             }
-            immutable::check(definition, old, new, &mut errors);
-            for _ in 0..after {
-                check_kind(definition, Some(old), new, &mut errors);
+            if !first {
+                immutable::check(definition, old, new, &mut errors);
             }
         }
         Some("status") => status::check(definition, old, new, &mut errors),
@@ -121,29 +157,6 @@ fn scalable(definition: &Definition, object: &Value, errors: &mut Errors) {
     }
 }
 
-/// How often upstream looks at a changed object as at a new one, before and after it compares it with the old one.
-fn looks(table: &str) -> (usize, usize) {
-    match table {
-        "apps/replicasets"
-        | "apps/daemonsets"
-        | "rbac.authorization.k8s.io/roles"
-        | "rbac.authorization.k8s.io/clusterroles"
-        | "rbac.authorization.k8s.io/rolebindings"
-        | "rbac.authorization.k8s.io/clusterrolebindings"
-        | "/persistentvolumeclaims" => (2, 0),
-        "/pods"
-        | "/nodes"
-        | "batch/jobs"
-        | "apps/deployments"
-        | "apps/statefulsets"
-        | "storage.k8s.io/storageclasses"
-        | "discovery.k8s.io/endpointslices"
-        | "/events" => (1, 0),
-        "scheduling.k8s.io/priorityclasses" => (0, 0),
-        _ => (0, 1),
-    }
-}
-
 fn check_kind(definition: &Definition, old: Option<&Value>, object: &Value, errors: &mut Errors) {
     match definition.table.as_str() {
         "/pods" if old.is_none() => pod::created(object, errors),
@@ -166,7 +179,7 @@ fn check_kind(definition: &Definition, old: Option<&Value>, object: &Value, erro
         "apps/statefulsets" => workload::stateful_set(object, errors),
         "apps/controllerrevisions" => workload::controller_revision(object, errors),
         "/replicationcontrollers" => workload::replication_controller(object, errors),
-        "batch/jobs" => job::job(object, old.is_some(), errors),
+        "batch/jobs" => job::job(object, old.is_none(), errors),
         "batch/cronjobs" => job::cron_job(object, old, errors),
         // Those of the old version are looked at as the new one has them.
         "autoscaling/horizontalpodautoscalers" => {

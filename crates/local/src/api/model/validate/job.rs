@@ -128,10 +128,17 @@ fn spec(spec: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
-/// A job; when it changes, upstream looks at its spec twice.
-pub(super) fn job(object: &Value, again: bool, errors: &mut Errors) {
-    generated_selector(object, errors);
+/// A job's spec, and of a new job what goes with its name.
+pub(super) fn job(object: &Value, new: bool, errors: &mut Errors) {
+    if new {
+        named(object, errors);
+    }
     spec(&object["spec"], "spec", errors);
+}
+
+/// What goes with a job's name: its selector, and the names of its pods' hosts.
+pub(super) fn named(object: &Value, errors: &mut Errors) {
+    generated_selector(object, errors);
     let completions = object["spec"]["completions"].as_i64().filter(|completions| *completions > 0);
     if let (true, Some(completions)) = (object["spec"]["completionMode"] == "Indexed", completions) {
         let name = text(&object["metadata"], "name");
@@ -140,9 +147,6 @@ pub(super) fn job(object: &Value, again: bool, errors: &mut Errors) {
             let why = format!("will not able to create pod with invalid DNS label: {host}");
             errors.invalid("metadata.name", &json!(name), &why);
         }
-    }
-    if again {
-        spec(&object["spec"], "spec", errors);
     }
 }
 

@@ -13,32 +13,6 @@ use crate::api::{
 /// Longest annotations of one object, keys and values together.
 const ANNOTATIONS: usize = 256 << 10;
 
-/// How often upstream's rules of a kind look at metadata when an object changes, beside what it does for all kinds.
-fn further_looks(table: &str) -> usize {
-    match table {
-        "/configmaps"
-        | "/secrets"
-        | "/services"
-        | "/serviceaccounts"
-        | "/resourcequotas"
-        | "/limitranges"
-        | "/persistentvolumes"
-        | "/pods"
-        | "/nodes"
-        | "/persistentvolumeclaims"
-        | "apps/replicasets"
-        | "apps/daemonsets"
-        | "apps/statefulsets"
-        | "batch/jobs"
-        | "storage.k8s.io/storageclasses" => 1,
-        "rbac.authorization.k8s.io/roles"
-        | "rbac.authorization.k8s.io/clusterroles"
-        | "rbac.authorization.k8s.io/rolebindings"
-        | "rbac.authorization.k8s.io/clusterrolebindings" => 2,
-        _ => 0,
-    }
-}
-
 /// A new object.
 pub(super) fn check(definition: &Definition, object: &Value, errors: &mut Errors) {
     let metadata = &object["metadata"];
@@ -136,17 +110,22 @@ fn own_finalizers(definition: &Definition, metadata: &Value, errors: &mut Errors
     }
 }
 
-/// A changed object: upstream looks at it for all kinds alike, and again for its own kind.
-pub(super) fn check_change(definition: &Definition, old: &Value, new: &Value, errors: &mut Errors) {
-    let metadata = &new["metadata"];
-    common(metadata, "metadata", errors);
-    own_finalizers(definition, metadata, errors);
+/// A changed object as upstream looks at those of all kinds.
+pub(super) fn check_change(old: &Value, new: &Value, errors: &mut Errors) {
+    common(&new["metadata"], "metadata", errors);
     changed(old, new, errors);
+}
+
+/// A changed object as most kinds look at it once more.
+pub(super) fn check_own_change(definition: &Definition, old: &Value, new: &Value, errors: &mut Errors) {
     changed(old, new, errors);
-    for _ in 0..further_looks(&definition.table) {
-        common(metadata, "metadata", errors);
-        own_finalizers(definition, metadata, errors);
-    }
+    own_finalizers(definition, &new["metadata"], errors);
+}
+
+/// A changed object as some kinds look at it like at a new one.
+pub(super) fn check_again(definition: &Definition, new: &Value, errors: &mut Errors) {
+    common(&new["metadata"], "metadata", errors);
+    own_finalizers(definition, &new["metadata"], errors);
 }
 
 fn changed(old: &Value, new: &Value, errors: &mut Errors) {
