@@ -242,7 +242,7 @@ fn parse(media: Option<Media>, bytes: &[u8]) -> Result<body::Parsed, Status> {
             body::yaml(bytes).map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))
         }
         Some(Media::Protobuf) => {
-            let value = protobuf::decode(&bytes).map_err(|error| Status::bad_request(error.to_string()))?;
+            let value = protobuf::decode(bytes).map_err(|error| Status::bad_request(error.to_string()))?;
             Ok(body::Parsed { value, duplicates: Vec::new(), given: true })
         }
         None => {
