@@ -88,7 +88,7 @@ fn bounds(workload: &Workload, scaling: &Scaling, lints: &mut Vec<Lint>) {
 fn triggers(workload: &Workload, scaling: &Scaling, profile: &Profile, lints: &mut Vec<Lint>) {
     for (index, trigger) in scaling.triggers.iter().enumerate() {
         let path = format!("workload.{}.scaling.trigger.{index}", workload.name);
-        let instead = hint_instead(scaling, index);
+        let instead = hint_instead(scaling, index, &workload.role);
         match (trigger, &workload.role) {
             (Trigger::Cpu { utilization }, Role::Web(web)) => cpu(workload, web, *utilization, path, instead, lints),
             (Trigger::Prometheus { query, threshold, .. }, role) => {
@@ -110,13 +110,20 @@ fn triggers(workload: &Workload, scaling: &Scaling, profile: &Profile, lints: &m
 }
 
 /// What to do about a trigger that load never raises.
-fn hint_instead(scaling: &Scaling, index: usize) -> &'static str {
-    let other = |(at, trigger): (usize, &Trigger)| at != index && trigger.sees_waiting();
+fn hint_instead(scaling: &Scaling, index: usize, role: &Role) -> &'static str {
+    let most = if let Role::Web(web) = role { full(web) } else { f64::INFINITY };
+    let crossed = |trigger: &Trigger| matches!(trigger, Trigger::Prometheus { threshold, .. } if threshold * (1.0 + TOLERANCE) < most);
+    let other = |(at, trigger): (usize, &Trigger)| at != index && trigger.sees_waiting() && crossed(trigger);
     if scaling.triggers.iter().enumerate().any(other) {
         "harmless beside the trigger on requests in flight, which counts those that wait; it may go"
     } else {
         "scale on saturation: sum(http_requests_in_flight) with a threshold below concurrency"
     }
+}
+
+/// Requests that a pod holds at most.
+fn full(web: &Web) -> f64 {
+    f64::from(web.concurrency) + f64::from(web.queue)
 }
 
 fn cpu(workload: &Workload, web: &Web, utilization: u32, path: String, hint: &str, lints: &mut Vec<Lint>) {
@@ -146,9 +153,9 @@ fn rate(web: &Web, reads: &Reads, threshold: f64, path: &str, hint: &str, lints:
 }
 
 fn in_flight(web: &Web, reads: &Reads, threshold: f64, path: &str, lints: &mut Vec<Lint>) {
-    let most = web.concurrency + web.queue;
+    let most = full(web);
     let alone = reads.metrics.iter().all(|metric| metric == "http_requests_in_flight") && reads.windows.is_empty();
-    if alone && !reads.metrics.is_empty() && f64::from(most) <= threshold * (1.0 + TOLERANCE) {
+    if alone && !reads.metrics.is_empty() && most <= threshold * (1.0 + TOLERANCE) {
         let message = format!(
             "a pod holds at most {most} requests (concurrency and queue), the threshold is {threshold} per pod: with \
              the HPA's tolerance of 10 % it never asks for more pods, however many are refused"

@@ -133,7 +133,7 @@ pub(crate) fn update(
 ) -> Result<(), Status> {
     match target.definition.table.as_str() {
         "/services" if options.subresource.is_none() => service::update(api, old, new),
-        "/pods" if new["spec"].is_object() => {
+        "/pods" if options.subresource.is_none() && new["spec"].is_object() => {
             usual_tolerations(&mut new["spec"]);
             Ok(())
         }

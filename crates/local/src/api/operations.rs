@@ -130,7 +130,7 @@ fn place<'a>(object: &'a mut Value, path: &str) -> Result<Place<'a>, String> {
 fn index(key: &str, length: usize) -> Result<usize, String> {
     let number: i64 = key.parse().map_err(|_| format!("value was not a proper array index: '{key}'"))?;
     let counted = if number < 0 {
-        usize::try_from(-number).ok().and_then(|back| length.checked_sub(back))
+        usize::try_from(number.unsigned_abs()).ok().and_then(|back| length.checked_sub(back))
     } else {
         usize::try_from(number).ok()
     };

@@ -324,6 +324,16 @@ mod tests {
     }
 
     #[test]
+    fn a_headless_service_without_a_selector_is_taken_as_it_is_filled_in() {
+        let api = Api::in_memory(Settings { block: 1, ca_pem: String::new() }).expect("an empty API starts");
+        let mut object = json!({ "metadata": { "name": "web", "namespace": "default" },
+            "spec": { "type": "ClusterIP", "clusterIP": "None", "sessionAffinity": "None" } });
+        create(&api, &mut object).expect("it needs no address");
+        let definition = api.definition(&SERVICES).expect("it is served");
+        crate::api::model::validate_create(&definition, &object).expect("its families are the server's own choice");
+    }
+
+    #[test]
     fn families_of_headless_services_are_two() {
         let mut spec = json!({ "clusterIP": "None" });
         families("web", &mut spec, None).expect("it may have both");

@@ -85,7 +85,9 @@ pub(super) async fn handle(
         }
         ("eviction", Method::POST) => {
             let body = review_body(request, target, &["policy/v1", "policy/v1beta1"], "Eviction").await?;
-            server.api.evict(target, &deleting::of_body(body["deleteOptions"].clone())?.options)?;
+            let mut given = deleting::of_body(body["deleteOptions"].clone())?.options;
+            given.dry_run |= options.dry_run;
+            server.api.evict(target, &given)?;
             Ok(answer_json(StatusCode::CREATED, &success(201)))
         }
         ("token", Method::POST) => token_request(server, target, &read(request).await?),

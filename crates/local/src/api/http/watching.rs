@@ -61,7 +61,7 @@ pub(super) fn answer(
         if !buffer.is_empty() {
             yield Ok(buffer.split().freeze());
         }
-        let end = tokio::time::Instant::now() + Duration::from_secs(seconds);
+        let end = tokio::time::Instant::now() + Duration::from_secs(seconds.min(u64::from(u32::MAX)));
         let mut next_bookmark = tokio::time::Instant::now() + BOOKMARK;
         loop {
             tokio::select! {

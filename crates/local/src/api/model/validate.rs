@@ -118,7 +118,6 @@ pub(crate) fn validate_update(
             pod::changed(new, &mut errors);
             immutable::ephemeral(&old["spec"], &new["spec"], &mut errors);
         }
-        Some("finalize") => core::finalized(new, &mut errors),
         Some("resize") => {
             pod::changed(new, &mut errors);
             immutable::resized(old, new, &mut errors);
@@ -278,14 +277,13 @@ mod tests {
     fn services_quotas_and_slices() {
         type Rule = fn(&Value, &mut Errors);
         let service: Rule = |object, errors| service::check(None, object, errors);
-        let rows: [(Rule, Value, &str); 7] = [
+        let rows: [(Rule, Value, &str); 6] = [
             (service, json!({ "spec": { "type": "ClusterIP", "ports": [{ "port": 80, "targetPort": 80 }] } }), ""),
             (
                 service,
                 json!({ "spec": { "type": "NodePort", "ports": [{ "port": 80, "nodePort": 80 }] } }),
                 "spec.ports[0].nodePort",
             ),
-            (service, json!({ "spec": { "ipFamilies": ["IPv4", "IPv4"] } }), "spec.ipFamilies[1]"),
             (resources::quota, json!({ "spec": { "hard": { "pods": "1", "cpu": "2" } } }), ""),
             (
                 resources::quota,

@@ -219,7 +219,7 @@ fn orphans_by_default(definition: &Definition) -> bool {
 
 fn count_up(object: &mut Value) {
     if let Some(generation) = object["metadata"]["generation"].as_i64().filter(|generation| *generation > 0) {
-        metadata_mut(object).insert("generation".into(), json!(generation + 1));
+        metadata_mut(object).insert("generation".into(), json!(generation.saturating_add(1)));
     }
 }
 

@@ -192,18 +192,6 @@ pub(super) fn node(object: &Value, new: bool, errors: &mut Errors) {
     }
 }
 
-/// Finalizers of a namespace, which only its own subresource changes.
-pub(super) fn finalized(object: &Value, errors: &mut Errors) {
-    for (index, one) in list(&object["spec"], "finalizers").iter().filter_map(Value::as_str).enumerate() {
-        let at = format!("spec.finalizers[{index}]");
-        errors.texts(&at, one, names::qualified(one));
-        if !one.contains('/') && one != "kubernetes" {
-            let why = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.invalid(&at, &json!(one), why);
-        }
-    }
-}
-
 fn taints_of(taints: &[Value], errors: &mut Errors) {
     for (index, taint) in taints.iter().enumerate() {
         let at = format!("metadata.taints[{index}]");

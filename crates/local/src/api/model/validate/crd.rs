@@ -6,15 +6,11 @@ mod schema;
 
 use serde_json::{Value, json};
 
-use super::{super::structural, errors::Errors, names};
-
-fn text<'a>(object: &'a Value, key: &str) -> &'a str {
-    object[key].as_str().unwrap_or_default()
-}
-
-fn list<'a>(object: &'a Value, key: &str) -> &'a [Value] {
-    object[key].as_array().map_or(&[], Vec::as_slice)
-}
+use super::{
+    super::structural,
+    errors::{Errors, list, text},
+    names,
+};
 
 /// A definition.
 pub(super) fn check(object: &Value, new: bool, errors: &mut Errors) {

@@ -98,17 +98,16 @@ pub(super) fn slice(object: &Value, errors: &mut Errors) {
 }
 
 fn slice_ports(ports: &[Value], errors: &mut Errors) {
-    let mut known: Vec<&str> = Vec::with_capacity(ports.len());
+    let mut known = std::collections::HashSet::new();
     for (index, one) in ports.iter().enumerate() {
         let at = format!("ports[{index}]");
         let name = text(one, "name");
         if !name.is_empty() {
             errors.texts(&format!("{at}.name"), name, names::label(name));
         }
-        if known.contains(&name) {
+        if !known.insert(name) {
             errors.duplicate(&format!("{at}.name"), &json!(name));
         }
-        known.push(name);
         port(one, &at, errors);
     }
 }

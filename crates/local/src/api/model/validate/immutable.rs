@@ -48,9 +48,17 @@ pub(super) fn check(definition: &Definition, old: &Value, new: &Value, errors: &
         "discovery.k8s.io/endpointslices" => same(old, new, "", &["addressType"], errors),
         "/events" => event(definition, old, new, errors),
         "apiextensions.k8s.io/customresourcedefinitions" => {
-            same(old, new, "spec", &["group", "scope"], errors);
-            if old["spec"]["names"]["plural"] != new["spec"]["names"]["plural"] {
-                errors.invalid("spec.names.plural", &new["spec"]["names"]["plural"], IMMUTABLE);
+            same(old, new, "spec", &["group"], errors);
+            let (before, after) = (&old["spec"]["names"], &new["spec"]["names"]);
+            if before["plural"] != after["plural"] {
+                errors.invalid("spec.names.plural", &after["plural"], IMMUTABLE);
+            }
+            let established = |known: &Value| known["type"] == "Established" && known["status"] == "True";
+            if list(&old["status"], "conditions").iter().any(established) {
+                same(old, new, "spec", &["scope"], errors);
+                if before["kind"] != after["kind"] {
+                    errors.invalid("spec.names.kind", &after["kind"], IMMUTABLE);
+                }
             }
         }
         _ => {}

@@ -10,8 +10,8 @@ use super::{
 /// A Service's ports, type and addresses.
 pub(super) fn check(old: Option<&Value>, object: &Value, errors: &mut Errors) {
     let spec = &object["spec"];
-    // Upstream draws addresses and ports before it looks at anything else.
-    if old.is_none() && (families(spec, errors) || node_ports(spec, errors)) {
+    // Upstream draws ports before it looks at anything else.
+    if old.is_none() && node_ports(spec, errors) {
         return;
     }
     let kind = spec["type"].as_str().unwrap_or_default();
@@ -127,37 +127,6 @@ fn policies(spec: &Value, kind: &str, errors: &mut Errors) {
     }
     errors.one_of(spec, "internalTrafficPolicy", "spec", &["Cluster", "Local"]);
     errors.one_of(spec, "trafficDistribution", "spec", &["PreferClose"]);
-}
-
-/// This cluster has addresses of the old family only: what it could not give, it refuses before anything else.
-fn families(spec: &Value, errors: &mut Errors) -> bool {
-    let before = errors.0.len();
-    errors.one_of(spec, "ipFamilyPolicy", "spec", &["SingleStack", "PreferDualStack", "RequireDualStack"]);
-    let families = list(spec, "ipFamilies");
-    for (index, family) in families.iter().enumerate() {
-        let field = format!("spec.ipFamilies[{index}]");
-        if !matches!(family.as_str(), Some("IPv4" | "IPv6")) {
-            errors.unsupported(&field, family, &["IPv4", "IPv6"]);
-        } else if families[..index].contains(family) {
-            errors.duplicate(&field, family);
-        }
-    }
-    if errors.0.len() > before || spec["type"] == "ExternalName" {
-        return errors.0.len() > before;
-    }
-    if families.len() > 1 && text(spec, "ipFamilyPolicy") == "SingleStack" {
-        let why = "must be RequireDualStack or PreferDualStack when multiple `ipFamilies` are specified";
-        errors.invalid("spec.ipFamilyPolicy", &spec["ipFamilyPolicy"], why);
-    } else if spec["ipFamilyPolicy"] == "RequireDualStack" {
-        errors.invalid(
-            "spec.ipFamilyPolicy",
-            &spec["ipFamilyPolicy"],
-            "this cluster is not configured for dual-stack services",
-        );
-    } else if families.first().is_some_and(|family| family == "IPv6") && spec["clusterIP"] != "None" {
-        errors.invalid("spec.ipFamilies[0]", &families[0], "not configured on this cluster");
-    }
-    errors.0.len() > before
 }
 
 /// Ports of nodes come from a range, and each is taken once.

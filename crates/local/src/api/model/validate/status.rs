@@ -82,12 +82,6 @@ pub(super) fn check(definition: &Definition, old: &Value, new: &Value, errors: &
         errors.invalid("status.collisionCount", &status["collisionCount"], "cannot be decremented");
     }
     match definition.table.as_str() {
-        "/namespaces" => {
-            let phase = if new["metadata"]["deletionTimestamp"].is_null() { "Active" } else { "Terminating" };
-            if status["phase"] != phase {
-                errors.invalid("status.Phase", &status["phase"], &format!("may only be '{phase}'"));
-            }
-        }
         "/pods" => of_pod(old, new, errors),
         "/nodes" => super::core::node(new, false, errors),
         "/services" => load_balancer(new, errors),
@@ -133,7 +127,11 @@ fn not_alive_again(spec: &Value, was: &[Value], is: &[Value], kind: &str, errors
     if policy == "Always" {
         return;
     }
-    for (index, before) in was.iter().enumerate() {
+    // What runs beside the others starts anew.
+    let beside = |name: &Value| {
+        list(spec, "initContainers").iter().any(|one| one["name"] == *name && one["restartPolicy"] == "Always")
+    };
+    for (index, before) in was.iter().enumerate().filter(|(_, before)| !beside(&before["name"])) {
         let ended = &before["state"]["terminated"];
         let again = ended["exitCode"].as_i64() != Some(0) && policy == "OnFailure";
         let alive = |now: &Value| now["name"] == before["name"] && now["state"]["terminated"].is_null();
