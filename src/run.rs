@@ -116,8 +116,6 @@ fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), Failure>
 
 /// How often what is waited for is looked at.
 const TICK: Duration = Duration::from_millis(10);
-/// A machine becomes a node within this, or never (the cluster autoscaler's `max-node-provision-time`).
-const NODE_PROVISION: Duration = Duration::from_secs(900);
 
 /// The first lists of the watches have been taken in once nodes and pods are known.
 pub async fn wait_until_known(recorder: &Recorder) {
@@ -132,7 +130,9 @@ pub async fn wait_until_known(recorder: &Recorder) {
 /// at its first sync, and what then fits on no node waits for a machine. Pods that none can hold are not waited for long.
 async fn wait_for_baseline(recorder: &Recorder, profile: &Profile, speed: f64) {
     let patience = Duration::from_secs(5) + Duration::from_secs(45).div_f64(speed);
-    let last = Instant::now() + patience + NODE_PROVISION.div_f64(speed);
+    // A machine becomes a node within this, or never.
+    let boot = profile.autoscaler.as_ref().map_or(Duration::ZERO, |autoscaler| autoscaler.max_node_provision_time);
+    let last = Instant::now() + patience + boot.div_f64(speed);
     let mut deadline = Instant::now() + patience;
     let mut told = false;
     loop {
@@ -142,7 +142,7 @@ async fn wait_for_baseline(recorder: &Recorder, profile: &Profile, speed: f64) {
         if moment.now.nodes > 0 && all || Instant::now() >= deadline {
             return;
         }
-        if i64::from(moment.billed.values().sum::<u32>()) > i64::from(moment.now.nodes) && moment.now.nodes > 0 {
+        if moment.starting() > 0 && moment.now.nodes > 0 {
             deadline = last.min(Instant::now() + patience);
             if !told {
                 ui::note("  the least replicas do not fit yet: waiting for machines that boot");

@@ -79,7 +79,7 @@ impl Asked {
         let (group, why) = rest.split_once([':', ' ']).unwrap_or((rest, ""));
         let pool = pool_of(group, profile)?;
         // Nodes that are Ready are paid for, whatever was counted before they were first listed.
-        let starting = moment.billed.values().sum::<u32>().saturating_sub(moment.now.nodes.max(0) as u32);
+        let starting = moment.starting();
         if let Some(Growth { from, to, .. }) = self.0.remove(group)
             && let Some(billed) = moment.billed.get_mut(pool.vm_size.name)
         {

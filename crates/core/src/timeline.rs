@@ -96,6 +96,11 @@ impl Moment {
         moment
     }
 
+    /// Machines that are paid for and are no ready nodes.
+    pub fn starting(&self) -> u32 {
+        self.billed.values().sum::<u32>().saturating_sub(self.now.nodes.max(0) as u32)
+    }
+
     /// What is paid for now, as the cost functions take it.
     pub fn billed_nodes(&self) -> Vec<NodeCount> {
         node_counts(&self.billed)

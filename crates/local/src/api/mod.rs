@@ -185,3 +185,13 @@ pub enum OpenError {
 fn at<'a>(object: &'a Value, path: &str) -> &'a Value {
     path.trim_start_matches('.').split('.').fold(object, |at, part| &at[part])
 }
+
+/// A text member; without it the empty text.
+fn text<'a>(object: &'a Value, key: &str) -> &'a str {
+    object[key].as_str().unwrap_or_default()
+}
+
+/// A list member; without it the empty list.
+fn list<'a>(object: &'a Value, key: &str) -> &'a [Value] {
+    object[key].as_array().map_or(&[], Vec::as_slice)
+}

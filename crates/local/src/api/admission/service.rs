@@ -7,10 +7,11 @@ use std::{collections::HashSet, net::Ipv4Addr};
 use serde_json::{Value, json};
 
 use crate::api::{
-    Api, Cause,
+    Api, Cause, list,
     meta::{name, set_or_remove},
     resource::resources::SERVICES,
     status::Status,
+    text,
 };
 
 /// Service addresses and node ports that are taken.
@@ -22,14 +23,6 @@ pub(crate) struct Addresses {
 
 /// First node port, and how many there are.
 const PORTS: (i64, u16) = (30_000, 2768);
-
-fn text<'a>(spec: &'a Value, key: &str) -> &'a str {
-    spec[key].as_str().unwrap_or_default()
-}
-
-fn list<'a>(spec: &'a Value, key: &str) -> &'a [Value] {
-    spec[key].as_array().map_or(&[], Vec::as_slice)
-}
 
 fn is_external_name(spec: &Value) -> bool {
     text(spec, "type") == "ExternalName"

@@ -14,7 +14,7 @@ use rustls::{
 use serde_json::Value;
 
 use super::validate::names;
-use crate::api::{meta::finalizers, registry::Definition, typed};
+use crate::api::{meta::finalizers, registry::Definition, text, typed};
 use address::{cidr, ip};
 
 /// Labels of nodes that have other names now.
@@ -35,10 +35,6 @@ const OLD_LABELS: [(&str, &str); 8] = [
 /// Kinds that are no names of pods' hosts, though their pods are named after them.
 const NAMED: [&str; 5] =
     ["/replicationcontrollers", "apps/deployments", "apps/replicasets", "batch/jobs", "batch/cronjobs"];
-
-fn text<'a>(object: &'a Value, key: &str) -> &'a str {
-    object[key].as_str().unwrap_or_default()
-}
 
 /// The items of a list with their paths.
 fn items<'a>(object: &'a Value, key: &str, at: &str) -> impl Iterator<Item = (String, &'a Value)> {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::api::status::Cause;
+pub(super) use crate::api::{list, text};
 
 /// One cause.
 pub(in super::super) fn cause(reason: &str, field: &str, message: String) -> Cause {
@@ -106,14 +107,4 @@ pub(super) fn is_absent(value: &Value) -> bool {
         Value::Array(items) => items.is_empty(),
         _ => false,
     }
-}
-
-/// A text member; without it the empty text.
-pub(super) fn text<'a>(object: &'a Value, key: &str) -> &'a str {
-    object[key].as_str().unwrap_or_default()
-}
-
-/// A list member; without it the empty list.
-pub(super) fn list<'a>(object: &'a Value, key: &str) -> &'a [Value] {
-    object[key].as_array().map_or(&[], Vec::as_slice)
 }

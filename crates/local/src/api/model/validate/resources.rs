@@ -312,23 +312,17 @@ fn order(limit: &Value, at: &str, errors: &mut Errors) {
             |one: Option<f64>, other: Option<f64>| matches!((one, other), (Some(one), Some(other)) if one > other);
         let mut wrong =
             |part: &str, why: &str| errors.invalid(&format!("{at}.{part}[{name}]"), &limit[part][name], why);
-        if above(min, max) {
-            wrong("min", "min value is greater than max value");
-        }
-        if above(min, request) {
-            wrong("defaultRequest", "min value is greater than default request value");
-        }
-        if above(request, max) {
-            wrong("defaultRequest", "default request value is greater than max value");
-        }
-        if above(request, default) {
-            wrong("defaultRequest", "default request value is greater than default limit value");
-        }
-        if above(min, default) {
-            wrong("default", "min value is greater than default value");
-        }
-        if above(default, max) {
-            wrong("default", "default value is greater than max value");
+        for (less, more, part, why) in [
+            (min, max, "min", "min value is greater than max value"),
+            (min, request, "defaultRequest", "min value is greater than default request value"),
+            (request, max, "defaultRequest", "default request value is greater than max value"),
+            (request, default, "defaultRequest", "default request value is greater than default limit value"),
+            (min, default, "default", "min value is greater than default value"),
+            (default, max, "default", "default value is greater than max value"),
+        ] {
+            if above(less, more) {
+                wrong(part, why);
+            }
         }
         let ratio = amount("maxLimitRequestRatio");
         if above(Some(1.0), ratio) {
