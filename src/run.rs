@@ -7,7 +7,7 @@ use std::{
 };
 
 use democtl_core::{
-    caveats,
+    capacity, caveats,
     event::{Event, Fact},
     profile::Profile,
     sim,
@@ -134,6 +134,8 @@ async fn wait_for_baseline(recorder: &Recorder, profile: &Profile, speed: f64) {
     let boot = profile.autoscaler.as_ref().map_or(Duration::ZERO, |autoscaler| autoscaler.max_node_provision_time);
     let last = Instant::now() + patience + boot.div_f64(speed);
     let mut deadline = Instant::now() + patience;
+    // Machines may have been asked for before anybody watched.
+    let needed = capacity::needed(profile, |workload| workload.replicas).total();
     let mut told = false;
     loop {
         let moment = recorder.moment();
@@ -142,7 +144,7 @@ async fn wait_for_baseline(recorder: &Recorder, profile: &Profile, speed: f64) {
         if moment.now.nodes > 0 && all || Instant::now() >= deadline {
             return;
         }
-        if moment.starting() > 0 && moment.now.nodes > 0 {
+        if moment.now.nodes > 0 && (moment.starting() > 0 || moment.now.nodes < needed as i32) {
             deadline = last.min(Instant::now() + patience);
             if !told {
                 ui::note("  the least replicas do not fit yet: waiting for machines that boot");

@@ -39,3 +39,23 @@ fn the_exit_code_tells_the_verdict() {
     hint: its tests are calm, hopeless, long
     "#);
 }
+
+#[test]
+fn a_run_begins_on_the_nodes_that_the_least_replicas_need() {
+    let environment = TestEnvironment::new();
+    let profile = fs::read_to_string(environment.path("tiny.toml")).expect("it was written");
+    // Longer than pods that nothing is done for are waited for.
+    let slow = "[local]\nvm_delay = \"9m..9m\"\n\n";
+    let scaled = "[workload.web.scaling]\nmin = 4\nmax = 5\ntrigger = [{ type = \"cpu\", utilization = 60 }]\n\n";
+    let profile = profile
+        .replace("count = 1", "min = 1\nmax = 3")
+        .replace("replicas = 1\n", "")
+        .replace("cpu = \"500m\"", "cpu = \"1500m\"")
+        .replace("[workload.redis]", &format!("{slow}{scaled}[workload.redis]"));
+    fs::write(environment.path("growing.toml"), profile).expect("the directory is ours");
+    environment.expect(0, &["setup", "--profile", "./growing.toml", "--speed", "60"]);
+    let run = environment.json(&["run-tests", "--test", "calm", "--output", "json"]);
+    let begun = &run["baseline"];
+    assert_eq!((&begun["web"], &begun["nodes"]), (&4.into(), &3.into()), "{run}");
+    assert_eq!(run["cost"]["hourly_before_usd"], run["cost"]["hourly_peak_usd"], "{run}");
+}
